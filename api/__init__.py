@@ -1,0 +1,1 @@
+"""What users call: transforms, the compiled object, trees of arguments, checks and errors."""

@@ -1,0 +1,1 @@
+"""Programs, peers and the runner that times them."""

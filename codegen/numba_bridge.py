@@ -1,0 +1,333 @@
+"""The only place that knows Numba's insides: Python function -> machine code -> callable, and back from the disk.
+
+In: a Python function in the subset that Numba's nopython mode compiles, its argument types and the flags. Out:
+`MachineCode`, whose `entry` is the compiled callable itself, without Numba's dispatcher around it.
+
+What is used of Numba, and why not its public `njit`:
+
+* `compile_extra` with `Flags`: one compilation for one explicit signature. The `noalias` flag exists there only.
+* The *entry point* of a compile result, a builtin that unboxes its arguments and calls the machine code. A dispatcher
+  finds the types of the arguments again at each call; whoever calls `entry` has checked them (`codegen.host`). Unboxing
+  looks at an array's item size alone: **not** at dtype, rank, contiguity or the writeable flag, and a float passed for an
+  integer is truncated. So `entry` is for callers that have checked.
+* A code library of our own (`_kernel_library`). Numba makes everything that a kernel calls a weak symbol, named after the
+  callee and a per-process counter; an object file loaded from a cache may then be linked to another process's idea of
+  the same name. In our objects, all symbols except the kernel's own are internal, so an object is closed in itself.
+* The object code and the kernel's constants as plain data (bytes, dtype names). No pickle is read from the disk, no
+  registry of Numba's is needed to load: it takes well under a millisecond and spares Numba's one-time initialisation.
+
+`tests/test_build.py::test_numba_offers_what_the_bridge_uses` fails with the name of what a new Numba changed.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import struct
+import sys
+import types as python_types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache as memoize
+from typing import Any
+
+import numpy as np
+
+from ..ir.types import Array, DType, Scalar
+
+__all__ = [
+    "CompileFlags",
+    "MachineCode",
+    "asm_text",
+    "compile_function",
+    "environment",
+    "is_jitted",
+    "llvm_text",
+    "load",
+    "python_function_of",
+    "serialize",
+]
+
+_HEAD = struct.Struct("<III")  # lengths: description, object code, bitcode
+
+
+@dataclass(frozen=True)
+class CompileFlags:
+    """How to compile. `fastmath`: False, True or a set of LLVM's flag names; `noalias`: memory that is written is
+    reached through one argument only."""
+
+    fastmath: bool | frozenset[str] = False
+    noalias: bool = True
+    nogil: bool = True
+
+    def text(self) -> str:
+        fast = self.fastmath if isinstance(self.fastmath, bool) else ",".join(sorted(self.fastmath))
+        return f"fastmath={fast};noalias={self.noalias};nogil={self.nogil};error_model=numpy;boundscheck=False"
+
+
+@dataclass
+class MachineCode:
+    """One compiled function. `entry(*args)` calls it; `image` is what `load` needs, None where it cannot be stored."""
+
+    entry: Callable[..., Any]
+    llvm: Callable[[], str]
+    asm: Callable[[], str]
+    image: bytes | None
+    keep: tuple[object, ...]  # owners of the memory that `entry` uses
+
+
+def environment() -> str:
+    """Everything outside a kernel that machine code depends on: versions, and the CPU with its features."""
+    import llvmlite
+    import numba
+
+    triple, cpu, features = _codegen().magic_tuple()
+    versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version, platform.python_implementation())
+    return "\n".join((*versions, triple, cpu, features))
+
+
+@memoize
+def _target() -> Any:
+    from numba.core.registry import cpu_target
+
+    return cpu_target
+
+
+def _codegen() -> Any:
+    return _target().target_context.codegen()
+
+
+def numba_type(type_: Scalar | Array, layout: str) -> Any:
+    """Numba's type of an argument; `layout` is ``C``, ``F`` or ``A`` for arrays and of no meaning for scalars.
+
+    Arrays are declared writable and aligned. Read-only arrays may be passed all the same, as unboxing does not look.
+    """
+    from numba.core import types
+
+    scalar = _numba_scalar(type_.dtype)
+    if isinstance(type_, Scalar):
+        return scalar
+    if layout not in ("C", "F", "A"):
+        raise ValueError(f"not a layout: {layout!r}")
+    if layout == "F" and type_.rank == 1:
+        layout = "C"
+    return types.Array(scalar, type_.rank, layout, readonly=False, aligned=True)
+
+
+def _numba_scalar(dtype: DType) -> Any:
+    from numba.np.numpy_support import from_dtype
+
+    return from_dtype(dtype.numpy)
+
+
+@memoize
+def _kernel_library() -> Any:
+    """A class of code libraries that export nothing but the kernel (see the module's docstring)."""
+    from numba.core.codegen import JITCodeLibrary
+
+    class KernelLibrary(JITCodeLibrary):  # type: ignore[misc, unused-ignore]
+        kernel_module = ""
+
+        def _optimize_final_module(self) -> None:
+            for function in self._final_module.functions:
+                if not function.is_declaration and function.linkage.name in _SHARED:
+                    function.linkage = "internal"
+            for variable in self._final_module.global_variables:
+                # environments of callees: only Python objects would need them, which kernels do not use
+                if (
+                    not variable.is_declaration
+                    and variable.linkage.name in _SHARED
+                    and self.kernel_module not in variable.name
+                ):
+                    variable.linkage = "internal"
+            super()._optimize_final_module()
+
+    return KernelLibrary
+
+
+_SHARED = frozenset(("linkonce_any", "linkonce_odr", "weak_any", "weak_odr", "common"))
+
+
+def compile_function(
+    function: python_types.FunctionType, types: Sequence[Any], flags: CompileFlags
+) -> MachineCode:
+    """Compile `function` for arguments of Numba's `types`. The name of its module must be unique to this compilation
+    (symbols are named after it) and the module must be in `sys.modules`.
+
+    Raises Numba's errors where the function is outside the subset, which for a rendered kernel is a bug of adjit's.
+    """
+    from numba.core import compiler, cpu
+    from numba.core.compiler_lock import global_compiler_lock
+
+    settings = compiler.Flags()
+    settings.nrt = True
+    settings.enable_pyobject = False
+    settings.enable_looplift = False
+    settings.boundscheck = False
+    settings.error_model = "numpy"
+    settings.release_gil = flags.nogil
+    settings.no_cfunc_wrapper = True
+    settings.noalias = flags.noalias
+    fast = flags.fastmath
+    settings.fastmath = cpu.FastMathOptions(fast if isinstance(fast, bool) else set(fast))
+
+    target = _target()
+    with global_compiler_lock:
+        library = _kernel_library()(_codegen(), function.__module__)
+        library.kernel_module = function.__module__
+        library.enable_object_caching()  # keeps the object code that LLVM emits
+        result = compiler.compile_extra(
+            target.typing_context,
+            target.target_context,
+            function,
+            args=tuple(types),
+            return_type=None,
+            flags=settings,
+            locals={},
+            library=library,
+        )
+        image = _image(result)
+    return MachineCode(
+        result.entry_point, library.get_llvm_str, library.get_asm_str, image, (library, result.environment)
+    )
+
+
+def _image(result: Any) -> bytes | None:
+    """The compile result as plain bytes; None where it refers to this process (addresses in the code, start-up
+    functions, Python objects other than dtypes among its constants)."""
+    library = result.library
+    constants = [_constant_name(c) for c in result.environment.consts]
+    if library.has_dynamic_globals or library._reload_init or result.reload_init or result.lifted:
+        return None
+    if None in constants:
+        return None
+    description = {
+        "module": result.fndesc.modname,
+        "name": result.fndesc.qualname,
+        "wrapper": result.fndesc.llvm_cpython_wrapper_name,
+        "environment": result.environment.env_name,
+        "constants": constants,
+        "needs": sorted(
+            function.name
+            for function in library._final_module.functions
+            if function.is_declaration and not function.name.startswith("llvm.")
+        ),
+    }
+    return serialize(description, library._get_compiled_object(), library._final_module.as_bitcode())
+
+
+def _constant_name(constant: object) -> str | None:
+    if isinstance(constant, np.dtype) and constant.isbuiltin == 1:
+        return constant.str
+    return None
+
+
+def serialize(description: dict[str, Any], object_code: bytes, bitcode: bytes) -> bytes:
+    """The bytes that `load` reads."""
+    head = json.dumps(description).encode()
+    return _HEAD.pack(len(head), len(object_code), len(bitcode)) + head + object_code + bitcode
+
+
+def _parts(image: bytes) -> tuple[dict[str, Any], bytes, bytes]:
+    sizes = _HEAD.unpack_from(image)
+    start = _HEAD.size
+    parts = []
+    for size in sizes:
+        parts.append(image[start : start + size])
+        start += size
+    if start != len(image):
+        raise ValueError("an image of another length than it says")
+    return json.loads(parts[0]), parts[1], parts[2]
+
+
+def load(image: bytes, read_again: Callable[[], bytes | None]) -> MachineCode:
+    """Machine code from an image that `compile_function` made under the same `environment`.
+
+    `read_again` gives the image once more, for inspection: the bitcode is not kept in memory. Raises ValueError (or what
+    reading plain data raises) where the bytes are not an image.
+    """
+    from numba import _dynfunc
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.environment import Environment
+    from numba.core.runtime import rtsys
+
+    description, object_code, _ = _parts(image)
+    constants = [np.dtype(name) for name in description["constants"]]
+    wrapper: str = description["wrapper"]
+    module = sys.modules.get(description["module"])
+    if module is None:
+        module = python_types.ModuleType(description["module"])
+    with global_compiler_lock:
+        rtsys.initialize(_target().target_context)
+        _require_symbols(description["needs"])
+        codegen = _codegen()
+        library = codegen.create_library(description["module"])
+        library.enable_object_caching()
+        library._set_compiled_object(object_code)
+        library._finalize_final_module()
+        codegen._engine._defined_symbols.add(wrapper)
+        address = library.get_pointer_to_function(wrapper)
+        if not address:
+            raise ValueError("an image without its entry")
+        kept = Environment({"__name__": description["module"]})
+        kept.consts[:] = constants
+        kept.env_name = description["environment"]
+        codegen.set_env(kept.env_name, kept)
+        entry = _dynfunc.make_function(
+            module, description["name"], "compiled kernel", address, kept, (library,)
+        )
+
+    def bitcode() -> bytes:
+        again = read_again()
+        if again is None:
+            raise LookupError("the cache no longer holds this kernel")
+        return _parts(again)[2]
+
+    return MachineCode(entry, lambda: llvm_text(bitcode()), lambda: asm_text(bitcode()), image, (library, kept))
+
+
+def _require_symbols(names: Sequence[str]) -> None:
+    """LLVM ends the process over a symbol that it cannot find, so look first. The usual ones are registered by the
+    context's construction; others (BLAS, hashing) by modules that Numba imports with its registries."""
+    import llvmlite.binding as llvm
+
+    if any(name.startswith(("numba_xx", "numba_ez", "numba_raw")) for name in names):
+        from numba.np.linalg import ensure_blas
+
+        ensure_blas()  # is SciPy's BLAS still of the integer width that the code was compiled for?
+    if all(llvm.address_of_symbol(name) for name in names):
+        return
+    _target().target_context.refresh()
+    missing = [name for name in names if not llvm.address_of_symbol(name)]
+    if missing:
+        raise ValueError(f"code that needs unknown symbols: {missing}")
+
+
+def llvm_text(bitcode: bytes) -> str:
+    """Readable LLVM of a bitcode module."""
+    import llvmlite.binding as llvm
+
+    return str(llvm.parse_bitcode(bitcode))
+
+
+def asm_text(bitcode: bytes) -> str:
+    """The assembly that this machine's target makes of a bitcode module."""
+    import llvmlite.binding as llvm
+
+    return str(_codegen()._tm.emit_assembly(llvm.parse_bitcode(bitcode)))
+
+
+def is_jitted(value: object) -> bool:
+    """True for what `njit` returns."""
+    if "numba" not in sys.modules:
+        return False
+    from numba.core.dispatcher import Dispatcher
+
+    return isinstance(value, Dispatcher)
+
+
+def python_function_of(value: Any) -> python_types.FunctionType:
+    """The Python function that a jitted one was made from."""
+    function = value.py_func
+    assert isinstance(function, python_types.FunctionType)
+    return function

@@ -1,0 +1,1 @@
+"""Elementary functions without branches, which vectorize inside the loops that call them."""

@@ -1,0 +1,10 @@
+"""The adjoint: reverse-mode differentiation of IR by source transformation.
+
+In: a function and what to differentiate. Out: a function of the same language that computes values and cotangents.
+The steps, one file each: `prepare` (trip counts, extents), `activity` (what has a derivative), `reverse` (the reverse
+sweep, primal values only asked for), `lineage` and `save` (where each comes from), `assemble` (the whole program).
+"""
+
+from .vjp import Adjoint, vjp
+
+__all__ = ["Adjoint", "vjp"]

@@ -1,0 +1,373 @@
+"""The reverse sweep of a prepared primal, as IR in which primal values are only *asked for*.
+
+In: a `Prepared` primal, its active values, the cotangents of its results. Out: a region that mirrors the primal's
+control flow backwards and computes the cotangents of the arguments. Wherever a rule mentions a primal value, the
+region has a placeholder `residual {of=value}`; `save` decides where each comes from and `assemble` puts it there.
+
+For each primal operation, last to first: its results' cotangents, through its declared rule, are added to its
+operands'. A `for` becomes a `for` in the opposite direction whose carried values are the cotangents of the primal's
+carried values, and of the outer values its body uses; a `while` becomes a `for` over its trip count; an `if` an `if`
+on the same condition. Where the primal overwrites part of an array, the mirror has a marker `undo`, where the older
+contents can be put back. The scheme is that of Futhark's reverse mode (Schenck et al., SC'22) with undo added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..core import Builder, Const, Op, Region, Value, builder, const
+from ..errors import UnsupportedError
+from ..ops import Into, call_rule, lookup
+from ..ops.declare import OpDef, declare
+from ..types import BOOL, I64, Scalar
+from .activity import loop_parts
+from .cotangents import FALSE, TRUE, Cotangent, Cotangents, both_masks, masked
+from .prepare import Prepared
+
+__all__ = ["OVERWRITES", "Reverse"]
+
+OVERWRITES = ("update", "accumulate", "scatter", "scatter_add")
+
+declare(OpDef("residual", lambda operands, attrs, regions: [attrs["of"].type], category="internal"))
+declare(OpDef("undo", lambda operands, attrs, regions: [], category="internal", effect="check"))
+
+
+class _MirrorBuilder(Builder):
+    """Asks for the extents of a primal array rather than for the array."""
+
+    def __init__(self, region: Region, reverse: Reverse) -> None:
+        super().__init__(region)
+        self.reverse = reverse
+
+    def emit(self, name: str, operands: Iterable[Value] = (), attrs: dict[str, Any] | None = None, **kw: Any) -> list[Value]:
+        operands = list(operands)
+        if name == "dim" and attrs is not None and operands[0].op is not None and operands[0].op.name == "residual":
+            primal = operands[0].op.attrs["of"]
+            return [self.reverse.residual(self.reverse.prepared.shapes[primal][attrs["axis"]])]
+        return super().emit(name, operands, attrs, **kw)
+
+
+class Reverse:
+    """Builds the reverse sweep of one function; `region` is the result, in order of execution."""
+
+    def __init__(self, prepared: Prepared, active: set[Value]) -> None:
+        self.prepared = prepared
+        self.active = active
+        self.region = Region()
+        self.mirror: dict[Region, Region] = {prepared.function.body: self.region}
+        self.reversed_ops: set[Op] = set()
+        self.direct: dict[Value, Value] = {}
+
+    # ------------------------------------------------------------ primal values
+
+    def residual(self, primal: Value) -> Value:
+        """A stand-in for a primal value."""
+        if isinstance(primal, Const):
+            return primal
+        if primal in self.direct:
+            return self.direct[primal]
+        return builder().emit1("residual", [], {"of": primal}, names=[primal.name], result_types=[primal.type])
+
+    def zeros(self, primal: Value) -> Value:
+        """A zero of the type of a primal value."""
+        zero = Const(0, primal.dtype)
+        if not primal.is_array:
+            return zero
+        extents = [self.residual(e) for e in self.prepared.shapes[primal]]
+        return builder().emit1("fill", [zero, *extents], names=[adjoint_name(primal)])
+
+    # ------------------------------------------------------------ regions
+
+    def run(self, seeds: Sequence[tuple[Value, Value]], inputs: Sequence[Value]) -> list[Value]:
+        """Emit the whole sweep; the cotangents of `inputs` (zeros where nothing arrives)."""
+        with _MirrorBuilder(self.region, self):
+            scope = Cotangents()
+            for result, seed in seeds:
+                if result in self.active:
+                    scope.add(result, Cotangent(seed))
+            self.walk(self.prepared.function.body, scope)
+            return [self.value_or_zero(scope, v) for v in inputs]
+
+    def value_or_zero(self, scope: Cotangents, primal: Value) -> Value:
+        cotangent = scope.get(primal)
+        value = self.zeros(primal) if cotangent is None else cotangent.value
+        if value.name is None:
+            value.name = adjoint_name(primal)
+        return value
+
+    def walk(self, region: Region, scope: Cotangents) -> None:
+        """Reverse the operations of a region."""
+        for op in reversed(region.ops):
+            with builder().at(op.span):
+                if op.name == "if":
+                    self.branch(op, scope)
+                elif op.name in ("for", "while"):
+                    self.loop(op, scope)
+                else:
+                    self.simple(op, scope)
+
+    # ------------------------------------------------------------ plain operations
+
+    def simple(self, op: Op, scope: Cotangents) -> None:
+        if op.name in OVERWRITES:
+            builder().emit("undo", [self.residual(p) for p in op.operands[2:]], {"primal": op})
+        cotangents = [scope.get(r) for r in op.results]
+        if all(c is None for c in cotangents):
+            return
+        rule = lookup(op.name)
+        wanted = [k for k, v in enumerate(op.operands) if v in self.active]
+        if not wanted:
+            return
+        if rule.partials is not None:
+            (cotangent,) = cotangents
+            assert cotangent is not None
+            self.elementwise(op, rule, wanted, cotangent, scope)
+        elif rule.transpose is not None or rule.vjp is not None:
+            self.general(op, rule, wanted, cotangents, scope)
+        else:  # activity passes through rules only
+            raise UnsupportedError(f"`{op.name}` has no derivative", op.span)
+
+    def elementwise(self, op: Op, rule: OpDef, wanted: list[int], dy: Cotangent, scope: Cotangents) -> None:
+        assert rule.partials is not None
+        operands = [self.residual(v) for v in op.operands]
+        available = {"y": lambda: self.residual(op.result)}
+        partials = call_rule(rule.partials, operands, op.attrs, **available)
+        masks = call_rule(rule.masks, operands, op.attrs, **available) if rule.masks else [None] * len(operands)
+        for k in wanted:
+            partial = partials[k]() if callable(partials[k]) else partials[k]
+            if partial is None or (not isinstance(partial, Value) and partial == 0):
+                continue
+            contribution = masked(dy, times(dy.value, partial))
+            own = masks[k]() if callable(masks[k]) else masks[k]
+            if own is not None:
+                value = contribution.value
+                chosen = builder().emit1("select", [own, value, Const(0, value.dtype)])
+                contribution = Cotangent(chosen, both_masks(own, dy.mask))
+            self.contribute(scope, op.operands[k], contribution)
+
+    def contribute(self, scope: Cotangents, primal: Value, contribution: Cotangent) -> None:
+        """Add to a primal value's cotangent, in the primal's dtype."""
+        value = contribution.value
+        if value.dtype is not primal.dtype:
+            value = builder().emit1("cast", [value], {"dtype": primal.dtype})
+        if primal.is_array and not value.is_array:  # every element gets the same
+            value = builder().emit1("fill", [value, *(self.residual(e) for e in self.prepared.shapes[primal])])
+        if value.name is None and not isinstance(value, Const):
+            value.name = adjoint_name(primal)
+        scope.add(primal, Cotangent(value, contribution.mask))
+
+    def general(self, op: Op, rule: OpDef, wanted: list[int], dys: Sequence[Cotangent | None], scope: Cotangents) -> None:
+        operands = [self.residual(v) for v in op.operands]
+        values = [self.zeros(r) if c is None else c.value for r, c in zip(op.results, dys, strict=True)]
+        mask = dys[0].mask if len(dys) == 1 and dys[0] is not None else None
+        dy: Any = values[0] if len(values) == 1 else values
+        y = (lambda: self.residual(op.results[0])) if len(op.results) == 1 else None
+        function = rule.transpose or rule.vjp
+        assert function is not None
+        contributions = call_rule(function, operands, op.attrs, dy=dy, y=y)
+        if op.name in OVERWRITES and wanted[0] == 0:
+            wanted = [*wanted[1:], 0]  # what was written is read off the cotangent before its region is cleared
+        for k in wanted:
+            contribution = contributions[k]
+            if callable(contribution) and not isinstance(contribution, Into):
+                contribution = contribution()
+            primal = op.operands[k]
+            if contribution is None:
+                continue
+            if op.name in OVERWRITES and k == 0:
+                self.contribute(scope, primal, Cotangent(contribution))
+            elif isinstance(contribution, Into):
+                before = scope.get(primal)
+                base = self.zeros(primal) if before is None else before.value
+                added = contribution.add(base)
+                added.name = added.name or adjoint_name(primal)
+                scope.set(primal, Cotangent(added))
+            elif mask is not None and not mask.is_array:
+                zero = Const(0, contribution.dtype)
+                kept = builder().emit1("select", [mask, contribution, zero])
+                self.contribute(scope, primal, Cotangent(kept, mask))
+            else:
+                self.contribute(scope, primal, Cotangent(contribution, self.moved_mask(op, operands, mask, k)))
+
+    def moved_mask(self, op: Op, operands: list[Value], mask: Value | None, k: int) -> Value | None:
+        """The mask of a contribution through an operation that only moves or adds elements."""
+        rule = lookup(op.name)
+        if mask is None or not mask.is_array or rule.transpose is None:
+            return None
+        if op.name in ("transpose", "reshape", "reduce_sum"):
+            moved = call_rule(rule.transpose, operands, op.attrs, dy=mask)[k]
+            out: Value = moved() if callable(moved) else moved
+            return out
+        return None
+
+    # ------------------------------------------------------------ if
+
+    def branch(self, op: Op, scope: Cotangents) -> None:
+        cotangents = [scope.get(r) for r in op.results]
+        if all(c is None for c in cotangents):
+            return
+        self.reversed_ops.add(op)
+        condition = self.residual(op.operands[0])
+        regions = [Region(), Region()]
+        scopes = [Cotangents(scope), Cotangents(scope)]
+        for source, target, inner in zip(op.regions, regions, scopes, strict=True):
+            self.mirror[source] = target
+            with _MirrorBuilder(target, self) as b:
+                b.span = op.span
+                for yielded, cotangent in zip(source.terminator.operands, cotangents, strict=True):
+                    if cotangent is not None and yielded in self.active:
+                        self.contribute(inner, yielded, cotangent)
+                self.walk(source, inner)
+        outer = self.outer_values(op)
+        touched = [v for v in dict.fromkeys([*scopes[0].changed(), *scopes[1].changed()]) if v in outer]
+        ends: list[list[Value]] = [[], []]
+        with_mask = [any((c := s.get(v)) is None or c.mask is not None for s in scopes) for v in touched]
+        for target, inner, end in zip(regions, scopes, ends, strict=True):
+            with _MirrorBuilder(target, self) as b:
+                b.span = op.span
+                for v, wants in zip(touched, with_mask, strict=True):
+                    end.append(self.value_or_zero(inner, v))
+                    if wants:
+                        found = inner.get(v)
+                        end.append(self.mask_of(found, v))
+                b.emit("yield", end)
+        # a mask is an array in one branch and a scalar in the other only where no mask is kept at all
+        names = [n for v, wants in zip(touched, with_mask, strict=True) for n in ([adjoint_name(v)] + [None] * wants)]
+        results = builder().emit("if", [condition], {"primal": op}, regions, names=names)
+        rest = iter(results)
+        for v, wants in zip(touched, with_mask, strict=True):
+            value = next(rest)
+            scope.set(v, Cotangent(value, next(rest) if wants else None))
+
+    def mask_of(self, cotangent: Cotangent | None, primal: Value) -> Value:
+        """A scalar mask; an array mask is not carried out of a branch (its zeros stay mere numbers)."""
+        if cotangent is None:
+            return FALSE
+        return cotangent.mask if cotangent.mask is not None and not cotangent.mask.is_array else TRUE
+
+    def outer_values(self, op: Op) -> set[Value]:
+        """Values defined outside an operation that its regions use, nested uses included."""
+        used: set[Value] = set()
+        defined: set[Value] = set()
+        for region in op.regions:
+            _collect(region, used, defined)
+        return used - defined
+
+    # ------------------------------------------------------------ loops
+
+    def loop(self, op: Op, scope: Cotangents) -> None:
+        inits, args, yielded = loop_parts(op)
+        carried = [k for k, a in enumerate(args) if a in self.active or op.results[k] in self.active]
+        given = {k: scope.get(op.results[k]) for k in carried}
+        if all(c is None for c in given.values()):
+            return
+        self.reversed_ops.add(op)
+        outer = self.outer_values(op)
+        free = sorted((v for v in outer if v in self.active), key=lambda v: self.order_of(v))
+        body = Region([Value(Scalar(I64), "i" if op.name == "while" else op.regions[0].args[0].name)])
+        lanes = [_Lane(op.results[k], args[k], given[k]) for k in carried] + [_Lane(v, v, scope.get(v)) for v in free]
+        operands = self.loop_bounds(op)
+        for lane in lanes:
+            operands += lane.initial(self)
+            body.args += lane.arguments()
+        for region in op.regions:
+            self.mirror[region] = body
+        self.direct[self.induction_variable(op)] = body.args[0]
+        inner = Cotangents()
+        with _MirrorBuilder(body, self) as b:
+            b.span = op.span
+            for lane, v in zip(lanes[len(carried) :], free, strict=True):
+                inner.set(v, lane.cotangent())
+            for lane, k in zip(lanes, carried, strict=False):
+                if yielded[k] in self.active:
+                    self.contribute(inner, yielded[k], lane.cotangent())
+            for region in reversed(op.regions):
+                self.walk(region, inner)
+            b.emit("yield", [v for lane in lanes for v in lane.final(self, inner)])
+        attrs = {"reverse": not op.attrs.get("reverse", False), "primal": op}
+        names = [n for lane in lanes for n in lane.names()]
+        results = iter(builder().emit("for", operands, attrs, [body], names=names))
+        out = [lane.result(results) for lane in lanes]
+        for cotangent, v in zip(out[len(carried) :], free, strict=True):
+            scope.set(v, cotangent)
+        for cotangent, k in zip(out, carried, strict=False):
+            if inits[k] in self.active:
+                self.contribute(scope, inits[k], cotangent)
+
+    def loop_bounds(self, op: Op) -> list[Value]:
+        if op.name == "for":
+            return [self.residual(op.operands[0]), self.residual(op.operands[1])]
+        return [const(0), self.residual(self.prepared.trip_count[op])]
+
+    def induction_variable(self, op: Op) -> Value:
+        """The primal value that the mirrored loop's variable equals: `i`, or the counter of a `while`."""
+        return op.regions[0].args[0 if op.name == "for" else -1]
+
+    def order_of(self, value: Value) -> int:
+        if value.op is not None:
+            return self.prepared.order[value.op] + len(self.prepared.function.args)
+        for region, site in self.prepared.sites.items():
+            if value in region.args:
+                return self.prepared.order[site.owner] if site.owner is not None else region.args.index(value)
+        return 0
+
+
+class _Lane:
+    """One cotangent carried by a mirrored loop, with its mask where it starts as a zero by structure."""
+
+    def __init__(self, named: Value, carried: Value, start: Cotangent | None) -> None:
+        self.named = named
+        self.carried = carried
+        self.start = start
+        scalar_mask = start is not None and start.mask is not None and not start.mask.is_array
+        self.has_mask = not carried.is_array and (start is None or scalar_mask)
+
+    def initial(self, reverse: Reverse) -> list[Value]:
+        value = reverse.zeros(self.named) if self.start is None else self.start.value
+        if not self.has_mask:
+            return [value]
+        return [value, FALSE if self.start is None or self.start.mask is None else self.start.mask]
+
+    def arguments(self) -> list[Value]:
+        self.value = Value(self.carried.type, adjoint_name(self.carried))
+        self.mask = Value(Scalar(BOOL), None) if self.has_mask else None
+        return [self.value] if self.mask is None else [self.value, self.mask]
+
+    def cotangent(self) -> Cotangent:
+        return Cotangent(self.value, self.mask)
+
+    def final(self, reverse: Reverse, scope: Cotangents) -> list[Value]:
+        value = reverse.value_or_zero(scope, self.carried)
+        return [value, reverse.mask_of(scope.get(self.carried), self.carried)] if self.has_mask else [value]
+
+    def names(self) -> list[str | None]:
+        return [adjoint_name(self.carried), None] if self.has_mask else [adjoint_name(self.carried)]
+
+    def result(self, results: Any) -> Cotangent:
+        value = next(results)
+        return Cotangent(value, next(results) if self.has_mask else None)
+
+
+def times(dy: Value, partial: Any) -> Value:
+    """dy times a partial derivative, given as a value or a number."""
+    if isinstance(partial, Value):
+        if isinstance(partial, Const) and partial.value == 1:
+            return dy
+        return dy * partial
+    if partial == 1:
+        return dy
+    return -dy if partial == -1 else dy * partial
+
+
+def adjoint_name(primal: Value) -> str | None:
+    return f"{primal.name}_adj" if primal.name else None
+
+
+def _collect(region: Region, used: set[Value], defined: set[Value]) -> None:
+    defined.update(region.args)
+    for op in region.ops:
+        used.update(v for v in op.operands if not isinstance(v, Const))
+        defined.update(op.results)
+        for inner in op.regions:
+            _collect(inner, used, defined)

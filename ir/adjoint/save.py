@@ -1,0 +1,283 @@
+"""Decide where each primal value that the reverse sweep asks for comes from.
+
+In: a prepared primal, its reverse sweep with `residual` placeholders. Out: a `Plan`. There are four ways:
+
+1. read again: the value still exists (arguments, constants, anything at the top level, the loop variable itself);
+2. recompute: from values that exist, by operations that are cheap next to memory traffic;
+3. save: keep it when it is computed, on a tape where there are loops around it;
+4. undo: roll an overwritten array back while walking backwards, keeping only what the writes overwrote.
+
+Ways 1-3 are chosen together by a minimum cut: in the graph of how needed values are computed from values that are
+lost, the cheapest set whose saving lets everything else be recomputed (cut as late as possible, so that equal
+memory means less recomputation). Way 4 is taken for a lineage of arrays where the total gets cheaper by it. Costs are
+estimates: an element is 1 (8 bytes), an unknown extent or trip count 20.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..core import Const, Op, Region, Value
+from ..ops import lookup
+from ..types import Array, Scalar
+from .lineage import Lineages, Versions
+from .prepare import Prepared
+from .reverse import OVERWRITES, Reverse
+
+__all__ = ["Need", "Plan", "make_plan"]
+
+TYPICAL_EXTENT = 20.0
+UNBOUNDED = 1e18
+HIGHEST_RECOMPUTE_COST = 50
+NOT_RECOMPUTED = (*OVERWRITES, "concat", "empty")
+
+
+@dataclass(frozen=True)
+class Need:
+    """A primal value asked for where each lineage is at the version `versions` says."""
+
+    value: Value
+    versions: dict[Value, Value | None]
+
+
+@dataclass
+class Plan:
+    """What is saved, and which lineages are undone."""
+
+    prepared: Prepared
+    lineages: Lineages
+    reverse: Reverse
+    saved: set[Value] = field(default_factory=set)
+    undone: set[Value] = field(default_factory=set)
+    cost: float = 0.0
+
+    @property
+    def undone_writes(self) -> list[Op]:
+        return [op for lineage in self.undone for op in self.lineages.overwrites[lineage]]
+
+    def exists(self, value: Value, versions: dict[Value, Value | None]) -> bool:
+        """Whether a primal value can simply be read where the lineages are at `versions`."""
+        if isinstance(value, Const) or value in self.reverse.direct:
+            return True
+        if value.is_array:
+            lineage = self.lineages.of(value)
+            if lineage in self.undone and versions.get(lineage) is value:
+                return True
+            if self.prepared.home[value] is not self.prepared.function.body:
+                return False
+            return self.is_intact(value)
+        return self.prepared.home[value] is self.prepared.function.body
+
+    def is_intact(self, value: Value) -> bool:
+        """Whether the memory of a top-level array still holds it at the end (arguments are never written)."""
+        if value.op is None:
+            return True
+        lineage = self.lineages.of(value)
+        return lineage not in self.lineages.overwrites or self.lineages.final(lineage) is value
+
+    def can_recompute(self, value: Value) -> bool:
+        """Whether a value may be computed again from its operands."""
+        op = value.op
+        if op is None or op.regions or op.name in NOT_RECOMPUTED or len(op.results) != 1:
+            return False
+        rule = lookup(op.name)
+        return rule.effect in ("", "check") and rule.cost <= HIGHEST_RECOMPUTE_COST and rule.category in (
+            "elementwise",
+            "shape",
+            "check",
+        )
+
+
+def make_plan(prepared: Prepared, reverse: Reverse) -> Plan:
+    """The cheapest plan found: greedily, lineage by lineage, undo where it pays."""
+    lineages = Lineages(prepared, reverse.reversed_ops)
+    best = _evaluate(Plan(prepared, lineages, reverse))
+    for lineage in lineages.overwrites:
+        if best.cost == 0:
+            break
+        candidate = _evaluate(Plan(prepared, lineages, reverse, undone={*best.undone, lineage}))
+        if candidate.cost < best.cost:
+            best = candidate
+    return best
+
+
+# ---------------------------------------------------------------- costs
+
+
+def size(value: Value) -> float:
+    """Estimated elements of a value, in units of 8 bytes."""
+    t = value.type
+    if not isinstance(t, Scalar | Array):
+        return UNBOUNDED
+    count = t.dtype.itemsize / 8
+    for d in t.dims:
+        count *= TYPICAL_EXTENT if d is None else d
+    return count
+
+
+def price(plan: Plan, value: Value) -> float:
+    return size(value) * TYPICAL_EXTENT ** plan.prepared.loops(plan.prepared.home[value])
+
+
+def undo_price(plan: Plan, op: Op) -> float:
+    """What the overwritten elements of one write cost to keep."""
+    element = op.result.dtype.itemsize / 8
+    if op.name.startswith("scatter"):
+        count = size(op.operands[2]) * 2
+    else:
+        count = TYPICAL_EXTENT ** sum(letter != "i" for letter in op.attrs["spec"])
+    return element * count * TYPICAL_EXTENT ** plan.prepared.loops(plan.prepared.home[op.result])
+
+
+# ---------------------------------------------------------------- needs
+
+
+def collect_needs(plan: Plan) -> list[Need]:
+    """Every placeholder of the reverse sweep, with the versions in force there."""
+    needs: list[Need] = []
+    versions = Versions(plan.lineages)
+    body = plan.prepared.function.body
+    versions.enter([body], None)
+    _collect_in(plan, plan.reverse.region, versions, needs)
+    for lineage in plan.undone:  # undoing starts from the last version, which must be had where the lineage ends
+        home = plan.prepared.home[lineage]
+        if home is not body:
+            needs.append(Need(plan.lineages.final(lineage), {}))
+    return needs
+
+
+def _collect_in(plan: Plan, mirror: Region, versions: Versions, needs: list[Need]) -> None:
+    for op in mirror.ops:
+        if op.name == "residual":
+            needs.append(Need(op.attrs["of"], dict(versions.current)))
+        elif op.name == "undo":
+            primal: Op = op.attrs["primal"]
+            versions.undo(primal)
+        elif op.regions:
+            owner: Op = op.attrs["primal"]
+            for target, sources in mirrored_pairs(op, owner):
+                before = versions.enter(sources, owner)
+                _collect_in(plan, target, versions, needs)
+                after = versions.current
+                versions.current = before
+            versions.current = after
+            versions.leave(before, owner)
+
+
+def mirrored_pairs(op: Op, owner: Op) -> Iterator[tuple[Region, list[Region]]]:
+    """Each region of a mirrored operation with the primal regions it mirrors."""
+    if owner.name == "if":
+        for target, source in zip(op.regions, owner.regions, strict=True):
+            yield target, [source]
+    else:
+        yield op.regions[0], owner.regions
+
+
+# ---------------------------------------------------------------- minimum cut
+
+
+def _evaluate(plan: Plan) -> Plan:
+    needs = collect_needs(plan)
+    while True:
+        plan.saved, plan.cost = _minimum_cut(plan, needs)
+        extra = [n for n in _extent_needs(plan) if not plan.exists(n.value, n.versions) and n.value not in {m.value for m in needs}]
+        if not extra:
+            break
+        needs = needs + extra
+    plan.cost += sum(undo_price(plan, op) for op in plan.undone_writes)
+    return plan
+
+
+def _extent_needs(plan: Plan) -> list[Need]:
+    """To read an array off a tape its extents are needed."""
+    arrays = [v for v in plan.saved if v.is_array]
+    arrays += [op.result for op in plan.undone_writes]
+    return [Need(e, {}) for v in arrays for e in plan.prepared.shapes[v] if not isinstance(e, Const)]
+
+
+class _Graph:
+    """Capacities between nodes; minimum cut by augmenting along shortest paths (Edmonds and Karp 1972)."""
+
+    def __init__(self) -> None:
+        self.capacity: dict[object, dict[object, float]] = {}
+
+    def edge(self, a: object, b: object, capacity: float) -> None:
+        out = self.capacity.setdefault(a, {})
+        out[b] = max(out.get(b, 0.0), capacity)
+        self.capacity.setdefault(b, {}).setdefault(a, 0.0)
+
+    def shortest_path(self, source: object, sink: object) -> list[object] | None:
+        before: dict[object, object] = {source: source}
+        queue = deque([source])
+        while queue:
+            node = queue.popleft()
+            if node is sink:
+                path = [sink]
+                while path[-1] is not source:
+                    path.append(before[path[-1]])
+                return path[::-1]
+            for following, capacity in self.capacity.get(node, {}).items():
+                if capacity > 0 and following not in before:
+                    before[following] = node
+                    queue.append(following)
+        return None
+
+    def saturate(self, source: object, sink: object) -> float:
+        flow = 0.0
+        while (path := self.shortest_path(source, sink)) is not None:
+            pairs = list(zip(path, path[1:], strict=False))
+            amount = min(self.capacity[a][b] for a, b in pairs)
+            for a, b in pairs:
+                self.capacity[a][b] -= amount
+                self.capacity[b][a] += amount
+            flow += amount
+        return flow
+
+    def reaching(self, sink: object) -> set[object]:
+        """Nodes from which the sink can still be reached."""
+        back: dict[object, list[object]] = {}
+        for a, out in self.capacity.items():
+            for b, capacity in out.items():
+                if capacity > 0:
+                    back.setdefault(b, []).append(a)
+        found = {sink}
+        queue = deque([sink])
+        while queue:
+            for node in back.get(queue.popleft(), []):
+                if node not in found:
+                    found.add(node)
+                    queue.append(node)
+        return found
+
+
+def _minimum_cut(plan: Plan, needs: list[Need]) -> tuple[set[Value], float]:
+    graph = _Graph()
+    source, sink = "source", "sink"
+    seen: set[tuple[Value, int]] = set()
+    nodes: dict[Value, None] = {}
+    for number, need in enumerate(needs):
+        if plan.exists(need.value, need.versions):
+            continue
+        graph.edge((need.value, "out"), sink, UNBOUNDED)
+        pending = [need.value]
+        while pending:
+            value = pending.pop()
+            if (value, number) in seen:
+                continue
+            seen.add((value, number))
+            if value not in nodes:
+                nodes[value] = None
+                graph.edge((value, "in"), (value, "out"), price(plan, value))
+            if not plan.can_recompute(value):
+                graph.edge(source, (value, "in"), UNBOUNDED)
+                continue
+            assert value.op is not None
+            for operand in value.op.operands:
+                if not plan.exists(operand, need.versions):
+                    graph.edge((operand, "out"), (value, "in"), UNBOUNDED)
+                    pending.append(operand)
+    cost = graph.saturate(source, sink)
+    late = graph.reaching(sink)
+    return {v for v in nodes if (v, "in") not in late and (v, "out") in late}, cost

@@ -1,0 +1,148 @@
+"""`vjp`: the joint program of a function's value and the pullback of given cotangents.
+
+In: a primal function (optimized), the numbers of the arguments to differentiate, and for each result what its
+cotangent is. Out: an `Adjoint`: one function that runs forward and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core import Builder, Const, Function, Op, Value
+from ..ops.declare import REGISTRY
+from ..types import Array
+from .activity import active_values, is_differentiable_type, loop_parts
+from .assemble import assemble
+from .prepare import prepare
+from .reverse import Reverse
+from .save import Plan, make_plan
+
+__all__ = ["Adjoint", "vjp"]
+
+
+@dataclass
+class Adjoint:
+    """The adjoint program. `function`'s arguments are the primal's, then one cotangent per seeded result ("argument");
+    its results are the primal's (those asked for), then one cotangent per differentiated argument."""
+
+    function: Function
+    plan: Plan
+
+
+def vjp(function: Function, wrt: Sequence[int], seeds: Sequence[str | None], keep: Sequence[int] | None = None) -> Adjoint:
+    """Differentiate `function`.
+
+    `wrt`: argument numbers. `seeds`: per result, "one" (its cotangent is 1: a scalar), "argument" (the cotangent is
+    a further argument) or None (not differentiated). `keep`: numbers of the results to return (all unless given).
+    """
+    prepared = prepare(function)
+    body = prepared.function.body
+    results = list(body.terminator.operands)
+    inputs = [body.args[k] for k in wrt]
+    seeded: list[tuple[Value, Value]] = []
+    arguments: list[Value] = []
+    for result, seed in zip(results, seeds, strict=True):
+        if seed is None:
+            continue
+        if not is_differentiable_type(result):
+            raise TypeError(f"a result of type {result.type} has no cotangent")
+        if seed == "one":
+            seeded.append((result, Const(1, result.dtype)))
+        else:
+            argument = Value(result.type, f"{result.name}_adj" if result.name else "y_adj")
+            arguments.append(argument)
+            seeded.append((result, argument))
+    # seeded results count as active where they are arguments themselves, too
+    active = active_values(prepared.function, inputs, [r for r, _ in seeded])
+    reverse = Reverse(prepared, active)
+    cotangents = reverse.run(seeded, inputs)
+    drop_dead(reverse, cotangents)
+    plan = make_plan(prepared, reverse)
+    drop_unchosen_undo(reverse, plan)
+    operations, outputs = assemble(plan, cotangents)
+    end = body.ops.pop()
+    body.ops += operations
+    body.args += arguments
+    kept = results if keep is None else [results[k] for k in keep]
+    with Builder(body, end.span) as b:
+        b.emit("return", [*kept, *outputs])
+    attrs: dict[str, Any] = {k: v for k, v in function.attrs.items() if k != "donated"}
+    return Adjoint(Function(f"{function.name}.vjp", body, attrs), plan)
+
+
+# ---------------------------------------------------------------- dead code in the sweep
+
+
+def drop_dead(reverse: Reverse, outputs: Sequence[Value]) -> None:
+    """Remove what no cotangent needs from a reverse sweep, so that only what is really needed is asked for."""
+    live: set[Value] = set(outputs)
+    _mark_live(reverse, live)
+    _sweep(reverse, live)
+
+
+def _mark_live(reverse: Reverse, live: set[Value]) -> None:
+    def region(ops: list[Op]) -> None:
+        for op in reversed(ops):
+            if op.name == "if":
+                for inner in op.regions:
+                    live.update(y for y, r in zip(inner.terminator.operands, op.results, strict=True) if r in live)
+                    region(inner.ops)
+                if any(r in live for r in op.results) or has_undo(op):
+                    live.add(op.operands[0])
+            elif op.name == "for":
+                changed = True
+                inits, args, yielded = loop_parts(op)
+                while changed:
+                    before = len(live)
+                    for init, arg, new, result in zip(inits, args, yielded, op.results, strict=True):
+                        if result in live or arg in live:
+                            live.update((init, new, arg, result))
+                    region(op.regions[0].ops)
+                    changed = len(live) != before
+                if any(r in live for r in op.results) or has_undo(op):
+                    live.update(op.operands[:2])
+            elif op.name == "undo" or any(r in live for r in op.results):
+                live.update(op.operands)
+
+    region(reverse.region.ops)
+
+
+def has_undo(op: Op) -> bool:
+    return any(inner.name == "undo" or has_undo(inner) for r in op.regions for inner in r.ops)
+
+
+def _sweep(reverse: Reverse, live: set[Value]) -> None:
+    def region(ops: list[Op]) -> list[Op]:
+        out: list[Op] = []
+        for op in ops:
+            if op.regions:
+                keep = [k for k, r in enumerate(op.results) if r in live]
+                if not keep and not has_undo(op):
+                    reverse.reversed_ops.discard(op.attrs["primal"])
+                    continue
+                lead = 2 if op.name == "for" else 1
+                if op.name == "for":
+                    op.operands[:] = op.operands[:2] + [op.operands[2 + k] for k in keep]
+                    args = op.regions[0].args
+                    args[:] = args[:1] + [args[1 + k] for k in keep]
+                del lead
+                for inner in op.regions:
+                    end = inner.terminator
+                    end.operands[:] = [end.operands[k] for k in keep]
+                    inner.ops[:] = region(inner.ops)
+                op.results[:] = [op.results[k] for k in keep]
+                out.append(op)
+            elif not op.results or any(r in live for r in op.results) or REGISTRY[op.name].effect:
+                out.append(op)
+        return out
+
+    reverse.region.ops[:] = region(reverse.region.ops)
+
+
+def drop_unchosen_undo(reverse: Reverse, plan: Plan) -> None:
+    """Forget the markers of writes that are not undone."""
+    del reverse, plan
+
+

@@ -1,0 +1,97 @@
+"""Arithmetic, comparisons, logic, selection and conversion of elements.
+
+In: the declaration helpers. Out: registry entries. Operands of arithmetic have one dtype: the tracer casts first.
+Division by zero follows NumPy: inf or nan for floats, 0 for integers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core import Region, Value
+from ..types import BOOL, Type, with_dtype
+from .declare import OpDef, declare, elementwise, predicate, same_extents
+
+ANY = (-3.0, 3.0)
+
+add = elementwise("add", np.add, numpy=np.add, partials=lambda x, y_: (1, 1), domain=(ANY, ANY))
+sub = elementwise("sub", np.subtract, numpy=np.subtract, partials=lambda x, y_: (1, -1), domain=(ANY, ANY))
+mul = elementwise("mul", np.multiply, numpy=np.multiply, partials=lambda a, b: (b, a), domain=(ANY, ANY))
+div = elementwise(
+    "div",
+    np.true_divide,
+    numpy=np.true_divide,
+    partials=lambda a, b, *, y: (1 / b, lambda: -y / b),
+    domain=(ANY, (0.5, 3.0)),
+    cost=4,
+)
+neg = elementwise("neg", np.negative, numpy=np.negative, partials=lambda x: (-1,), domain=ANY)
+
+
+def select_infer(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
+    from .declare import elementwise_dims, make
+
+    condition, a, b = operands
+    if condition.dtype is not BOOL or a.dtype is not b.dtype:
+        raise TypeError(f"select: {condition.type}, {a.type}, {b.type}")
+    return [make(a.dtype, elementwise_dims("select", operands))]
+
+
+select = declare(
+    OpDef(
+        "select",
+        select_infer,
+        evaluate=lambda c, a, b: np.where(c, a, b)[()],
+        category="elementwise",
+        numpy=(np.where,),
+        partials=lambda c, a, b: (None, 1, 1),
+        masks=lambda c, a, b: (None, c, lambda: ~c),
+        extents=same_extents,
+        primitive="select",
+        domain=("bool", ANY, ANY),
+    )
+)
+
+cast = declare(
+    OpDef(
+        "cast",  # to attrs["dtype"]; float to integer truncates as NumPy's astype
+        lambda operands, attrs, regions: [with_dtype(operands[0].type, attrs["dtype"])],
+        evaluate=lambda x, *, dtype: np.asarray(x).astype(dtype.numpy)[()],
+        evaluate_complex=lambda x, *, dtype: (
+            x if dtype.is_float and np.iscomplexobj(x) else np.asarray(np.real(x)).astype(dtype.numpy)[()]
+        ),
+        category="elementwise",
+        partials=lambda x, *, dtype: (1 if dtype.is_float else None,),
+        extents=same_extents,
+        primitive="cast",
+    )
+)
+
+stop_gradient = elementwise("stop_gradient", lambda x: x)
+
+# ---------------------------------------------------------------- comparisons: on real parts, as complex step needs
+
+for _name, _function in (
+    ("lt", np.less),
+    ("le", np.less_equal),
+    ("gt", np.greater),
+    ("ge", np.greater_equal),
+    ("eq", np.equal),
+    ("ne", np.not_equal),
+):
+    predicate(
+        _name,
+        _function,
+        evaluate_complex=lambda a, b, f=_function: f(np.real(a), np.real(b)),
+        numpy=_function,
+        domain=(ANY, ANY),
+    )
+
+logical_and = predicate("logical_and", np.logical_and, numpy=np.logical_and)
+logical_or = predicate("logical_or", np.logical_or, numpy=np.logical_or)
+logical_not = predicate("logical_not", np.logical_not, numpy=np.logical_not)
+logical_xor = predicate("logical_xor", np.logical_xor, numpy=np.logical_xor)
+
+

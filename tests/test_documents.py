@@ -1,0 +1,56 @@
+"""The README's Python runs as printed, and the files that documents link to exist."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import adjit
+
+ROOT = Path(adjit.__file__).resolve().parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def python_blocks(path: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_runs_from_top_to_bottom(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = python_blocks(ROOT / "README.md")
+    assert len(blocks) == 3
+    script = tmp_path / "readme.py"  # a real file: the tracer reads the source of what it differentiates
+    script.write_text("\n".join(blocks), encoding="utf-8")
+    names: dict[str, object] = {"__name__": "readme"}
+    exec(compile(script.read_text(encoding="utf-8"), str(script), "exec"), names)
+    printed = capsys.readouterr().out
+    assert "func @" in printed
+
+    x = np.array([-1.2, 1.0, 0.8])
+    value, gradient = names["f"](x)  # type: ignore[operator]
+    assert value == pytest.approx(names["rosenbrock"](x), rel=1e-14)  # type: ignore[operator]
+    # by hand: d/dx_i = 200 (x_i - x_{i-1}²) - 400 x_i (x_{i+1} - x_i²) - 2 (1 - x_i)
+    expected = np.zeros(3)
+    expected[:-1] += -400 * x[:-1] * (x[1:] - x[:-1] ** 2) - 2 * (1 - x[:-1])
+    expected[1:] += 200 * (x[1:] - x[:-1] ** 2)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-12)
+    np.testing.assert_allclose(names["y"], [-1.2, -0.1, 0.35], rtol=1e-14)
+    np.testing.assert_allclose(names["x_adj"], [1.75, 0.75, 0.5], rtol=1e-14)
+    np.testing.assert_array_equal(names["x"], x)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (path.parent / target).exists(), target
+
+
+def test_what_the_makefile_runs_exists() -> None:
+    assert sys.version_info >= (3, 11)
+    targets = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for script in re.findall(r"\$\(BIN\)/python (\S+\.py)", targets):
+        assert (ROOT / script).exists()
+    for target in ("demo", "test", "test-fast", "check", "bench"):
+        assert re.search(rf"^{target}:", targets, re.MULTILINE)
