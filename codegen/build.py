@@ -1,19 +1,21 @@
-"""From the source text of a kernel to something that can be called: machine code through Numba, or plain Python.
+"""From the source text of a kernel to something that can be called: machine code through Numba, or plain
+Python.
 
-In: a Python module's text that defines one function (the rendered kernel), the types of its arguments, the flags. Out:
-a `Kernel`, compiled now or loaded from the disk cache, or `python_kernel`'s ordinary function.
+In: a Python module's text that defines one function (the rendered kernel), the types of its arguments, the
+flags. Out: a `Kernel`, compiled now or loaded from the disk cache, or `python_kernel`'s ordinary function.
 
-The text is written to a real file (see `cache`), so that tracebacks, debuggers and `.source()` show it, and compiled for
-**one** signature. The kernel's contract: it never raises, never writes to an argument unless that was agreed
-(`host` then has checked that nothing else shares its memory), and returns a tuple
+The text is written to a real file (see `cache`), so that tracebacks, debuggers and `.source()` show it, and
+compiled for **one** signature. The kernel's contract: it never raises, never writes to an argument unless
+that was agreed (`host` then has checked that nothing else shares its memory), and returns a tuple
 
     (status: int64, detail0: int64, detail1: int64, *results)
 
-whose results are scalars or C-contiguous arrays that the kernel allocated. Status 0 is success, else it is the 1-based
-site of the check that failed, and the details are its values.
+whose results are scalars or C-contiguous arrays that the kernel allocated. Status 0 is success, else it is
+the 1-based site of the check that failed, and the details are its values.
 
-The key of the disk cache covers the text, the signature, the flags, the versions of adjit, Python, NumPy, Numba and
-llvmlite, the CPU and its features, and the text of the modules that kernels import their primitives from.
+The key of the disk cache covers the text, the signature, the flags, the versions of adjit, Python, NumPy,
+Numba and llvmlite, the CPU and its features, and the text of the modules that kernels import their primitives
+from.
 
 >>> text = "def twice(x):\\n    return (0, 0, 0, x + x)\\n"
 >>> kernel = compile_kernel(text, "twice", [Scalar(F64)], ["C"])
@@ -51,8 +53,8 @@ _PRIMITIVES = ("primitives.py", "primitives", "vecmath", "numba_bridge.py")
 
 @dataclasses.dataclass
 class Stats:
-    """Counts of this process, for tests and for the curious: kernels compiled by Numba, kernels loaded from the disk
-    cache instead, functions traced."""
+    """Counts of this process, for tests and for the curious: kernels compiled by Numba, kernels loaded from
+    the disk cache instead, functions traced."""
 
     compiled: int = 0
     loaded_from_cache: int = 0
@@ -82,10 +84,10 @@ if hasattr(os, "register_at_fork"):
 class Kernel:
     """A compiled kernel.
 
-    `call(*args)` is the machine code's own entry, which trusts its caller: arguments must have exactly the types, ranks,
-    dtypes and layouts of `arg_types` and `layouts` (see `host`, which checks). It may be called from several threads at
-    once and runs without the interpreter lock. `compile_seconds` is what this process spent: compiling, or loading
-    if `from_cache`.
+    `call(*args)` is the machine code's own entry, which trusts its caller: arguments must have exactly the
+    types, ranks, dtypes and layouts of `arg_types` and `layouts` (see `host`, which checks). It may be called
+    from several threads at once and runs without the interpreter lock. `compile_seconds` is what this process
+    spent: compiling, or loading if `from_cache`.
     """
 
     name: str
@@ -111,8 +113,8 @@ class Kernel:
         return python_kernel(self.text, self.name)
 
     def llvm(self) -> str:
-        """The optimized LLVM of the kernel. It is read from the cache if the code came from there (and compiled
-        once more should the cache have lost it)."""
+        """The optimized LLVM of the kernel. It is read from the cache if the code came from there (and
+        compiled once more should the cache have lost it)."""
         try:
             return self._code.llvm()
         except LookupError:
@@ -127,7 +129,8 @@ class Kernel:
 
     def __repr__(self) -> str:
         arguments = ", ".join(map(str, self.arg_types))
-        return f"<kernel {self.name}({arguments}) {'loaded' if self.from_cache else 'compiled'} from {self.path}>"
+        how = "loaded" if self.from_cache else "compiled"
+        return f"<kernel {self.name}({arguments}) {how} from {self.path}>"
 
 
 def compile_kernel(
@@ -147,12 +150,12 @@ def compile_kernel(
         source: the text of a Python module that defines `name`.
         name: the function; its parameters are positional and as many as `arg_types`.
         arg_types: the argument types; an array's rank and dtype count, its extents do not.
-        layouts: per argument ``C`` (contiguous in C order), ``F`` (in Fortran order) or ``A`` (any strides); ignored
-            for scalars.
+        layouts: per argument ``C`` (contiguous in C order), ``F`` (in Fortran order) or ``A`` (any strides);
+            ignored for scalars.
         parallel: threads are the host's business (it runs `nogil` kernels over chunks): must be False.
         fastmath: False, True, or LLVM's names of single permissions (``{"contract", "reassoc"}``).
-        noalias: memory that the kernel writes is reached through one argument only. True is right for every kernel
-            that writes to no argument, even if they overlap; for others the host must have checked.
+        noalias: memory that the kernel writes is reached through one argument only. True is right for every
+            kernel that writes to no argument, even if they overlap; for others the host must have checked.
         nogil: release the interpreter lock while the kernel runs (about 30 ns per call).
 
     Returns: the `Kernel`. The same request gives the same object.
@@ -162,13 +165,16 @@ def compile_kernel(
         ValueError: `arg_types` and `layouts` do not match, or `parallel`.
     """
     if parallel:
-        raise ValueError("kernels are serial: threads run them over chunks (Numba's own thread layers break forks)")
+        raise ValueError(
+            "kernels are serial: threads run them over chunks (Numba's own thread layers break forks)"
+        )
     if len(arg_types) != len(layouts):
         raise ValueError(f"{len(arg_types)} argument types, but {len(layouts)} layouts")
     permissions = fastmath if isinstance(fastmath, bool) else frozenset(fastmath)
     flags = bridge.CompileFlags(permissions, noalias, nogil)
     signature = ",".join(
-        str(t) if isinstance(t, Scalar) else f"{t.dtype}[{t.rank}]{layout}" for t, layout in zip(arg_types, layouts)
+        str(t) if isinstance(t, Scalar) else f"{t.dtype}[{t.rank}]{layout}"
+        for t, layout in zip(arg_types, layouts)
     )
     key = cache.digest("kernel", _FORMAT, source, name, signature, flags.text(), _environment())
     kernel = _kernels.get(key)
@@ -243,7 +249,8 @@ def _compile(
 
 
 def _path(source: str, name: str) -> str:
-    """The file that holds the source; where none can be written, a name under which `linecache` knows the text."""
+    """The file that holds the source; where none can be written, a name under which `linecache` knows the
+    text."""
     file = cache.source_file(name, source)
     if file is not None:
         return str(file)
@@ -253,8 +260,8 @@ def _path(source: str, name: str) -> str:
 
 
 def _execute(source: str, name: str, path: str, module_name: str) -> types.FunctionType:
-    """Run the module's text and give its function. The text is compiled, not the file: nobody's edit of the file
-    gets into a kernel, while tracebacks and debuggers find the file."""
+    """Run the module's text and give its function. The text is compiled, not the file: nobody's edit of the
+    file gets into a kernel, while tracebacks and debuggers find the file."""
     module = types.ModuleType(module_name)
     module.__file__ = path
     sys.modules[module_name] = module  # Numba looks the module up by name
@@ -266,10 +273,11 @@ def _execute(source: str, name: str, path: str, module_name: str) -> types.Funct
 
 
 def python_kernel(source: str, name: str) -> Callable[..., Any]:
-    """Function `name` of the module text `source` as plain Python: nothing is compiled, so a debugger steps through.
+    """Function `name` of the module text `source` as plain Python: nothing is compiled, so a debugger steps
+    through.
 
-    Jitted primitives that the text imports are replaced by the Python functions they were made from, and so are those
-    that they call in turn.
+    Jitted primitives that the text imports are replaced by the Python functions they were made from, and so
+    are those that they call in turn.
 
     Raises KeyError where the text defines no `name`, and what running the text raises.
     """
@@ -282,7 +290,8 @@ def python_kernel(source: str, name: str) -> Callable[..., Any]:
 
 
 def _without_jit(function: types.FunctionType, done: dict[int, types.FunctionType]) -> types.FunctionType:
-    """`function` with every jitted function it can reach through global names replaced by its Python function."""
+    """`function` with every jitted function it can reach through global names replaced by its Python
+    function."""
     if id(function) in done:
         return done[id(function)]
     replaced: dict[str, Any] = {}

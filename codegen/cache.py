@@ -1,26 +1,28 @@
 """The disk cache: machine code, kernel sources and traces that outlive the process.
 
-In: a key (a hex digest of everything that an entry depends on) and bytes. Out: the same bytes, in a later process,
-or None. Nothing here knows what the bytes mean; `build` stores machine code, `manifest` stores traces.
+In: a key (a hex digest of everything that an entry depends on) and bytes. Out: the same bytes, in a later
+process, or None. Nothing here knows what the bytes mean; `build` stores machine code, `manifest` stores
+traces.
 
     <root>/source/<name>_<digest>.py     kernels as readable Python, for tracebacks, debuggers and `.source()`
     <root>/code/<key>.bin                machine code
     <root>/trace/<key>.bin               what tracing found out
 
-An entry is a header (magic, format version, kind and key, payload length, SHA-256 of the payload) and the payload. An
-entry is used only if all of that is right: a torn, truncated, foreign or corrupted one is a miss, and is removed.
-Entries are written to a temporary file of the same folder and renamed over, so a reader sees an old entry, a new one or
-none; several processes may store the same key at once, and the last one wins with the same contents.
+An entry is a header (magic, format version, kind and key, payload length, SHA-256 of the payload) and the
+payload. An entry is used only if all of that is right: a torn, truncated, foreign or corrupted one is a miss,
+and is removed. Entries are written to a temporary file of the same folder and renamed over, so a reader sees
+an old entry, a new one or none; several processes may store the same key at once, and the last one wins with
+the same contents.
 
-Nothing here raises because of the file system. Where the folder cannot be written, nothing is stored and kernel sources
-go to a temporary folder of the process; where it cannot be read, everything is a miss.
+Nothing here raises because of the file system. Where the folder cannot be written, nothing is stored and
+kernel sources go to a temporary folder of the process; where it cannot be read, everything is a miss.
 
-Security: an entry holds machine code, so who can write the folder can run code as whoever reads it. The checksum
-finds damage, not malice. The folder is therefore made with mode 0700 and, on POSIX, one that belongs to another user or
-that others may write is not used (a `RuntimeWarning` says so).
+Security: an entry holds machine code, so who can write the folder can run code as whoever reads it. The
+checksum finds damage, not malice. The folder is therefore made with mode 0700 and, on POSIX, one that belongs
+to another user or that others may write is not used (a `RuntimeWarning` says so).
 
-`ADJIT_CACHE_DIR` names another folder, `ADJIT_CACHE_SIZE` the limit in MiB (default 512; least recently used entries
-go first), `ADJIT_CACHE_DIR=` (empty) switches the disk cache off.
+`ADJIT_CACHE_DIR` names another folder, `ADJIT_CACHE_SIZE` the limit in MiB (default 512; least recently used
+entries go first), `ADJIT_CACHE_DIR=` (empty) switches the disk cache off.
 """
 
 from __future__ import annotations
@@ -88,7 +90,9 @@ def root() -> Path | None:
     named = os.environ.get("ADJIT_CACHE_DIR")
     if named is not None and not named.strip():
         return None
-    folder = Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("adjit", appauthor=False))
+    folder = (
+        Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("adjit", appauthor=False))
+    )
     text = str(folder)
     usable = _checked.get(text)
     if usable is None or (usable and not folder.is_dir()):  # removed by someone since: make it again
@@ -109,7 +113,8 @@ def _prepare(folder: Path) -> bool:
         if foreign or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             whose = "belongs to another user" if foreign else "can be written by others"
             warnings.warn(
-                f"adjit does not use its cache folder {folder}, since it {whose}: compiled code is kept there. "
+                f"adjit does not use its cache folder {folder}, since it {whose}: "
+                "compiled code is kept there. "
                 "Make it private (chmod 700) or set ADJIT_CACHE_DIR to a folder of your own.",
                 RuntimeWarning,
                 stacklevel=2,
@@ -135,8 +140,8 @@ def _entry_path(kind: str, key: str) -> Path | None:
 
 
 def load(kind: str, key: str) -> bytes | None:
-    """The payload stored under `key` (as `digest` makes them) among entries of `kind`; None if there is none or it
-    is damaged. The payload's checksum has been verified before it is returned."""
+    """The payload stored under `key` (as `digest` makes them) among entries of `kind`; None if there is none
+    or it is damaged. The payload's checksum has been verified before it is returned."""
     path = _entry_path(kind, key)
     if path is None:
         return None
@@ -165,7 +170,8 @@ def _unwrap(kind: str, key: str, data: bytes) -> bytes | None:
 
 
 def store(kind: str, key: str, payload: bytes) -> bool:
-    """Keep `payload` under `key` for later processes; False where that was not possible (never an exception)."""
+    """Keep `payload` under `key` for later processes; False where that was not possible (never an
+    exception)."""
     global _stores
     path = _entry_path(kind, key)
     if path is None:
@@ -207,7 +213,8 @@ def _write(path: Path, data: bytes) -> bool:
 
 
 def source_file(name: str, text: str) -> Path | None:
-    """A file that holds exactly `text`, named after `name` and the text's digest; written if it is not there yet.
+    """A file that holds exactly `text`, named after `name` and the text's digest; written if it is not there
+    yet.
 
     In the cache folder, else in a temporary folder of this process; None where neither can be written.
     """

@@ -1,12 +1,14 @@
 """What a trace found out, kept on disk with what it depends on, so that a warm start traces nothing.
 
-In: the identity of what was traced, the caller's plain bytes (kernel sources, structure of the result, sites) and what
-the trace read. Out: the same bytes in a later process, if everything that was read is still the same; else None.
+In: the identity of what was traced, the caller's plain bytes (kernel sources, structure of the result, sites)
+and what the trace read. Out: the same bytes in a later process, if everything that was read is still the
+same; else None.
 
-A trace reads two kinds of things. *Source lines* of functions: each is named by file and line range and is read again from
-disk. *Captures*, the static values found in enclosing scopes and modules (helpers, flags, tuples): each has a name that the
-caller can resolve and a digest that only the caller can compute again, so `load_manifest` asks for it. A manifest is used
-only if every one of them has the digest it had. Arrays and numbers that are read at call time are not among them.
+A trace reads two kinds of things. *Source lines* of functions: each is named by file and line range and is
+read again from disk. *Captures*, the static values found in enclosing scopes and modules (helpers, flags,
+tuples): each has a name that the caller can resolve and a digest that only the caller can compute again, so
+`load_manifest` asks for it. A manifest is used only if every one of them has the digest it had. Arrays and
+numbers that are read at call time are not among them.
 
 >>> key = manifest_key("m", "f", "ab12", "f64", "grad:0")
 >>> len(key)
@@ -42,7 +44,8 @@ _LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class SourceLines:
-    """Lines `first`..`last` (from 1, inclusive) of `file`, and the digest of their text when they were traced."""
+    """Lines `first`..`last` (from 1, inclusive) of `file`, and the digest of their text when they were
+    traced."""
 
     file: str
     first: int
@@ -59,9 +62,11 @@ class Capture:
 
 
 def source_lines(file: str, first: int, last: int, text: str | None = None) -> SourceLines:
-    """The dependency on lines of a file: on `text` where the traced text is at hand, else on what the file holds now.
+    """The dependency on lines of a file: on `text` where the traced text is at hand, else on what the file
+    holds now.
 
-    Raises OSError, SyntaxError or UnicodeError where the file cannot be read, ValueError where it has no such lines.
+    Raises OSError, SyntaxError or UnicodeError where the file cannot be read, ValueError where it has no such
+    lines.
     """
     if text is None:
         text = _lines(_read(file), first, last)
@@ -134,9 +139,9 @@ def store_manifest(key: str, payload: bytes, dependencies: Sequence[SourceLines 
 def load_manifest(key: str, capture_digest: Callable[[str], str | None] | None = None) -> bytes | None:
     """The payload stored under `key` if all that it depends on is unchanged, else None.
 
-    `capture_digest` gives the digest that a capture has now (None: it no longer exists). A manifest with captures
-    never loads without it. A manifest whose dependencies changed stays: the next trace stores over it, and another
-    program may still want it.
+    `capture_digest` gives the digest that a capture has now (None: it no longer exists). A manifest with
+    captures never loads without it. A manifest whose dependencies changed stays: the next trace stores over
+    it, and another program may still want it.
     """
     data = cache.load("trace", key)
     if data is None:

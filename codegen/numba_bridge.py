@@ -1,26 +1,31 @@
-"""The only place that knows Numba's insides: Python function -> machine code -> callable, and back from the disk.
+"""The only place that knows Numba's insides: Python function -> machine code -> callable, and back from the
+disk.
 
-In: a Python function in the subset that Numba's nopython mode compiles, its argument types and the flags. Out:
-`MachineCode`, whose `entry` is the compiled callable itself, without Numba's dispatcher around it.
+In: a Python function in the subset that Numba's nopython mode compiles, its argument types and the flags.
+Out: `MachineCode`, whose `entry` is the compiled callable itself, without Numba's dispatcher around it.
 
 What is used of Numba, and why not its public `njit`:
 
-* `compile_extra` with `Flags`: one compilation for one explicit signature. The `noalias` flag exists there only.
-* The *entry point* of a compile result, a builtin that unboxes its arguments and calls the machine code. A dispatcher
-  finds the types of the arguments again at each call; whoever calls `entry` has checked them (`codegen.host`). Unboxing
-  looks at an array's item size alone: **not** at dtype, rank, contiguity or the writeable flag, and a float passed for an
-  integer is truncated. So `entry` is for callers that have checked.
-* A code library of our own (`_kernel_library`). Numba makes everything that a kernel calls a weak symbol, named after the
-  callee and a per-process counter; an object file loaded from a cache may then be linked to another process's idea of
-  the same name. In our objects, all symbols except the kernel's own are internal, so an object is closed in itself.
-* The object code and the kernel's constants as plain data (bytes, dtype names). No pickle is read from the disk, no
-  registry of Numba's is needed to load: it takes well under a millisecond and spares Numba's one-time initialisation.
+* `compile_extra` with `Flags`: one compilation for one explicit signature. The `noalias` flag exists there
+  only.
+* The *entry point* of a compile result, a builtin that unboxes its arguments and calls the machine code. A
+  dispatcher finds the types of the arguments again at each call; whoever calls `entry` has checked them
+  (`codegen.host`). Unboxing looks at an array's item size alone: **not** at dtype, rank, contiguity or the
+  writeable flag, and a float passed for an integer is truncated. So `entry` is for callers that have checked.
+* A code library of our own (`_kernel_library`). Numba makes everything that a kernel calls a weak symbol,
+  named after the callee and a per-process counter; an object file loaded from a cache may then be linked to
+  another process's idea of the same name. In our objects, all symbols except the kernel's own are internal,
+  so an object is closed in itself.
+* The object code and the kernel's constants as plain data (bytes, dtype names). No pickle is read from the
+  disk, no registry of Numba's is needed to load: it takes well under a millisecond and spares Numba's
+  one-time initialisation.
 
 `tests/test_build.py::test_numba_offers_what_the_bridge_uses` fails with the name of what a new Numba changed.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import platform
 import struct
@@ -53,8 +58,8 @@ _HEAD = struct.Struct("<III")  # lengths: description, object code, bitcode
 
 @dataclass(frozen=True)
 class CompileFlags:
-    """How to compile. `fastmath`: False, True or a set of LLVM's flag names; `noalias`: memory that is written is
-    reached through one argument only."""
+    """How to compile. `fastmath`: False, True or a set of LLVM's flag names; `noalias`: memory that is
+    written is reached through one argument only."""
 
     fastmath: bool | frozenset[str] = False
     noalias: bool = True
@@ -62,12 +67,15 @@ class CompileFlags:
 
     def text(self) -> str:
         fast = self.fastmath if isinstance(self.fastmath, bool) else ",".join(sorted(self.fastmath))
-        return f"fastmath={fast};noalias={self.noalias};nogil={self.nogil};error_model=numpy;boundscheck=False"
+        return (
+            f"fastmath={fast};noalias={self.noalias};nogil={self.nogil};error_model=numpy;boundscheck=False"
+        )
 
 
 @dataclass
 class MachineCode:
-    """One compiled function. `entry(*args)` calls it; `image` is what `load` needs, None where it cannot be stored."""
+    """One compiled function. `entry(*args)` calls it; `image` is what `load` needs, None where it cannot be
+    stored."""
 
     entry: Callable[..., Any]
     llvm: Callable[[], str]
@@ -78,19 +86,27 @@ class MachineCode:
 
 def environment() -> str:
     """Everything outside a kernel that machine code depends on: versions, and the CPU with its features."""
-    import llvmlite
-    import numba
-
+    llvmlite = importlib.import_module("llvmlite")
+    numba = _numba("")
     triple, cpu, features = _codegen().magic_tuple()
-    versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version, platform.python_implementation())
+    versions = (
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        sys.version,
+        platform.python_implementation(),
+    )
     return "\n".join((*versions, triple, cpu, features))
+
+
+def _numba(module: str) -> Any:
+    """A module of Numba's, which is partly typed and means little by it."""
+    return importlib.import_module(f"numba.{module}" if module else "numba")
 
 
 @memoize
 def _target() -> Any:
-    from numba.core.registry import cpu_target
-
-    return cpu_target
+    return _numba("core.registry").cpu_target
 
 
 def _codegen() -> Any:
@@ -98,12 +114,12 @@ def _codegen() -> Any:
 
 
 def numba_type(type_: Scalar | Array, layout: str) -> Any:
-    """Numba's type of an argument; `layout` is ``C``, ``F`` or ``A`` for arrays and of no meaning for scalars.
+    """Numba's type of an argument; `layout` is ``C``, ``F`` or ``A`` for arrays and of no meaning for
+    scalars.
 
-    Arrays are declared writable and aligned. Read-only arrays may be passed all the same, as unboxing does not look.
+    Arrays are declared writable and aligned. Read-only arrays may be passed all the same, as unboxing does
+    not look.
     """
-    from numba.core import types
-
     scalar = _numba_scalar(type_.dtype)
     if isinstance(type_, Scalar):
         return scalar
@@ -111,21 +127,19 @@ def numba_type(type_: Scalar | Array, layout: str) -> Any:
         raise ValueError(f"not a layout: {layout!r}")
     if layout == "F" and type_.rank == 1:
         layout = "C"
-    return types.Array(scalar, type_.rank, layout, readonly=False, aligned=True)
+    return _numba("core.types").Array(scalar, type_.rank, layout, readonly=False, aligned=True)
 
 
 def _numba_scalar(dtype: DType) -> Any:
-    from numba.np.numpy_support import from_dtype
-
-    return from_dtype(dtype.numpy)
+    return _numba("np.numpy_support").from_dtype(dtype.numpy)
 
 
 @memoize
 def _kernel_library() -> Any:
     """A class of code libraries that export nothing but the kernel (see the module's docstring)."""
-    from numba.core.codegen import JITCodeLibrary
+    base: Any = _numba("core.codegen").JITCodeLibrary
 
-    class KernelLibrary(JITCodeLibrary):  # type: ignore[misc, unused-ignore]
+    class KernelLibrary(base):  # type: ignore[misc]
         kernel_module = ""
 
         def _optimize_final_module(self) -> None:
@@ -151,14 +165,13 @@ _SHARED = frozenset(("linkonce_any", "linkonce_odr", "weak_any", "weak_odr", "co
 def compile_function(
     function: python_types.FunctionType, types: Sequence[Any], flags: CompileFlags
 ) -> MachineCode:
-    """Compile `function` for arguments of Numba's `types`. The name of its module must be unique to this compilation
-    (symbols are named after it) and the module must be in `sys.modules`.
+    """Compile `function` for arguments of Numba's `types`. The name of its module must be unique to this
+    compilation (symbols are named after it) and the module must be in `sys.modules`.
 
-    Raises Numba's errors where the function is outside the subset, which for a rendered kernel is a bug of adjit's.
+    Raises Numba's errors where the function is outside the subset, which for a rendered kernel is a bug of
+    adjit's.
     """
-    from numba.core import compiler, cpu
-    from numba.core.compiler_lock import global_compiler_lock
-
+    compiler = _numba("core.compiler")
     settings = compiler.Flags()
     settings.nrt = True
     settings.enable_pyobject = False
@@ -169,10 +182,12 @@ def compile_function(
     settings.no_cfunc_wrapper = True
     settings.noalias = flags.noalias
     fast = flags.fastmath
-    settings.fastmath = cpu.FastMathOptions(fast if isinstance(fast, bool) else set(fast))
+    settings.fastmath = _numba("core.cpu_options").FastMathOptions(
+        fast if isinstance(fast, bool) else set(fast)
+    )
 
     target = _target()
-    with global_compiler_lock:
+    with _numba("core.compiler_lock").global_compiler_lock:
         library = _kernel_library()(_codegen(), function.__module__)
         library.kernel_module = function.__module__
         library.enable_object_caching()  # keeps the object code that LLVM emits
@@ -193,8 +208,8 @@ def compile_function(
 
 
 def _image(result: Any) -> bytes | None:
-    """The compile result as plain bytes; None where it refers to this process (addresses in the code, start-up
-    functions, Python objects other than dtypes among its constants)."""
+    """The compile result as plain bytes; None where it refers to this process (addresses in the code,
+    start-up functions, Python objects other than dtypes among its constants)."""
     library = result.library
     constants = [_constant_name(c) for c in result.environment.consts]
     if library.has_dynamic_globals or library._reload_init or result.reload_init or result.lifted:
@@ -243,22 +258,17 @@ def _parts(image: bytes) -> tuple[dict[str, Any], bytes, bytes]:
 def load(image: bytes, read_again: Callable[[], bytes | None]) -> MachineCode:
     """Machine code from an image that `compile_function` made under the same `environment`.
 
-    `read_again` gives the image once more, for inspection: the bitcode is not kept in memory. Raises ValueError (or what
-    reading plain data raises) where the bytes are not an image.
+    `read_again` gives the image once more, for inspection: the bitcode is not kept in memory. Raises
+    ValueError (or what reading plain data raises) where the bytes are not an image.
     """
-    from numba import _dynfunc
-    from numba.core.compiler_lock import global_compiler_lock
-    from numba.core.environment import Environment
-    from numba.core.runtime import rtsys
-
     description, object_code, _ = _parts(image)
     constants = [np.dtype(name) for name in description["constants"]]
     wrapper: str = description["wrapper"]
     module = sys.modules.get(description["module"])
     if module is None:
         module = python_types.ModuleType(description["module"])
-    with global_compiler_lock:
-        rtsys.initialize(_target().target_context)
+    with _numba("core.compiler_lock").global_compiler_lock:
+        _numba("core.runtime.nrt").rtsys.initialize(_target().target_context)
         _require_symbols(description["needs"])
         codegen = _codegen()
         library = codegen.create_library(description["module"])
@@ -269,11 +279,11 @@ def load(image: bytes, read_again: Callable[[], bytes | None]) -> MachineCode:
         address = library.get_pointer_to_function(wrapper)
         if not address:
             raise ValueError("an image without its entry")
-        kept = Environment({"__name__": description["module"]})
+        kept = _numba("core.environment").Environment({"__name__": description["module"]})
         kept.consts[:] = constants
         kept.env_name = description["environment"]
         codegen.set_env(kept.env_name, kept)
-        entry = _dynfunc.make_function(
+        entry = _numba("_dynfunc").make_function(
             module, description["name"], "compiled kernel", address, kept, (library,)
         )
 
@@ -283,18 +293,20 @@ def load(image: bytes, read_again: Callable[[], bytes | None]) -> MachineCode:
             raise LookupError("the cache no longer holds this kernel")
         return _parts(again)[2]
 
-    return MachineCode(entry, lambda: llvm_text(bitcode()), lambda: asm_text(bitcode()), image, (library, kept))
+    return MachineCode(
+        entry, lambda: llvm_text(bitcode()), lambda: asm_text(bitcode()), image, (library, kept)
+    )
 
 
 def _require_symbols(names: Sequence[str]) -> None:
-    """LLVM ends the process over a symbol that it cannot find, so look first. The usual ones are registered by the
-    context's construction; others (BLAS, hashing) by modules that Numba imports with its registries."""
-    import llvmlite.binding as llvm
+    """LLVM ends the process over a symbol that it cannot find, so look first. The usual ones are registered
+    by the context's construction; others (BLAS, hashing) by modules that Numba imports with its
+    registries."""
+    llvm = importlib.import_module("llvmlite.binding")
 
     if any(name.startswith(("numba_xx", "numba_ez", "numba_raw")) for name in names):
-        from numba.np.linalg import ensure_blas
-
-        ensure_blas()  # is SciPy's BLAS still of the integer width that the code was compiled for?
+        # is SciPy's BLAS still of the integer width that the code was compiled for?
+        _numba("np.linalg").ensure_blas()
     if all(llvm.address_of_symbol(name) for name in names):
         return
     _target().target_context.refresh()
@@ -305,14 +317,14 @@ def _require_symbols(names: Sequence[str]) -> None:
 
 def llvm_text(bitcode: bytes) -> str:
     """Readable LLVM of a bitcode module."""
-    import llvmlite.binding as llvm
+    llvm = importlib.import_module("llvmlite.binding")
 
     return str(llvm.parse_bitcode(bitcode))
 
 
 def asm_text(bitcode: bytes) -> str:
     """The assembly that this machine's target makes of a bitcode module."""
-    import llvmlite.binding as llvm
+    llvm = importlib.import_module("llvmlite.binding")
 
     return str(_codegen()._tm.emit_assembly(llvm.parse_bitcode(bitcode)))
 
@@ -321,9 +333,7 @@ def is_jitted(value: object) -> bool:
     """True for what `njit` returns."""
     if "numba" not in sys.modules:
         return False
-    from numba.core.dispatcher import Dispatcher
-
-    return isinstance(value, Dispatcher)
+    return isinstance(value, _numba("core.dispatcher").Dispatcher)
 
 
 def python_function_of(value: Any) -> python_types.FunctionType:

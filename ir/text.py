@@ -1,7 +1,7 @@
 """The text of the IR: printer and parser, in one place so that they cannot disagree.
 
-In: a `Function`, or its text. Out: the other one. ``to_text(parse(text)) == text`` for every printed text, bit
-for bit in constants; a comment at the end of a line is the span (base name of the file and line).
+In: a `Function`, or its text. Out: the other one. ``to_text(parse(text)) == text`` for every printed text,
+bit for bit in constants; a comment at the end of a line is the span (base name of the file and line).
 
     func @decay(%x: f64) -> f64 {
       %r: f64 = while (%v = %x) {

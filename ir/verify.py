@@ -1,7 +1,7 @@
 """The verifier: whether a function is valid IR.
 
-In: a `Function`, and the pass it came from. Out: nothing, or an `InternalError` that names the operation, what is
-wrong with it and the pass. It checks that
+In: a `Function`, and the pass it came from. Out: nothing, or an `InternalError` that names the operation,
+what is wrong with it and the pass. It checks that
 
 * every operand is a constant or a value defined before and in sight, and everything is defined once;
 * regions end in the terminator their operation asks for, and nowhere else is one;
@@ -10,7 +10,7 @@ wrong with it and the pass. It checks that
 * attributes are static data of the kind their name promises.
 
 >>> from adjit.ir.text import parse
->>> verify(parse("func @f(%x: f64) -> f64 { %y: f32 = mul %x, 2.0  return %y }"), after="cse")
+>>> verify(parse("func @f(%x: f64) -> f32 { %y: f32 = mul %x, 2.0  return %y }"), after="cse")
 Traceback (most recent call last):
 adjit.ir.errors.InternalError: invalid IR after cse in @f: mul: gives f64, declared f32
 """
@@ -86,7 +86,7 @@ class Verifier:
         self.visible.add(value)
 
     def region(self, region: Region, owner: Op | None, terminator: str, keep: bool = False) -> list[Value]:
-        """Verify a region; returns what it made visible (with `keep`, left in sight for the caller to remove)."""
+        """Verify a region; returns what it made visible (with `keep`, the caller takes it out of sight)."""
         if id(region) in self.seen:
             self.fail(owner, "a region has two owners")
         self.seen.add(id(region))

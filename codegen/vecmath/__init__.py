@@ -1,1 +1,92 @@
-"""Elementary functions without branches, which vectorize inside the loops that call them."""
+"""Elementary functions without branches, which vectorize inside the loops that call them.
+
+In: NumPy's names. Out: Python functions that Numba compiles to inlined LLVM code, at most 1 ulp (exp, log) or 2 ulp (all others)
+from the exact value for float64, with NumPy's results for zeros, infinities and NaN; correctly rounded but for rare cases for
+float32. Under plain Python they are NumPy's own functions, so a generated kernel runs either way:
+
+>>> from adjit.codegen.vecmath import exp, power
+>>> float(exp(0.0)), float(power(2.0, 10.0))
+(1.0, 1024.0)
+
+Importing this compiles nothing, and a kernel that calls one of them compiles in a few milliseconds more. `sin`, `cos` and `tan` of
+arguments beyond 2**30 call the C library for the elements concerned; everything else has no rare cases. On x86 machines
+without a fused multiply-add (before 2013) the same bounds hold, at about half the speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from . import exponential
+from . import hyperbolic
+from . import inverse
+from . import logarithm
+from . import powers
+from . import trigonometric
+from .lowering import Elementary, bind
+
+ELEMENTARY: Final = {
+    entry.name: entry
+    for entry in (
+        Elementary("exp", np.exp, exponential.exp),
+        Elementary("exp2", np.exp2, exponential.exp2),
+        Elementary("expm1", np.expm1, exponential.expm1),
+        Elementary("log", np.log, logarithm.log),
+        Elementary("log2", np.log2, logarithm.log2),
+        Elementary("log10", np.log10, logarithm.log10),
+        Elementary("log1p", np.log1p, logarithm.log1p),
+        Elementary("sin", np.sin, trigonometric.sin),
+        Elementary("cos", np.cos, trigonometric.cos),
+        Elementary("tan", np.tan, trigonometric.tan),
+        Elementary("sinh", np.sinh, hyperbolic.sinh),
+        Elementary("cosh", np.cosh, hyperbolic.cosh),
+        Elementary("tanh", np.tanh, hyperbolic.tanh),
+        Elementary("arcsinh", np.arcsinh, hyperbolic.arcsinh),
+        Elementary("arccosh", np.arccosh, hyperbolic.arccosh),
+        Elementary("arctanh", np.arctanh, hyperbolic.arctanh),
+        Elementary("arcsin", np.arcsin, inverse.arcsin),
+        Elementary("arccos", np.arccos, inverse.arccos),
+        Elementary("arctan", np.arctan, inverse.arctan),
+        Elementary("arctan2", np.arctan2, inverse.arctan2),
+        Elementary("hypot", np.hypot, powers.hypot),
+        Elementary("cbrt", np.cbrt, powers.cbrt),
+        Elementary("power", np.power, powers.power),
+    )
+}
+
+FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {name: bind(entry) for name, entry in ELEMENTARY.items()}
+"""The functions by NumPy's name."""
+
+TABLE: Final[dict[str, tuple[Callable[..., Any], np.ufunc]]] = {
+    name: (FUNCTIONS[name], entry.ufunc) for name, entry in ELEMENTARY.items()
+}
+"""NumPy's name -> (the function for kernels, its NumPy twin)."""
+
+exp = FUNCTIONS["exp"]
+exp2 = FUNCTIONS["exp2"]
+expm1 = FUNCTIONS["expm1"]
+log = FUNCTIONS["log"]
+log2 = FUNCTIONS["log2"]
+log10 = FUNCTIONS["log10"]
+log1p = FUNCTIONS["log1p"]
+sin = FUNCTIONS["sin"]
+cos = FUNCTIONS["cos"]
+tan = FUNCTIONS["tan"]
+sinh = FUNCTIONS["sinh"]
+cosh = FUNCTIONS["cosh"]
+tanh = FUNCTIONS["tanh"]
+arcsinh = FUNCTIONS["arcsinh"]
+arccosh = FUNCTIONS["arccosh"]
+arctanh = FUNCTIONS["arctanh"]
+arcsin = FUNCTIONS["arcsin"]
+arccos = FUNCTIONS["arccos"]
+arctan = FUNCTIONS["arctan"]
+arctan2 = FUNCTIONS["arctan2"]
+hypot = FUNCTIONS["hypot"]
+cbrt = FUNCTIONS["cbrt"]
+power = pow = FUNCTIONS["power"]
+
+__all__ = ["ELEMENTARY", "FUNCTIONS", "TABLE", "pow", *FUNCTIONS]

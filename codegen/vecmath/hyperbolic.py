@@ -9,24 +9,30 @@ from __future__ import annotations
 import math
 
 from .coefficients import LN2, LOG, LOG_32
-from .exp import BIAS, quarter_expm1, reduced, tail
+from .exponential import BIAS, quarter_expm1, reduced, tail
 from .lanes import Mask, Real, Writer
-from .log import LARGEST, combined, exponent, log_of_sum, normalized
+from .logarithm import LARGEST, combined, exponent, log_of_sum, normalized
 
 
 def tanh(w: Writer, x: Real) -> Real:
-    """(e**2x - 1) / (e**2x + 1), at most 2 ulp."""
+    """(e**2x - 1) / (e**2x + 1), at most 1 ulp."""
     magnitude = abs(x)
     u, v = quarter_expm1(w, w.at_most(2.0 * magnitude, 45.0))
-    total = u + v
-    value = total / (total + 0.5)
+    if w.single:
+        value = (u + v) / ((u + v) + 0.5)
+    else:
+        total, low = w.fast_two_sum(u, v)
+        divisor, divisor_low = w.fast_two_sum(w.real(0.5), total)
+        quotient = total / divisor
+        rest = low - quotient * (divisor_low + low)
+        value = w.muladd(rest, 2.0 - 2.0 * quotient, quotient)  # 1 / divisor = 2 (1 - quotient)
     return w.select(magnitude < 2.0**-60, magnitude, value).with_sign_of(x)
 
 
 def sinh(w: Writer, x: Real) -> Real:
     """(e**x - e**-x) / 2, at most 2 ulp."""
     magnitude = abs(x)
-    u, v = quarter_expm1(w, w.at_most(magnitude, 711.0))
+    u, v = quarter_expm1(w, w.at_most(magnitude, 710.8))
     total = u + v
     value = 2.0 * (u + (v + total / w.muladd(total, 4.0, 1.0)))
     return w.select(magnitude < 2.0**-60, magnitude, value).with_sign_of(x)
@@ -34,7 +40,7 @@ def sinh(w: Writer, x: Real) -> Real:
 
 def cosh(w: Writer, x: Real) -> Real:
     """(e**x + e**-x) / 2, at most 2 ulp."""
-    n, r, r_low = reduced(w, w.at_most(abs(x), 711.0))
+    n, r, r_low = reduced(w, w.at_most(abs(x), 710.8))
     quarter = (1.0 + (r + tail(w, r, r_low))) * w.power_of_two(n + (BIAS - 2))
     return 2.0 * (quarter + 0.0625 / quarter)
 

@@ -26,7 +26,8 @@ def arcsin_parts(w: Writer, x: Real) -> tuple[Mask, Real, Real]:
 def arcsin(w: Writer, x: Real) -> Real:
     """The inverse sine, at most 2 ulp; NaN beyond 1."""
     outer, t, tail = arcsin_parts(w, x)
-    complement = HALF_PI[0] - (2.0 * t + (2.0 * tail - HALF_PI[1]))
+    total, error = w.fast_two_sum(w.real(HALF_PI[0]), -2.0 * t)
+    complement = total + (error - (2.0 * tail - HALF_PI[1]))
     return w.select(outer, complement, t + tail).with_sign_of(x)
 
 
@@ -48,7 +49,7 @@ def arctan_of_ratio(
     For low / high > 1/2 it is pi/4 - arctan((high - low) / (high + low)), whose numerator is exact; `middle` is c plus or minus
     pi/4. Both constants are in two doubles.
     """
-    steep = low > 0.5 * high
+    steep = 2.0 * low > high  # doubling is exact, for subnormal numbers too
     t = w.select(steep, low - high, low) / w.select(steep, low + high, high)
     z = t * t
     tail = (t * z) * w.polynomial(z, ATAN_32 if w.single else ATAN)
@@ -65,7 +66,6 @@ def arctan(w: Writer, x: Real) -> Real:
     low, high = w.select(flip, 1.0, a), w.select(flip, a, 1.0)
     near = (w.select(flip, HALF_PI[0], 0.0), w.select(flip, HALF_PI[1], 0.0))
     middle = (w.real(QUARTER_PI[0]), w.real(QUARTER_PI[1]))
-    # beyond 2**60 the sum low + high must not overflow, nor must inf be divided by inf
     return arctan_of_ratio(w, low, high, near, middle, flip).with_sign_of(x)
 
 

@@ -76,6 +76,9 @@ class Word(Value):
     def __sub__(self, other: Word | int) -> Word:
         return self._binary("sub", other)
 
+    def __rsub__(self, other: int) -> Word:
+        return self.writer.word(other)._binary("sub", self)
+
     def __and__(self, other: Word | int) -> Word:
         return self._binary("and", other)
 
@@ -303,7 +306,7 @@ class Writer:
     def rarely(self, mask: Mask, function: str, x: Real, otherwise: Real) -> Real:
         """`function(x)` of the C library where `mask`, else `otherwise`.
 
-        The only branch there is. It is not in the way of the vectorizer: see `module.py`, which defines the callee.
+        The only branch there is. It is not in the way of the vectorizer: see `lowering.py`, which defines the callee.
         """
         label = f"rare{self._count}"
         self._count += 1

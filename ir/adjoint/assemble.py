@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..core import Builder, Const, Op, Region, Value, builder
+from ..core import Builder, Const, Op, Region, Value, builder, const, walk
 from ..types import Array, Scalar, Tape
 from .lineage import Versions
 from .save import Plan, mirrored_pairs
@@ -96,7 +96,9 @@ class _Forward:
         type_, name = start.result.type, start.result.name
         # walk outwards: in each region, `entry` is the tape as it comes in, `end` as it goes out
         entry = Value(type_, name)
-        push = Op("tape.push", [entry, value], [type_], {}, (), item.primal.span if item.primal else span_of(item), [name])
+        defining = item.primal or value.op
+        span = defining.span if defining is not None else None
+        push = Op("tape.push", [entry, value], [type_], {}, (), span, [name])
         region.ops.insert(at, push)
         end = push.result
         while (site := self.prepared.sites[region]).owner is not None:
@@ -109,7 +111,7 @@ class _Forward:
                 parent = parent_site.parent
             outer = Value(type_, name)
             if owner.name == "if":
-                replace_uses(push, region, entry, outer)
+                replace_uses(region, entry, outer)
                 for branch in owner.regions:
                     branch.terminator.operands.append(end if branch is region else outer)
             else:
@@ -119,7 +121,7 @@ class _Forward:
             end = Value(type_, name, owner)
             owner.results.append(end)
             entry, region = outer, parent
-        replace_uses(push, self.top, entry, start.result)
+        replace_uses(self.top, entry, start.result)
         self.top.ops.insert(0, start)
         item.tape = end
 
@@ -141,10 +143,6 @@ class _Forward:
         item.exported = value
 
 
-def span_of(item: Kept):  # type: ignore[no-untyped-def]
-    return item.value.op.span if item.value.op is not None else None
-
-
 def open_type(type_: object) -> Array:
     assert isinstance(type_, Array)
     return Array(type_.dtype, (None,) * type_.rank)
@@ -157,27 +155,15 @@ def dummy(value: Value, branch: Region) -> Value:
         return zero
     scratch = Region()
     with Builder(scratch) as b:
-        out = b.emit1("fill", [zero, *[Const(0, dtype_i64())] * value.rank])
+        out = b.emit1("fill", [zero, *[const(0)] * value.rank])
     branch.ops[-1:-1] = scratch.ops
     return out
 
 
-def dtype_i64():  # type: ignore[no-untyped-def]
-    from ..types import I64
-
-    return I64
-
-
-def replace_uses(push: Op, region: Region, old: Value, new: Value) -> None:
+def replace_uses(region: Region, old: Value, new: Value) -> None:
     """Let the operations that take tape `old` take `new`: the push itself or an operation that carries it inwards."""
-
-    def visit(r: Region) -> None:
-        for op in r.ops:
-            op.operands[:] = [new if v is old else v for v in op.operands]
-            for inner in op.regions:
-                visit(inner)
-
-    visit(region)
+    for op in walk(region):
+        op.operands[:] = [new if v is old else v for v in op.operands]
 
 
 # ---------------------------------------------------------------- reverse: fetch
@@ -235,6 +221,7 @@ class _Backward:
             if self.prepared.home[lineage] is home:
                 final = self.plan.lineages.final(lineage)
                 found = scope.get(final)
+                assert found is not None or home is self.prepared.function.body, f"{final} was not saved"
                 self.state[lineage] = final if found is None else found
 
     # ------------------------------------------------------------ regions
@@ -324,9 +311,12 @@ class _Backward:
         if item.primal is None:
             return [e if isinstance(e, Const) else self.fetch(e, scope) for e in shape]
         op = item.primal
-        if op.name.startswith("scatter"):
-            raise NotImplementedError
         positions = op.operands[2:]
+        if op.name.startswith("scatter"):
+            axes = op.attrs["axes"]
+            chosen = self.prepared.shapes.get(positions[0], [])
+            extents = [*shape[: axes[0]], *chosen, *shape[axes[-1] + 1 :]]
+            return [self.fetch(e, scope) for e in extents]
         out: list[Value] = []
         at = 0
         for axis, letter in enumerate(op.attrs["spec"]):

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core import Builder, Function, Op, Region, Value, builder, const
+from ..core import Builder, Function, Op, Region, Value, builder, const, walk
 from ..ops import lookup
 from ..types import I64, Array, Scalar
 
@@ -101,6 +101,7 @@ class _Copier:
     def __init__(self) -> None:
         self.shapes: dict[Value, list[Value]] = {}
         self.trip_count: dict[Op, Value] = {}
+        self.renamed: dict[Value, Value] = {}
 
     @staticmethod
     def fresh(value: Value) -> Value:
@@ -182,6 +183,9 @@ class _Copier:
         ]
 
     def loop(self, op: Op, operands: list[Value], target: Region, env: dict[Value, Value]) -> None:
+        if op.name == "while" and any(inner.regions for inner in op.regions[0].ops):
+            op = self.rotate(op, operands, target, env)
+            operands = [env.get(v, v) for v in op.operands]
         lead = 2 if op.name == "for" else 0
         inits = operands[lead:]
         assumed = [list(self.shapes[i]) if i in self.shapes else None for i in inits]
@@ -191,7 +195,7 @@ class _Copier:
             new, args = self.loop_assuming(op, operands, env, [None] * len(inits))
             kept = [None] * len(inits)
         target.ops.append(new)
-        env.update(zip(op.results, new.results, strict=False))
+        env.update(zip((self.renamed.get(v, v) for v in op.results), new.results, strict=False))
         if op.name == "while":
             self.trip_count[new] = new.results[-1]
         for value, extents in zip(new.results, kept, strict=False):
@@ -199,6 +203,67 @@ class _Copier:
                 self.shapes[value] = extents
             else:
                 self.measure_by_dim(value)
+
+    def rotate(self, op: Op, operands: list[Value], target: Region, env: dict[Value, Value]) -> Op:
+        """A `while` whose condition has control flow of its own, with the condition computed before the loop and at
+        the end of its body: so that all that is kept is kept exactly once for each run of the body.
+
+            while (%v) {…%c} do {…}     becomes     %c0 = …; while (%v, %c = %c0) {test %c} do {…; %c1 = …; yield %v1, %c1}
+        """
+        before, body = op.regions
+        used = {v for inner in walk(body) for v in inner.operands}
+        extra = [v for inner in before.ops for v in inner.results if v in used]
+        condition = before.terminator.operands[0]
+        lost = [condition, *(v for v in extra if v is not condition)]
+
+        def evaluate(args: list[Value], into: Region, env: dict[Value, Value]) -> list[Value]:
+            env.update(zip(before.args, args, strict=True))
+            for inner in before.ops[:-1]:
+                clone(inner, into, env)
+            return [env.get(v, v) for v in lost]
+
+        def clone(source: Op, into: Region, env: dict[Value, Value]) -> None:
+            regions = []
+            for region in source.regions:
+                copy = Region([self.fresh(a) for a in region.args])
+                env.update(zip(region.args, copy.args, strict=True))
+                for inner in region.ops:
+                    clone(inner, copy, env)
+                regions.append(copy)
+            new = Op(
+                source.name,
+                [env.get(v, v) for v in source.operands],
+                [v.type for v in source.results],
+                dict(source.attrs),
+                regions,
+                source.span,
+                [v.name for v in source.results],
+            )
+            into.ops.append(new)
+            env.update(zip(source.results, new.results, strict=True))
+
+        # both copies are in terms of the original's outer values; the first is copied on into the target
+        first = Region()
+        starts = evaluate(op.operands, first, {})
+        with builder().at(op.span):
+            for inner in first.ops:
+                self.op(inner, target, env)
+        args = [self.fresh(a) for a in before.args]
+        carried = [self.fresh(v) for v in lost]
+        inside: dict[Value, Value] = dict(zip([*before.args, *lost], [*args, *carried], strict=True))
+        again = Region()
+        for inner in body.ops[:-1]:
+            clone(inner, again, inside)
+        following = [inside.get(v, v) for v in body.terminator.operands]
+        ends = evaluate(following, again, dict(inside))
+        again.ops.append(Op("yield", [*following, *ends], [], {}, (), op.span))
+        test = Region([*args, *carried], [Op("test", [carried[0]], [], {}, (), op.span)])
+        types = [v.type for v in [*args, *carried]]
+        names = [v.name for v in op.results]
+        out = Op("while", [*op.operands, *starts], types, dict(op.attrs), [test, again], op.span, names)
+        for old, new in zip(op.results, out.results, strict=False):
+            self.renamed[new] = old
+        return out
 
     def kept_extents(self, loop: Op, args: list[Value], inits: list[Value]) -> list[list[Value] | None]:
         yielded = loop.regions[-1].terminator.operands

@@ -234,7 +234,7 @@ class Reverse:
                 b.emit("yield", end)
         # a mask is an array in one branch and a scalar in the other only where no mask is kept at all
         names = [n for v, wants in zip(touched, with_mask, strict=True) for n in ([adjoint_name(v)] + [None] * wants)]
-        results = builder().emit("if", [condition], {"primal": op}, regions, names=names)
+        results = builder().emit("if", [condition], {"primal": op}, regions=regions, names=names)
         rest = iter(results)
         for v, wants in zip(touched, with_mask, strict=True):
             value = next(rest)
@@ -287,7 +287,7 @@ class Reverse:
             b.emit("yield", [v for lane in lanes for v in lane.final(self, inner)])
         attrs = {"reverse": not op.attrs.get("reverse", False), "primal": op}
         names = [n for lane in lanes for n in lane.names()]
-        results = iter(builder().emit("for", operands, attrs, [body], names=names))
+        results = iter(builder().emit("for", operands, attrs, regions=[body], names=names))
         out = [lane.result(results) for lane in lanes]
         for cotangent, v in zip(out[len(carried) :], free, strict=True):
             scope.set(v, cotangent)

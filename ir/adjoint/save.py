@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..core import Const, Op, Region, Value
+from ..core import Const, Op, Region, Value, walk
 from ..ops import lookup
 from ..types import Array, Scalar
 from .lineage import Lineages, Versions
@@ -140,7 +140,7 @@ def collect_needs(plan: Plan) -> list[Need]:
     versions = Versions(plan.lineages)
     body = plan.prepared.function.body
     versions.enter([body], None)
-    _collect_in(plan, plan.reverse.region, versions, needs)
+    _collect_in(plan, plan.reverse.region, versions, needs, wanted_placeholders(plan))
     for lineage in plan.undone:  # undoing starts from the last version, which must be had where the lineage ends
         home = plan.prepared.home[lineage]
         if home is not body:
@@ -148,10 +148,22 @@ def collect_needs(plan: Plan) -> list[Need]:
     return needs
 
 
-def _collect_in(plan: Plan, mirror: Region, versions: Versions, needs: list[Need]) -> None:
+def wanted_placeholders(plan: Plan) -> set[Value]:
+    """Operands of everything in the sweep but of the markers of writes that are not undone."""
+    undone = set(plan.undone_writes)
+    return {
+        v
+        for op in walk(plan.reverse.region)
+        if op.name != "undo" or op.attrs["primal"] in undone
+        for v in op.operands
+    }
+
+
+def _collect_in(plan: Plan, mirror: Region, versions: Versions, needs: list[Need], wanted: set[Value]) -> None:
     for op in mirror.ops:
         if op.name == "residual":
-            needs.append(Need(op.attrs["of"], dict(versions.current)))
+            if op.result in wanted:
+                needs.append(Need(op.attrs["of"], dict(versions.current)))
         elif op.name == "undo":
             primal: Op = op.attrs["primal"]
             versions.undo(primal)
@@ -159,7 +171,7 @@ def _collect_in(plan: Plan, mirror: Region, versions: Versions, needs: list[Need
             owner: Op = op.attrs["primal"]
             for target, sources in mirrored_pairs(op, owner):
                 before = versions.enter(sources, owner)
-                _collect_in(plan, target, versions, needs)
+                _collect_in(plan, target, versions, needs, wanted)
                 after = versions.current
                 versions.current = before
             versions.current = after
@@ -193,7 +205,8 @@ def _evaluate(plan: Plan) -> Plan:
 def _extent_needs(plan: Plan) -> list[Need]:
     """To read an array off a tape its extents are needed."""
     arrays = [v for v in plan.saved if v.is_array]
-    arrays += [op.result for op in plan.undone_writes]
+    for op in plan.undone_writes:
+        arrays += [op.result, *(v for v in op.operands[2:] if v.is_array)]
     return [Need(e, {}) for v in arrays for e in plan.prepared.shapes[v] if not isinstance(e, Const)]
 
 

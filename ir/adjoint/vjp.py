@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core import Builder, Const, Function, Op, Value
+from ..core import Builder, Const, Function, Op, Region, Value, walk
 from ..ops.declare import REGISTRY
-from ..types import Array
+from ..rewrite import clone_function
 from .activity import active_values, is_differentiable_type, loop_parts
 from .assemble import assemble
 from .prepare import prepare
@@ -29,6 +29,26 @@ class Adjoint:
 
     function: Function
     plan: Plan
+    boundary: int
+    """How many operations the forward sweep has."""
+
+    def split(self) -> tuple[Function, Function]:
+        """The two halves: forward (primal arguments -> results, then residuals) and reverse (residuals, then
+        cotangents -> cotangents). Residuals are whatever of the forward half the reverse half mentions."""
+        body, end = self.function.body, self.function.body.terminator
+        forward_ops, reverse_ops = body.ops[: self.boundary], body.ops[self.boundary : -1]
+        count = self.function.attrs["kept"]
+        seeds = body.args[len(body.args) - self.function.attrs["seeds"] :]
+        defined = {v for op in forward_ops for v in op.results} | set(body.args) - set(seeds)
+        used = [v for op in walk(Region([], reverse_ops)) for v in op.operands] + end.operands[count:]
+        residuals = [v for v in dict.fromkeys(used) if v in defined]
+        name = self.function.name.removesuffix(".vjp")
+        args = body.args[: len(body.args) - len(seeds)]
+        forward = Function(f"{name}.forward", Region(args, list(forward_ops)), dict(self.function.attrs))
+        forward.body.ops.append(Op("return", [*end.operands[:count], *residuals], [], {}, (), end.span))
+        reverse = Function(f"{name}.pullback", Region([*residuals, *seeds], list(reverse_ops)), {})
+        reverse.body.ops.append(Op("return", end.operands[count:], [], {}, (), end.span))
+        return clone_function(forward), clone_function(reverse)
 
 
 def vjp(function: Function, wrt: Sequence[int], seeds: Sequence[str | None], keep: Sequence[int] | None = None) -> Adjoint:
@@ -61,15 +81,18 @@ def vjp(function: Function, wrt: Sequence[int], seeds: Sequence[str | None], kee
     drop_dead(reverse, cotangents)
     plan = make_plan(prepared, reverse)
     drop_unchosen_undo(reverse, plan)
+    drop_dead(reverse, cotangents)
     operations, outputs = assemble(plan, cotangents)
     end = body.ops.pop()
+    boundary = len(body.ops)
     body.ops += operations
     body.args += arguments
     kept = results if keep is None else [results[k] for k in keep]
     with Builder(body, end.span) as b:
         b.emit("return", [*kept, *outputs])
     attrs: dict[str, Any] = {k: v for k, v in function.attrs.items() if k != "donated"}
-    return Adjoint(Function(f"{function.name}.vjp", body, attrs), plan)
+    attrs |= {"kept": len(kept), "seeds": len(arguments)}
+    return Adjoint(Function(f"{function.name}.vjp", body, attrs), plan, boundary)
 
 
 # ---------------------------------------------------------------- dead code in the sweep
@@ -122,12 +145,10 @@ def _sweep(reverse: Reverse, live: set[Value]) -> None:
                 if not keep and not has_undo(op):
                     reverse.reversed_ops.discard(op.attrs["primal"])
                     continue
-                lead = 2 if op.name == "for" else 1
                 if op.name == "for":
                     op.operands[:] = op.operands[:2] + [op.operands[2 + k] for k in keep]
                     args = op.regions[0].args
                     args[:] = args[:1] + [args[1 + k] for k in keep]
-                del lead
                 for inner in op.regions:
                     end = inner.terminator
                     end.operands[:] = [end.operands[k] for k in keep]
@@ -142,7 +163,9 @@ def _sweep(reverse: Reverse, live: set[Value]) -> None:
 
 
 def drop_unchosen_undo(reverse: Reverse, plan: Plan) -> None:
-    """Forget the markers of writes that are not undone."""
-    del reverse, plan
+    """Forget the markers of writes that are not undone, and what only they kept alive."""
+    chosen = set(plan.undone_writes)
+    for region in [reverse.region, *(r for op in walk(reverse.region) for r in op.regions)]:
+        region.ops[:] = [op for op in region.ops if op.name != "undo" or op.attrs["primal"] in chosen]
 
 

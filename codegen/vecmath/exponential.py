@@ -20,7 +20,9 @@ def reduced(w: Writer, x: Real, low: Real | None = None) -> tuple[Word, Real, Re
     high = w.muladd(-n, w.real(LN2[0]), x)  # exact: n has 11 bits, the constant 33
     r = w.muladd(-n, w.real(LN2[1]), high)
     r_low = w.muladd(-n, w.real(LN2[1]), high - r)
-    return shifted.word(), r, r_low if low is None else r_low + low
+    if low is not None:
+        r, r_low = w.fast_two_sum(r, r_low + low)
+    return shifted.word(), r, r_low
 
 
 def scaled(w: Writer, value: Real, n: Word) -> Real:
@@ -48,7 +50,7 @@ def exp(w: Writer, x: Real) -> Real:
 
 
 def exp_of_sum(w: Writer, x: Real, low: Real | None) -> Real:
-    """e**(x + low) for low well below x; `low` may be None."""
+    """e**(x + low) for |low| < 2**-14; `low` may be None."""
     x = clamped(w, x, -150.0, 150.0) if w.single else clamped(w, x, -760.0, 720.0)
     n, r, r_low = reduced(w, x, low)
     if w.single:
@@ -67,7 +69,7 @@ def exp2(w: Writer, x: Real) -> Real:
 
 
 def quarter_expm1(w: Writer, x: Real) -> tuple[Real, Real]:
-    """(u, v) with u + v = (e**x - 1) / 4, |v| well below |u|; for -60 <= x <= 711.
+    """(u, v) with u + v = (e**x - 1) / 4, |v| well below |u|; for -60 <= x <= 710.8.
 
     A quarter, because sinh and cosh need e**x beyond the largest number.
     """
@@ -79,5 +81,5 @@ def quarter_expm1(w: Writer, x: Real) -> tuple[Real, Real]:
 
 def expm1(w: Writer, x: Real) -> Real:
     """e**x - 1, at most 1 ulp."""
-    u, v = quarter_expm1(w, w.at_least(w.at_most(x, 711.0), -60.0))
+    u, v = quarter_expm1(w, w.at_least(w.at_most(x, 710.8), -60.0))
     return w.select(abs(x) < 2.0**-60, x, 4.0 * (u + v))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from .coefficients import CBRT, LN2, LOG
-from .exp import exp_of_sum
+from .exponential import exp_of_sum
 from .lanes import MANTISSA, ROUND, Mask, Real, Writer
-from .log import ONE, SMALLEST_NORMAL, log_in_two, normalized
+from .logarithm import ONE, SMALLEST_NORMAL, log_in_two, normalized
 
 BIAS = 1023
 
@@ -31,7 +31,7 @@ def log_times(w: Writer, x: Real, y: Real) -> tuple[Real, Real | None]:
         return y * w.muladd(k, LN2[0] + LN2[1], s * w.muladd(z, w.polynomial(z, LOG), 2.0)), None
     high, low = log_in_two(w, x)
     product, error = w.two_product(high, y)
-    return product, w.muladd(low, y, error)
+    return product, w.select(abs(product) < 1024.0, w.muladd(low, y, error), 0.0)
 
 
 def power(w: Writer, x: Real, y: Real) -> Real:
@@ -74,7 +74,6 @@ def cbrt(w: Writer, x: Real) -> Real:
     (1 - e)**(-1/3), e = 1 - m y**3; then one step of Newton's method for t = m y**2.
     """
     magnitude = abs(x)
-    biased_extra = 0.0
     a = magnitude
     unscale: Real | float = 1.0
     if not w.single:
@@ -82,7 +81,7 @@ def cbrt(w: Writer, x: Real) -> Real:
         a = w.select(tiny, magnitude * 2.0**54, magnitude)
         unscale = w.select(tiny, 2.0**-18, 1.0)
     word = a.word()
-    biased = w.small_integer(word >> 52) - (2.0**52 + biased_extra)
+    biased = w.small_integer(word >> 52) - 2.0**52
     fraction = ((word & MANTISSA) | ONE).real()
     shifted = w.muladd(biased, 1.0 / 3.0, -1.0 / 3.0) + ROUND  # floor(biased / 3) in the low bits
     rest = biased - 3.0 * (shifted - ROUND)  # 0, 1 or 2

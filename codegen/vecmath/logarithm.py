@@ -1,4 +1,4 @@
-"""log, log2, log10, log1p, and the logarithm in two doubles that `power.py` uses: in, a float64 `Real`; out, a `Real`.
+"""log, log2, log10, log1p, and the logarithm in two doubles that `powers.py` uses: in, a float64 `Real`; out, a `Real`.
 
 All write x = 2**k (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), s = f / (2 + f), and use
 log(1 + f) = 2 s + s**3 P(s**2) = f - f**2 / 2 + s (f**2 / 2 + s**2 P(s**2)), whose leading terms are exact or small
@@ -124,7 +124,7 @@ def log1p(w: Writer, x: Real) -> Real:
 
 
 def log_in_two(w: Writer, x: Real) -> tuple[Real, Real]:
-    """(high, low) with high + low = log(x) to about 2**-66 relative, for positive finite x."""
+    """(high, low) with high + low = log(x) to about 2**-66 relative and |low| < 2**-23, for positive finite x."""
     k, f = normalized(w, x)
     divisor = 2.0 + f
     inverse = 1.0 / divisor
@@ -142,5 +142,4 @@ def log_in_two(w: Writer, x: Real) -> tuple[Real, Real]:
     c_low = w.muladd(s, b_low, w.muladd(s_low, b, c_low))
     total, error = w.fast_two_sum(k * LN2[0], 2.0 * s)
     total, error_2 = w.fast_two_sum(total, c)
-    low = w.muladd(k, LN2[1], (error + error_2) + w.muladd(s_low, 2.0, c_low))
-    return w.fast_two_sum(total, low)
+    return total, w.muladd(k, LN2[1], (error + error_2) + w.muladd(s_low, 2.0, c_low))

@@ -1,0 +1,185 @@
+"""Arguments as leaves: what of a call is dynamic (numbers, arrays) and what is static (everything else).
+
+In: the arguments of a call. Out: `Call`: the dynamic leaves in order, and a hashable key that says for which
+specialization they are: the pytree structure, each leaf's dtype, rank, extents of 1 and contiguity, and every static
+value. Pytrees are optree's (tuples, lists, dicts, NamedTuples, ...); dataclasses are entered when first seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import optree
+
+from ..ir.errors import ArgumentError
+from ..ir.types import F64, I64, Array, Scalar, dtype_of
+from ..tracer import Leaf
+
+__all__ = ["NAMESPACE", "Call", "Static", "flatten_call", "leaf_type", "to_leaf"]
+
+NAMESPACE = "adjit"
+
+
+class Static:
+    """A static value as part of a key: equal where type and value are (by identity if it cannot be hashed)."""
+
+    __slots__ = ("_hash", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        try:
+            self._hash = hash((type(value), value))
+        except TypeError:
+            self._hash = id(value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Static):
+            return NotImplemented
+        if self.value is other.value:
+            return True
+        return type(self.value) is type(other.value) and self._hash == other._hash and _equal(self.value, other.value)
+
+    def __repr__(self) -> str:
+        return f"Static({self.value!r})"
+
+
+def _equal(a: Any, b: Any) -> bool:
+    try:
+        hash(a)
+        return bool(a == b)
+    except (TypeError, ValueError):
+        return False
+
+
+_DTYPES: dict[Any, Any] = {}
+
+
+def leaf_type(x: Any) -> tuple[Scalar | Array, bool, str] | None:
+    """(IR type, weak, layout) of a dynamic leaf; None for a static one. ArgumentError for arrays adjit cannot take."""
+    kind = type(x)
+    if kind is float:
+        return _FLOAT
+    if kind is np.ndarray:
+        dtype = x.dtype
+        found = _DTYPES.get(dtype)
+        if found is None:
+            found = _DTYPES[dtype] = _known_dtype(dtype)
+        if x.ndim == 0:
+            return Scalar(found), False, ""
+        dims = tuple([1 if e == 1 else None for e in x.shape])
+        return Array(found, dims), False, "C" if x.flags.c_contiguous else "A"
+    if kind is bool:
+        return None
+    if kind is int:
+        return _INT
+    if isinstance(x, np.generic):
+        return (Scalar(_known_dtype(x.dtype)), False, "") if x.dtype.kind not in "OSUVMm" else None
+    if isinstance(x, complex):
+        raise ArgumentError("complex arguments are not supported yet", help="split it into real and imaginary part")
+    return None
+
+
+_FLOAT = (Scalar(F64), True, "")
+_INT = (Scalar(I64), True, "")
+
+
+def _known_dtype(dtype: np.dtype[Any]) -> Any:
+    found = dtype_of(dtype) if dtype.isnative else None
+    if found is None:
+        raise ArgumentError(
+            f"an array of dtype {dtype} is not supported",
+            help="use float64, float32, an integer dtype or bool in native byte order (`x.astype(np.float64)`)",
+        )
+    return found
+
+
+def to_leaf(x: Any) -> Any:
+    """A leaf as kernels take it: array subclasses and array-likes as plain arrays, 0-d arrays as scalars."""
+    if type(x) is np.ndarray:
+        return x if x.ndim else x[()]
+    if isinstance(x, np.ndarray) and not isinstance(x, np.matrix | np.ma.MaskedArray):
+        return to_leaf(np.asarray(x))
+    if isinstance(x, np.matrix | np.ma.MaskedArray):
+        raise ArgumentError(f"{type(x).__name__} is not supported", help="pass a plain array: `np.asarray(x)`")
+    if hasattr(x, "__array__") and not isinstance(x, np.generic | type):
+        return to_leaf(np.asarray(x))
+    return x
+
+
+@dataclasses.dataclass
+class Call:
+    """One call's arguments, flattened. `leaves` are all leaves in order; `types[k]` is None for a static leaf."""
+
+    leaves: list[Any]
+    types: list[tuple[Scalar | Array, bool, str] | None]
+    treespec: Any
+    key: Any
+
+    @property
+    def dynamic(self) -> list[Any]:
+        return [x for x, t in zip(self.leaves, self.types, strict=True) if t is not None]
+
+    def abstract(self, names: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with each dynamic leaf replaced by a `Leaf`, static leaves as they are."""
+        out: list[Any] = []
+        dynamic = iter(names)
+        for x, t in zip(self.leaves, self.types, strict=True):
+            if t is None:
+                out.append(x.value if isinstance(x, Static) else x)
+            else:
+                out.append(Leaf(t[0], next(dynamic), t[1]))
+        args, kwargs = optree.tree_unflatten(self.treespec, out)
+        return tuple(args), dict(kwargs)
+
+
+def flatten_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """Flatten a call. Values wrapped in `Static` stay static whatever they are."""
+    leaves, treespec = flatten_tree((args, kwargs))
+    leaves = [to_leaf(x) for x in leaves]
+    types = [None if isinstance(x, Static) else leaf_type(x) for x in leaves]
+    key = (
+        treespec,
+        tuple((x if isinstance(x, Static) else Static(x)) if t is None else t for x, t in zip(leaves, types, strict=True)),
+    )
+    return Call(leaves, types, treespec, key)
+
+
+def flatten_tree(tree: Any) -> tuple[list[Any], Any]:
+    """Leaves and structure of a pytree; dataclasses met for the first time are entered as nodes."""
+    while True:
+        leaves, treespec = optree.tree_flatten(tree, namespace=NAMESPACE)
+        new = {type(x) for x in leaves if dataclasses.is_dataclass(x) and not isinstance(x, type)}
+        if not new:
+            return leaves, treespec
+        for kind in new:
+            _register_dataclass(kind)
+
+
+def _register_dataclass(kind: type) -> None:
+    names = [f.name for f in dataclasses.fields(kind)]
+
+    def flatten(x: Any) -> tuple[list[Any], Any, list[str]]:
+        return [getattr(x, n) for n in names], None, names
+
+    def unflatten(_: Any, children: Sequence[Any]) -> Any:
+        out = object.__new__(kind)
+        for name, child in zip(names, children, strict=True):
+            object.__setattr__(out, name, child)
+        return out
+
+    register: Callable[..., Any] = optree.register_pytree_node
+    register(kind, flatten, unflatten, namespace=NAMESPACE)
+
+
+def leaf_names(call: Call) -> list[str]:
+    """A readable name for each dynamic leaf: its path (`theta`, `params['w']`), for messages and IR names."""
+    paths = optree.treespec_paths(call.treespec)
+    return ["_".join(str(p) for p in path) for path, t in zip(paths, call.types, strict=True) if t is not None]
+
+

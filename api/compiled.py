@@ -1,0 +1,255 @@
+"""The compiled object: what `grad(f)` and the other transforms return.
+
+In: calls with Python and NumPy values. Out: values with Python and NumPy types, from a kernel that is made for the
+call's types the first time and kept. It tells everything about itself: `.ir(stage)`, `.source()`, `.llvm()`, `.asm()`,
+`.explain()`. The function it was made from stays as it is, reachable as `.__wrapped__`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optree
+
+from ..codegen import compile_function
+from ..ir.core import Function
+from ..ir.errors import ArgumentError
+from ..ir.types import F64, Array, Scalar
+from ..tracer import Result
+from .arguments import NAMESPACE, Call, Static, flatten_call, to_leaf
+from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize
+
+__all__ = ["Compiled", "Pullback", "Transform"]
+
+STAGES = ("traced", "optimized", "adjoint", "scheduled")
+
+
+class Compiled:
+    """A function under a transform; see the module's docstring."""
+
+    def __init__(self, function: Callable[..., Any], transform: Transform) -> None:
+        if not callable(function):
+            raise ArgumentError(f"{transform.kind} takes a function, not {type(function).__name__}")
+        functools.update_wrapper(self, function)
+        self.__wrapped__ = function
+        self._transform = transform
+        self._specializations: dict[Any, Specialization] = {}
+        self._latest: Specialization | None = None
+        self._static = _static_positions(function, transform.static_argnames)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method: `self` is static structure, and the first argument is the one after it."""
+        if instance is None:
+            return self
+        bound = types.MethodType(self.__wrapped__, instance)
+        name = f"__adjit_{id(self)}__"
+        kept: Compiled | None = getattr(instance, "__dict__", {}).get(name)
+        if kept is None:
+            kept = Compiled(bound, self._transform)
+            if hasattr(instance, "__dict__"):
+                instance.__dict__[name] = kept
+        return kept
+
+    def __repr__(self) -> str:
+        return f"<adjit.{self._transform.kind} of {getattr(self.__wrapped__, '__qualname__', self.__wrapped__)}>"
+
+    # ------------------------------------------------------------ calls
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if jit_disabled() and self._transform.kind == "jit":
+            return self.__wrapped__(*args, **kwargs)
+        call = self._flatten(args, kwargs)
+        spec, captured = self._specialization(call)
+        leaves = [*call.dynamic, *captured]
+        if jit_disabled():
+            outputs = interpreted(spec.forward, leaves)
+        else:
+            outputs = spec.executable.run(leaves)
+        return self._result(spec, call, outputs)
+
+    def compile(self, *args: Any, **kwargs: Any) -> Compiled:
+        """Compile for the types of these arguments without running; returns the object itself."""
+        spec, _ = self._specialization(self._flatten(args, kwargs))
+        if not jit_disabled():
+            _ = spec.executable
+        return self
+
+    def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        if kwargs:
+            args, kwargs = _by_position(self.__wrapped__, args, kwargs)
+        if self._static[0]:
+            names = self._static[1]
+            args = tuple(Static(a) if k in self._static[0] else a for k, a in enumerate(args))
+            kwargs = {n: Static(a) if n in names else a for n, a in kwargs.items()}
+        return flatten_call(args, kwargs)
+
+    def _specialization(self, call: Call) -> tuple[Specialization, list[Any]]:
+        spec = self._specializations.get(call.key)
+        if spec is not None and spec.is_valid():
+            captured = spec.captured()
+            if captured is not None:
+                self._latest = spec
+                return spec, captured
+        spec = specialize(self.__wrapped__, self._transform, call)
+        self._specializations[call.key] = self._latest = spec
+        captured = spec.captured()
+        assert captured is not None
+        return spec, captured
+
+    def _result(self, spec: Specialization, call: Call, outputs: list[Any]) -> Any:
+        kind = self._transform.kind
+        if kind == "jit":
+            return _user_result(spec, outputs)
+        count = spec.plan.function.attrs["kept"] if spec.plan is not None else 0
+        if kind == "vjp":
+            value = _user_result(spec, outputs[:count])
+            pullback = Pullback(spec, call, outputs[count:], value[0] if self._transform.has_aux else value)
+            return (value[0], pullback, value[1]) if self._transform.has_aux else (value, pullback)
+        gradient = _gradient(spec, call, self._transform, outputs[count:])
+        if kind == "value_and_grad":
+            return _user_result(spec, outputs[:count]), gradient
+        if self._transform.has_aux:
+            return gradient, _aux_result(spec, outputs[:count])
+        return gradient
+
+    # ------------------------------------------------------------ what it tells
+
+    def _stage_source(self) -> Specialization:
+        if self._latest is None:
+            raise ArgumentError(
+                "nothing is compiled yet", help="call the function, or `.compile(*args)`, with arguments of the types you want"
+            )
+        return self._latest
+
+    def ir(self, stage: str = "optimized") -> str:
+        """The IR text of a stage of the latest specialization: traced, optimized, adjoint or scheduled."""
+        return str(self.ir_function(stage))
+
+    def ir_function(self, stage: str) -> Function:
+        """The IR of a stage as a `Function`."""
+        spec = self._stage_source()
+        if stage not in STAGES:
+            raise ArgumentError(f"no stage {stage!r}", help=f"stages are {', '.join(STAGES)}")
+        if stage == "scheduled":
+            return spec.executable.scheduled
+        found: Function | None = getattr(spec.stages, stage)
+        if found is None:
+            raise ArgumentError(f"{self._transform.kind} has no stage {stage!r}")
+        return found
+
+    def source(self) -> str:
+        """The generated Python source of the kernel."""
+        return self._stage_source().executable.source
+
+    def llvm(self) -> str:
+        """The kernel's LLVM IR."""
+        return self._stage_source().executable.llvm()
+
+    def asm(self) -> str:
+        """The kernel's machine code as text."""
+        return self._stage_source().executable.asm()
+
+
+class Pullback:
+    """The reverse sweep of one evaluation: call it with a cotangent of the value, as often as you like."""
+
+    def __init__(self, spec: Specialization, call: Call, residuals: list[Any], value: Any) -> None:
+        self._spec = spec
+        self._call = call
+        self._residuals = residuals
+        self._leaves, self._structure = optree.tree_flatten(value, namespace=NAMESPACE)
+
+    def __call__(self, cotangent: Any) -> tuple[Any, ...]:
+        """Cotangents of all arguments (None for arguments that are not floats), as a tuple."""
+        spec = self._spec
+        leaves, structure = optree.tree_flatten(cotangent, namespace=NAMESPACE)
+        if structure != self._structure:
+            raise ArgumentError(f"the cotangent has structure {structure}, the value {self._structure}")
+        given = []
+        for cot, value in zip(leaves, self._leaves, strict=True):
+            if not isinstance(value, float | np.floating | np.ndarray) or np.asarray(value).dtype.kind != "f":
+                continue
+            x = np.ascontiguousarray(to_leaf(cot), dtype=np.asarray(value).dtype).reshape(np.shape(cot))
+            if x.shape != np.shape(value):
+                raise ArgumentError(f"the cotangent has shape {x.shape}, the value {np.shape(value)}")
+            given.append(x if x.ndim else x[()])
+        assert spec.reverse is not None
+        inputs = [*self._residuals, *given]
+        if jit_disabled():
+            outputs = interpreted(spec.reverse, inputs)
+        else:
+            outputs = _reverse_executable(spec, inputs).run(inputs)
+        gradients = _gradient_leaves(spec, self._call, outputs)
+        args, _ = optree.tree_unflatten(self._call.treespec, gradients)
+        return tuple(args)
+
+
+def _reverse_executable(spec: Specialization, inputs: list[Any]) -> Any:
+    kept = getattr(spec, "_reverse_kernel", None)
+    if kept is None:
+        layouts = tuple("C" if isinstance(x, np.ndarray) else "" for x in inputs)
+        assert spec.reverse is not None
+        kept = compile_function(spec.reverse, layouts)
+        spec._reverse_kernel = kept  # type: ignore[attr-defined]
+    return kept
+
+
+def _user_result(spec: Specialization, outputs: list[Any]) -> Any:
+    leaves = [_output(outputs[r.index]) if isinstance(r, Result) else r for r in spec.results]
+    return optree.tree_unflatten(spec.result_spec, leaves)
+
+
+def _aux_result(spec: Specialization, outputs: list[Any]) -> Any:
+    """The second of the pair (value, aux), of which only aux was kept."""
+    leaves = [_output(outputs[r.index]) if isinstance(r, Result) and r.index < len(outputs) else r for r in spec.results]
+    return optree.tree_unflatten(spec.result_spec, leaves)[1]
+
+
+def _output(x: Any) -> Any:
+    return x
+
+
+def _gradient_leaves(spec: Specialization, call: Call, outputs: list[Any]) -> list[Any]:
+    """One entry per leaf of the call: its cotangent, or None."""
+    dynamic = [k for k, t in enumerate(call.types) if t is not None]
+    out: list[Any] = [None] * len(call.leaves)
+    for number, value in zip(spec.wrt, outputs, strict=True):
+        t = call.types[dynamic[number]]
+        assert t is not None
+        if isinstance(t[0], Scalar):
+            value = float(value) if t[0].dtype is F64 else t[0].dtype.numpy.type(value)
+        else:
+            assert isinstance(t[0], Array)
+        out[dynamic[number]] = value
+    return out
+
+
+def _gradient(spec: Specialization, call: Call, transform: Transform, outputs: list[Any]) -> Any:
+    args, _ = optree.tree_unflatten(call.treespec, _gradient_leaves(spec, call, outputs))
+    assert transform.argnums is not None
+    chosen = tuple(args[k] for k in as_tuple(transform.argnums))
+    return chosen if isinstance(transform.argnums, tuple) else chosen[0]
+
+
+def _static_positions(function: Callable[..., Any], names: tuple[str, ...]) -> tuple[set[int], set[str]]:
+    if not names:
+        return set(), set()
+    parameters = list(inspect.signature(function).parameters)
+    unknown = [n for n in names if n not in parameters]
+    if unknown:
+        raise ArgumentError(f"static_argnames: there is no parameter {unknown[0]!r} (there are {', '.join(parameters)})")
+    return {parameters.index(n) for n in names}, set(names)
+
+
+def _by_position(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Arguments given by keyword moved to their position where the signature has one."""
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(str(error)) from None
+    return bound.args, bound.kwargs

@@ -1,0 +1,207 @@
+"""One specialization: a function, a transform, and the types of one call, brought to something that runs.
+
+In: a `Call` and a `Transform`. Out: a `Specialization` with every stage kept (`traced`, `optimized`, `adjoint`,
+`scheduled`, source) and a `run(leaves)` that returns the kernel's results. The pipeline, in one place:
+
+    trace -> optimize -> vjp -> optimize -> schedule -> render -> compile
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import optree
+
+from ..codegen import Executable, compile_function
+from ..ir import interp, pipeline
+from ..ir.adjoint import Adjoint, vjp
+from ..ir.core import Function
+from ..ir.errors import ArgumentError
+from ..ir.types import Array, Scalar
+from ..tracer import Result, Traced, trace
+from .arguments import NAMESPACE, Call, flatten_tree, leaf_names, leaf_type, to_leaf
+
+__all__ = ["Specialization", "Transform", "specialize"]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What to make of a function: kind (jit, grad, value_and_grad, vjp) and which arguments to differentiate."""
+
+    kind: str
+    argnums: int | tuple[int, ...] | None
+    has_aux: bool
+    static_argnames: tuple[str, ...]
+
+
+@dataclass
+class Stages:
+    """The IR of each stage; filled in as far as the transform goes."""
+
+    traced: Function
+    optimized: Function
+    adjoint: Function | None = None
+
+
+@dataclass
+class Specialization:
+    """See the module's docstring. `wrt`: numbers of the dynamic leaves that are differentiated."""
+
+    traced: Traced
+    transform: Transform
+    stages: Stages
+    layouts: tuple[str, ...]
+    wrt: list[int]
+    plan: Adjoint | None
+    results: list[Any]
+    """Leaves of the user's result: `Result(k)` or static values."""
+    result_spec: Any
+    forward: Function = field(init=False)
+    reverse: Function | None = field(init=False, default=None)
+
+    def is_valid(self) -> bool:
+        """Whether everything static that the trace read is still the same."""
+        return all(guard.holds() for guard in self.traced.guards)
+
+    @cached_property
+    def executable(self) -> Executable:
+        """The compiled program (the forward half, for `vjp`)."""
+        return compile_function(self.forward, self.layouts)
+
+    def captured(self) -> list[Any] | None:
+        """Current values of captured arrays and numbers; None where one has changed its type."""
+        out = []
+        for capture in self.traced.captures:
+            value = to_leaf(capture.read())
+            found = leaf_type(value)
+            if found is None or found[0] != capture.type:
+                return None
+            out.append(value)
+        return out
+
+
+def specialize(function: Callable[..., Any], transform: Transform, call: Call) -> Specialization:
+    """Trace, optimize and differentiate `function` for the types of `call`."""
+    args, kwargs = call.abstract(leaf_names(call))
+    traced = trace(function, args, kwargs)
+    optimized = pipeline.optimize(traced.function)
+    results, spec = flatten_tree(traced.result)
+    layouts = [t[2] for t in call.types if t is not None]
+    for capture in traced.captures:
+        layouts.append("A" if isinstance(capture.type, Array) else "")
+    out = Specialization(traced, transform, Stages(traced.function, optimized), tuple(layouts), [], None, results, spec)
+    if transform.kind == "jit":
+        out.forward = optimized
+        out.forward.attrs["donated"] = {result: arg for arg, result in traced.mutated.items()}
+        return out
+    out.wrt = differentiated_leaves(function, transform, call)
+    value_leaves, aux_leaves = split_results(function, transform, traced, results)
+    seeds: list[str | None] = [None] * len(optimized.results)
+    for leaf in value_leaves:
+        if isinstance(leaf, Result):
+            t = optimized.results[leaf.index].type
+            if isinstance(t, Scalar | Array) and t.dtype.is_float:
+                seeds[leaf.index] = "argument" if transform.kind == "vjp" else "one"
+    keep = [leaf.index for leaf in (aux_leaves if transform.kind == "grad" else results) if isinstance(leaf, Result)]
+    keep = list(dict.fromkeys(keep))
+    out.plan = vjp(optimized, out.wrt, seeds, keep)
+    renumbered = {old: new for new, old in enumerate(keep)}
+    out.results = [
+        Result(renumbered[leaf.index]) if isinstance(leaf, Result) and leaf.index in renumbered else leaf for leaf in results
+    ]
+    if transform.kind == "vjp":
+        forward, reverse = out.plan.split()
+        out.forward, out.reverse = pipeline.optimize(forward), pipeline.optimize(reverse)
+        out.stages.adjoint = pipeline.optimize(out.plan.function)
+    else:
+        out.forward = out.stages.adjoint = pipeline.optimize(out.plan.function)
+    return out
+
+
+def differentiated_leaves(function: Callable[..., Any], transform: Transform, call: Call) -> list[int]:
+    """Numbers (among the dynamic leaves) of those to differentiate; checks that they are floats."""
+    args, _ = optree.tree_unflatten(call.treespec, list(range(len(call.leaves))))
+    numbers = range(len(args)) if transform.argnums is None else as_tuple(transform.argnums)
+    position = {leaf: k for k, leaf in enumerate(k for k, t in enumerate(call.types) if t is not None)}
+    out: list[int] = []
+    name = getattr(function, "__name__", "the function")
+    for number in numbers:
+        if not -len(args) <= number < len(args):
+            raise ArgumentError(
+                f"argnums={transform.argnums}: `{name}` was called with {len(args)} positional arguments",
+                help="pass the arguments to differentiate by position",
+            )
+        for leaf in optree.tree_leaves(args[number], namespace=NAMESPACE):
+            t = call.types[leaf]
+            if transform.kind == "vjp" and (t is None or not t[0].dtype.is_float):
+                continue
+            if t is None:
+                raise ArgumentError(
+                    f"argument {number} of `{name}` contains {call.leaves[leaf]!r}, which has no derivative",
+                    help="choose other arguments with argnums=, or keep such values out of it",
+                )
+            if not t[0].dtype.is_float:
+                raise ArgumentError(
+                    f"argument {number} of `{name}` has dtype {t[0].dtype.numpy_name}: only floats have a derivative",
+                    help="pass a float (`1.0`, `x.astype(np.float64)`), or choose other arguments with argnums=",
+                )
+            out.append(position[leaf])
+    return out
+
+
+def as_tuple(argnums: int | tuple[int, ...]) -> tuple[int, ...]:
+    return argnums if isinstance(argnums, tuple) else (argnums,)
+
+
+def split_results(
+    function: Callable[..., Any], transform: Transform, traced: Traced, results: list[Any]
+) -> tuple[list[Any], list[Any]]:
+    """(leaves of the differentiated result, leaves of the auxiliary one), checked."""
+    name = getattr(function, "__name__", "the function")
+    value = traced.result
+    aux: list[Any] = []
+    if transform.has_aux:
+        if not isinstance(value, tuple) or len(value) != 2:
+            raise ArgumentError(f"has_aux=True, but `{name}` does not return a pair (value, aux)")
+        aux = flatten_tree(value[1])[0]
+        value = value[0]
+    leaves = flatten_tree(value)[0]
+    if transform.kind == "vjp":
+        return leaves, aux
+    if len(leaves) != 1 or value is not leaves[0]:
+        raise ArgumentError(
+            f"`{name}` returns {describe(value)}, but a gradient is of one float",
+            help="return one number; with has_aux=True, a pair (value, anything else); or use `vjp`",
+        )
+    leaf = leaves[0]
+    if isinstance(leaf, Result):
+        t = traced.function.results[leaf.index].type
+        if isinstance(t, Array):
+            shape = str(t).partition("[")[2].rstrip("]")
+            raise ArgumentError(
+                f"`{name}` returns an array of shape ({shape}), but a gradient is of one float",
+                help="sum it (`np.sum(...)`) for a gradient; use `vjp` with a cotangent of that shape; or `jacobian`",
+            )
+        if not (isinstance(t, Scalar) and t.dtype.is_float):
+            raise ArgumentError(f"`{name}` returns {t}, which has no derivative", help="return a float")
+    elif not isinstance(leaf, float | int | np.number) or isinstance(leaf, bool):
+        raise ArgumentError(f"`{name}` returns {leaf!r}, but a gradient is of one float", help="return a float")
+    return leaves, aux
+
+
+def describe(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def interpreted(function: Function, leaves: Sequence[Any]) -> list[Any]:
+    """Run by the reference interpreter (ADJIT_DISABLE_JIT=1)."""
+    return list(interp.run(function, list(leaves)))
+
+
+def jit_disabled() -> bool:
+    return os.environ.get("ADJIT_DISABLE_JIT", "0") not in ("", "0")

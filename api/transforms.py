@@ -1,0 +1,129 @@
+"""The transforms users write: `grad`, `value_and_grad`, `jit`, `vjp`, `stop_gradient`.
+
+In: a plain Python function (or nothing, when used as a decorator with arguments). Out: a `Compiled` object.
+The vocabulary is JAX's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from .compiled import Compiled, Pullback, Transform
+
+__all__ = ["grad", "jit", "stop_gradient", "value_and_grad", "vjp"]
+
+T = TypeVar("T")
+Names = str | Iterable[str]
+
+
+def grad(
+    function: Callable[..., Any] | None = None,
+    argnums: int | tuple[int, ...] = 0,
+    has_aux: bool = False,
+    *,
+    static_argnames: Names = (),
+) -> Any:
+    """A function that computes the gradient of `function` with respect to the arguments `argnums`.
+
+    `function` must return a float scalar (with `has_aux`, a pair of it and anything). The result has the structure
+    and shapes of the differentiated argument (a tuple of them where `argnums` is a tuple); floats give floats, arrays
+    of float64 or float32 give arrays of the same dtype. Arguments are never changed. Usable as `@grad` and as
+    `@grad(argnums=1)`. Raises `ArgumentError` for integer arguments to differentiate and for a result that is not a
+    scalar, `UnsupportedError` for Python that adjit refuses.
+
+    >>> import numpy as np
+    >>> from adjit import grad
+    >>> @grad
+    ... def square(x):
+    ...     return x * x
+    >>> square(3.0)
+    6.0
+    """
+    return _decorate(function, Transform("grad", argnums, has_aux, _names(static_argnames)))
+
+
+def value_and_grad(
+    function: Callable[..., Any] | None = None,
+    argnums: int | tuple[int, ...] = 0,
+    has_aux: bool = False,
+    *,
+    static_argnames: Names = (),
+) -> Any:
+    """Like `grad`, but the result is the pair (value, gradient), from one kernel.
+
+    >>> from adjit import value_and_grad
+    >>> value_and_grad(lambda x: x * x * x)(2.0)
+    (8.0, 12.0)
+    """
+    return _decorate(function, Transform("value_and_grad", argnums, has_aux, _names(static_argnames)))
+
+
+def jit(function: Callable[..., Any] | None = None, *, static_argnames: Names = ()) -> Any:
+    """`function` compiled: the same value, and the same changes to array arguments, at native speed.
+
+    >>> from adjit import jit
+    >>> @jit
+    ... def total(n):
+    ...     s = 0.0
+    ...     for i in range(n):
+    ...         s += 1.0 / (i + 1)
+    ...     return s
+    >>> total(3)
+    1.8333333333333333
+    """
+    return _decorate(function, Transform("jit", (), False, _names(static_argnames)))
+
+
+def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> Any:
+    """The value of `function` at `args`, and its pullback: a function from a cotangent of the value to the cotangents
+    of all of `args` (a tuple).
+
+    What the reverse sweep needs of the forward sweep belongs to the pullback, which may be called many times.
+    With `has_aux`: (value, pullback, aux).
+
+    >>> import numpy as np
+    >>> from adjit import vjp
+    >>> y, pullback = vjp(lambda x: x * x, np.array([1.0, 2.0]))
+    >>> pullback(np.ones(2))
+    (array([2., 4.]),)
+    """
+    compiled = _vjp_of(function, has_aux)
+    out = compiled(*args)
+    assert isinstance(out, tuple) and isinstance(out[1], Pullback)
+    return out
+
+
+def stop_gradient(x: T) -> T:
+    """`x`, whose derivative counts as zero. Outside differentiated functions it does nothing.
+
+    >>> from adjit import grad, stop_gradient
+    >>> grad(lambda x: stop_gradient(x * x) * x)(3.0)
+    9.0
+    """
+    return x
+
+
+stop_gradient.__adjit_binding__ = "stop_gradient"  # type: ignore[attr-defined]
+
+
+def _names(names: Names) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _decorate(function: Callable[..., Any] | None, transform: Transform) -> Any:
+    if function is None:
+        return lambda f: Compiled(f, transform)
+    return Compiled(function, transform)
+
+
+def _vjp_of(function: Callable[..., Any], has_aux: bool) -> Compiled:
+    """The compiled form of `vjp(function, ...)`, kept with the function since `vjp` is called anew each time."""
+    transform = Transform("vjp", None, has_aux, ())
+    namespace = getattr(function, "__dict__", None)
+    if not isinstance(namespace, dict):  # a bound method, a partial of a builtin: nothing to keep it with
+        return Compiled(function, transform)
+    kept: dict[bool, Compiled] = namespace.setdefault("__adjit_vjp__", {})
+    if has_aux not in kept or kept[has_aux].__wrapped__ is not function:
+        kept[has_aux] = Compiled(function, transform)
+    return kept[has_aux]

@@ -1,0 +1,520 @@
+"""From a kernel to a Python function that checks its arguments, calls it and unpacks what it returns.
+
+In: a kernel's entry and a description of what it was compiled for. Out: two callables for each signature,
+`fast` (tests that the arguments are what the kernel was compiled for, by generated straight-line code, and
+calls it) and `run` (the same for a flat list of leaves, converting what can be converted).
+
+Two levels. `leaf_of` names exactly what a kernel can be compiled for: a Python number, a NumPy scalar, or an
+array's dtype, which of its extents are 1 and its memory layout. `signature_of` names a list of leaves, as a
+hashable key. `specialize` then generates, for one signature, the function with the user's own parameter names
+that serves calls of that kind in well under a microsecond, and hands every other call to `miss`.
+
+Machine code trusts its caller (`numba_bridge`), so nothing reaches it unchecked: every leaf's exact type,
+dtype object, rank, extents of 1, contiguity and alignment, and for arrays that the kernel writes that they
+are writable and share no memory with another argument.
+
+>>> signature_of([1.0, np.ones((3, 1))])
+(Leaf(kind='float', dtype='f64', ones=(), layout=''), Leaf(kind='array', dtype='f64', ones=(False, True),
+layout='C'))
+>>> fast, run = specialize("twice", [Parameter("x", Slot(0, leaf_of(1.0)))], lambda x: (0, 0, 0, 2 * x),
+Output(0), ...                        failed=None, miss=lambda x: "not a float")
+>>> fast(1.5), fast(1), run([0.25])
+(3.0, 'not a float', 0.5)
+"""
+
+from __future__ import annotations
+
+import keyword
+import linecache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..ir.errors import ArgumentError
+from ..ir.types import BOOL, DTYPES, F64, I64, Array, DType, Scalar, dtype_of
+
+__all__ = [
+    "Build",
+    "Constant",
+    "Leaf",
+    "Output",
+    "Parameter",
+    "Record",
+    "Slot",
+    "Static",
+    "check_and_convert",
+    "kernel_type",
+    "leaf_of",
+    "require_disjoint",
+    "signature_of",
+    "specialize",
+    "static_key",
+]
+
+
+class Leaf(NamedTuple):
+    """What a kernel is compiled for, of one leaf of the arguments.
+
+    `kind`: ``float``, ``int``, ``bool`` (Python's own, weakly typed), ``scalar`` (NumPy's, and arrays of rank
+    0) or ``array``. `dtype`: the name of adjit's dtype. `ones`: for arrays, per axis whether the extent is 1.
+    `layout`: for arrays ``C``, ``F`` (contiguous in Fortran order, not in C order) or ``A``.
+    """
+
+    kind: str
+    dtype: str
+    ones: tuple[bool, ...] = ()
+    layout: str = ""
+
+
+FLOAT, INT, BOOLEAN = Leaf("float", F64.name), Leaf("int", I64.name), Leaf("bool", BOOL.name)
+_C, _F, _ALIGNED, _WRITEABLE = (
+    0x1,
+    0x2,
+    0x100,
+    0x400,
+)  # bits of ndarray.flags.num, part of NumPy's C interface
+_LAYOUT_BITS = {"C": (_C | _ALIGNED, _C | _ALIGNED), "F": (_C | _F | _ALIGNED, _F | _ALIGNED)}
+_LAYOUT_BITS["A"] = (_C | _F | _ALIGNED, _ALIGNED)
+_PYTHON = {float: FLOAT, int: INT, bool: BOOLEAN}
+_SCALARS: dict[type, Leaf] = {d.numpy.type: Leaf("scalar", d.name) for d in DTYPES.values()}
+_arrays: dict[
+    tuple[Any, int, int], Leaf
+] = {}  # (dtype, rank, flags) -> leaf, of arrays without an extent of 1
+
+
+def leaf_of(value: Any, name: str = "an argument") -> Leaf:
+    """The leaf that `value` is.
+
+    Raises ArgumentError for what no kernel takes: other types (lists, complex numbers, subclasses of ndarray
+    with a meaning of their own, arrays of other libraries) and other dtypes.
+
+    >>> leaf_of(np.float32(1)).dtype, leaf_of(np.zeros((2, 3)).T).layout
+    ('f32', 'F')
+    """
+    kind = type(value)
+    if kind is np.ndarray:
+        shape = value.shape
+        bits = value.flags.num & (_C | _F | _ALIGNED)
+        if 1 not in shape:
+            key = (value.dtype, len(shape), bits)
+            found = _arrays.get(key)
+            if found is None:
+                found = _array_leaf(value, name)
+                _arrays[key] = found
+            return found
+        return _array_leaf(value, name)
+    known = _PYTHON.get(kind) or _SCALARS.get(kind)
+    if known is not None:
+        return known
+    return leaf_of(_plain(value, name), name)
+
+
+def _array_leaf(value: np.ndarray[Any, Any], name: str) -> Leaf:
+    dtype = _dtype(value, name)
+    if value.ndim == 0:
+        return Leaf("scalar", dtype.name)
+    flags = value.flags
+    if not flags.aligned or not value.dtype.isnative:
+        layout = "C"  # `check_and_convert` makes a copy
+    else:
+        layout = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
+    return Leaf("array", dtype.name, tuple(n == 1 for n in value.shape), layout)
+
+
+def _dtype(value: Any, name: str) -> DType:
+    dtype = dtype_of(value.dtype if value.dtype.isnative else value.dtype.newbyteorder("="))
+    if dtype is None:
+        raise ArgumentError(
+            f"{name} has dtype {value.dtype}, which adjit does not know",
+            help=f"convert it, for instance {name if name.isidentifier() else 'x'}.astype(np.float64)",
+        )
+    return dtype
+
+
+def _plain(value: Any, name: str) -> Any:
+    """An argument of a type that is not a leaf itself, as one that is."""
+    what = type(value).__qualname__
+    if isinstance(value, np.ndarray):
+        if isinstance(value, np.memmap):
+            return np.asarray(value)
+        raise ArgumentError(
+            f"{name} is a {what}, a subclass of ndarray with rules of its own", help="pass np.asarray(x)"
+        )
+    if isinstance(value, np.generic):
+        _dtype(value, name)  # complains where it is unknown
+        return np.asarray(value)  # an alias of a known type, such as longlong
+    for base in (bool, int, float):
+        if isinstance(value, base):
+            return base(value)  # an IntEnum's member, a user's subclass
+    if hasattr(value, "__array__") or isinstance(value, list | tuple):
+        raise ArgumentError(f"{name} is a {what}, not a NumPy array", help="pass np.asarray(x)")
+    raise ArgumentError(
+        f"{name} is a {what}: neither a number nor a NumPy array", help="make it a static argument"
+    )
+
+
+def signature_of(values: Sequence[Any]) -> tuple[Leaf, ...]:
+    """The leaves of `values`, as a key: equal keys are served by one kernel. Raises as `leaf_of`."""
+    return tuple([leaf_of(value) for value in values])
+
+
+def kernel_type(leaf: Leaf) -> tuple[Scalar | Array, str]:
+    """The type and the layout that a kernel for `leaf` is compiled with.
+
+    >>> str(kernel_type(leaf_of(np.ones((3, 1))))[0])
+    'f64[?,1]'
+    """
+    dtype = DTYPES[leaf.dtype]
+    if leaf.kind != "array":
+        return Scalar(dtype), "C"
+    return Array(dtype, tuple(1 if one else None for one in leaf.ones)), leaf.layout
+
+
+def check_and_convert(value: Any, leaf: Leaf, name: str = "an argument", *, written: bool = False) -> Any:
+    """`value` as the kernel for `leaf` takes it: itself, or a copy if it is byte-swapped or not aligned.
+
+    Raises ArgumentError where it is no such leaf, or where the kernel writes to it and cannot.
+    """
+    if leaf_of(value, name) != leaf:
+        raise ArgumentError(f"{name} is {leaf_of(value, name)}, but the kernel was compiled for {leaf}")
+    if leaf.kind != "array":
+        if type(value) in _PYTHON or type(value) in _SCALARS:
+            return value
+        return np.asarray(value).item()
+    array = np.asarray(value)
+    dtype = DTYPES[leaf.dtype].numpy
+    if array.flags.aligned and array.dtype.isnative:
+        if written and not array.flags.writeable:
+            raise ArgumentError(f"{name} is written to, but it is a read-only array", help="pass a copy")
+        return array
+    if written:
+        raise ArgumentError(
+            f"{name} is written to, but its memory is byte-swapped or not aligned",
+            help="pass x.astype(np.float64)",
+        )
+    return (
+        np.ascontiguousarray(array, dtype=dtype) if array.flags.aligned else np.array(array, dtype, order="C")
+    )
+
+
+def require_disjoint(
+    values: Sequence[Any], written: Sequence[int], names: Sequence[str] | None = None
+) -> None:
+    """Raise ArgumentError if an array that a kernel writes shares memory with another argument: the kernel
+    takes them for different arrays."""
+    for i in written:
+        for j, other in enumerate(values):
+            if j == i or not isinstance(other, np.ndarray) or (j in written and j < i):
+                continue
+            if np.may_share_memory(values[i], other) and np.shares_memory(values[i], other):
+                first, second = (names[i], names[j]) if names else (f"argument {i}", f"argument {j}")
+                raise ArgumentError(
+                    f"{first} is written to and shares memory with {second}",
+                    help="pass a copy of one of them",
+                )
+
+
+# What `specialize` is told: the structure of the arguments and of the result.
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A leaf of the arguments that becomes the kernel's argument number `index`."""
+
+    index: int
+    leaf: Leaf
+
+
+@dataclass(frozen=True)
+class Static:
+    """A part of the arguments that must be this value (`static_key` says what counts as the same)."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Record:
+    """An object of exactly this class, and what its attributes must be (dataclasses, NamedTuples, users'
+    objects)."""
+
+    type: type
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of the user's function: its name, the structure of what is passed (`Slot`, `Static`,
+    `Record`, or a tuple, list or dict of such), its default if it has one (in a 1-tuple), and whether it is
+    keyword-only."""
+
+    name: str
+    structure: Any
+    default: tuple[Any] | None = None
+    keyword_only: bool = False
+
+
+@dataclass(frozen=True)
+class Output:
+    """The kernel's result number `index`, passed through `convert` if there is one (``np.float32``)."""
+
+    index: int
+    convert: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A part of the result that is known beforehand."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Build:
+    """A part of the result made by a call: `function(*parts)` (a dataclass, an unflatten)."""
+
+    function: Callable[..., Any]
+    parts: tuple[Any, ...]
+
+
+def static_key(value: Any) -> Any:
+    """A hashable key under which static values count as the same: by type and value for numbers, strings,
+    dtypes and tuples, lists and dicts of them; by identity for everything else (functions, modules, objects).
+
+    >>> static_key((1, "a")) == static_key((1, "a")), static_key(1) == static_key(True), static_key(0.0) ==
+    static_key(-0.0) (True, False, False)
+    """
+    kind = type(value)
+    if kind in (int, str, bytes, bool, type(None), type(Ellipsis)):
+        return kind, value
+    if kind in (float, complex):
+        return kind, repr(value)
+    if kind in (tuple, list):
+        return kind, tuple(map(static_key, value))
+    if kind in (set, frozenset):
+        return kind, frozenset(map(static_key, value))
+    if kind is dict:
+        return kind, tuple((static_key(k), static_key(v)) for k, v in value.items())
+    if kind is slice:
+        return kind, tuple(map(static_key, (value.start, value.stop, value.step)))
+    if kind is range:
+        return kind, (value.start, value.stop, value.step)
+    if isinstance(value, np.dtype):
+        return np.dtype, value.str, repr(value)
+    if isinstance(value, np.generic):
+        return kind, value.dtype.str, value.tobytes()
+    return kind, id(value)
+
+
+_numbers = count()
+
+
+def specialize(
+    name: str,
+    parameters: Sequence[Parameter],
+    call: Callable[..., tuple[Any, ...]],
+    result: Any,
+    *,
+    failed: Callable[[int, int, int, tuple[Any, ...]], Any] | None,
+    miss: Callable[..., Any],
+    captures: Sequence[tuple[Callable[[], Any], Any]] = (),
+    written: Sequence[int] = (),
+) -> tuple[Callable[..., Any], Callable[[Sequence[Any]], Any]]:
+    """The callables `(fast, run)` for one signature of a function.
+
+    Args:
+        name: the user's function, for Python's own messages about missing arguments.
+        parameters: its parameters with the structure of what is passed for each; slots number the kernel's
+            arguments.
+        call: the kernel's entry; it gives ``(status, detail0, detail1, *results)``.
+        result: the structure of what `fast` returns: `Output`, `Constant`, `Build`, or a tuple, list or dict
+            of such.
+        failed: called with status, details and the kernel's arguments where the status is not 0; it raises.
+        miss: called as `fast` was where an argument is not what this signature says.
+        captures: values read at each call besides the arguments: a function that reads one, and its
+            structure.
+        written: the kernel's arguments that it writes to.
+
+    Returns: `fast`, with the parameters of the user's function; and `run`, which takes the kernel's arguments
+    as a sequence, raises ArgumentError where they are not of this signature, and converts byte-swapped and
+    unaligned arrays.
+
+    Raises ValueError where slots are not numbered 0, 1, ... without a gap.
+    """
+    writer = _Writer(frozenset(written))
+    header = _header(parameters, writer)
+    for parameter in parameters:
+        writer.guard(parameter.name, parameter.structure)
+    for get, structure in captures:
+        writer.guard(f"{writer.bind(get)}()", structure)
+    if sorted(writer.slots) != list(range(len(writer.slots))):
+        raise ValueError(f"slots are numbered {sorted(writer.slots)}")
+    leaves = [writer.slots[i][1] for i in range(len(writer.slots))]
+    arguments = [writer.slots[i][0] for i in range(len(writer.slots))]
+    writer.disjoint(arguments, leaves)
+    built = writer.build(result)
+    function, passed = writer.bind(call, "_kernel"), ", ".join(arguments)
+    again = ", ".join(f"{p.name}={p.name}" if p.keyword_only else p.name for p in parameters)
+    on_miss, on_failure = writer.bind(miss, "_miss"), writer.bind(failed or _unexpected, "_failed")
+    shown = name if name.isidentifier() and not keyword.iskeyword(name) else "call"
+    text = f"""def {shown}({header}):
+    if {" and ".join(writer.conditions) or "True"}:
+        _r = {function}({passed})
+        if not _r[0]:
+            return {built}
+        return {on_failure}(_r[0], _r[1], _r[2], ({passed}{"," if arguments else ""}))
+    return {on_miss}({again})
+
+def _run(_arguments):
+    _r = {function}(*_arguments)
+    if not _r[0]:
+        return {built}
+    return {on_failure}(_r[0], _r[1], _r[2], tuple(_arguments))
+"""
+    file = f"<adjit call of {shown} {next(_numbers)}>"
+    exec(compile(text, file, "exec"), writer.names)
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    unchecked = writer.names["_run"]
+    total = len(leaves)
+
+    def run(values: Sequence[Any]) -> Any:
+        if len(values) != total:
+            raise ArgumentError(f"{len(values)} leaves passed to a kernel of {total}")
+        converted = [
+            check_and_convert(value, leaf, f"argument {i}", written=i in writer.written)
+            for i, (value, leaf) in enumerate(zip(values, leaves))
+        ]
+        if writer.written:
+            require_disjoint(converted, sorted(writer.written))
+        return unchecked(converted)
+
+    return writer.names[shown], run
+
+
+def _unexpected(status: int, detail0: int, detail1: int, arguments: tuple[Any, ...]) -> Any:
+    raise RuntimeError(f"a kernel without checks reports a failure at site {status} ({detail0}, {detail1})")
+
+
+def _header(parameters: Sequence[Parameter], writer: _Writer) -> str:
+    parts: list[str] = []
+    for parameter in parameters:
+        if parameter.name.startswith("_adjit_"):
+            raise ValueError(f"a parameter named {parameter.name}")
+        if parameter.keyword_only and "*" not in parts:
+            parts.append("*")
+        default = "" if parameter.default is None else f"={writer.bind(parameter.default[0])}"
+        parts.append(parameter.name + default)
+    return ", ".join(parts)
+
+
+class _Writer:
+    """Writes the guards and the result of one specialized function, collecting the names that its text
+    uses."""
+
+    def __init__(self, written: frozenset[int]) -> None:
+        self.written = written
+        self.names: dict[str, Any] = {"_adjit_ndarray": np.ndarray}
+        self.conditions: list[str] = []
+        self.slots: dict[int, tuple[str, Leaf]] = {}
+        self._temporaries = count()
+
+    def bind(self, value: Any, hint: str = "_v") -> str:
+        name = f"_adjit{hint}{len(self.names)}"
+        self.names[name] = value
+        return name
+
+    def _local(self) -> str:
+        return f"_adjit_t{next(self._temporaries)}"
+
+    def _test(self, condition: str) -> None:
+        self.conditions.append(condition)
+
+    def guard(self, expression: str, structure: Any) -> None:
+        """Conditions under which `expression` has `structure`; slots are entered under a simple name."""
+        if expression.isidentifier():
+            name = first = expression
+        else:
+            name = self._local()
+            first = f"({name} := {expression})"  # evaluated once, by the first condition
+        if isinstance(structure, Slot):
+            self._slot(name, first, structure)
+        elif isinstance(structure, Static):
+            self._static(name, first, structure.value)
+        elif isinstance(structure, Record):
+            self._test(f"type({first}) is {self.bind(structure.type)}")
+            for attribute, part in structure.attributes.items():
+                self.guard(f"{name}.{attribute}", part)
+        elif type(structure) in (tuple, list):
+            self._test(f"type({first}) is {type(structure).__name__} and len({name}) == {len(structure)}")
+            for i, part in enumerate(structure):
+                self.guard(f"{name}[{i}]", part)
+        elif type(structure) is dict:
+            self._test(f"type({first}) is dict and len({name}) == {len(structure)}")
+            missing = self.bind(object())
+            for key, part in structure.items():
+                shown = repr(key) if type(key) in (str, int) else self.bind(key)
+                self.guard(f"{name}.get({shown}, {missing})", part)
+        else:
+            raise ValueError(f"not a structure of arguments: {structure!r}")
+
+    def _slot(self, name: str, first: str, slot: Slot) -> None:
+        leaf = slot.leaf
+        if slot.index in self.slots:
+            raise ValueError(f"two slots are numbered {slot.index}")
+        self.slots[slot.index] = (name, leaf)
+        if leaf.kind in ("float", "int", "bool"):
+            self._test(f"type({first}) is {leaf.kind}")
+            return
+        dtype = DTYPES[leaf.dtype].numpy
+        if leaf.kind == "scalar":
+            self._test(f"type({first}) is {self.bind(dtype.type)}")
+            return
+        mask, value = _LAYOUT_BITS[leaf.layout]
+        if slot.index in self.written:
+            mask, value = mask | _WRITEABLE, value | _WRITEABLE
+        rank, shape = len(leaf.ones), self._local()
+        extents = [f"{shape}[{i}] {'==' if one else '!='} 1" for i, one in enumerate(leaf.ones)]
+        if rank > 1 and not any(leaf.ones):
+            extents = [f"1 not in {shape}"]
+        self._test(
+            f"type({first}) is _adjit_ndarray and {name}.dtype is {self.bind(dtype)}"
+            f" and {name}.flags.num & {mask} == {value} and len({shape} := {name}.shape) == {rank}"
+        )
+        self.conditions += extents
+
+    def _static(self, name: str, first: str, value: Any) -> None:
+        key = static_key(value)
+        bound = self.bind(value)
+        if key == (type(value), id(value)) or value is None or type(value) is bool:
+            self._test(f"{first} is {bound}")
+        else:
+            self._test(f"({first} is {bound} or {self.bind(static_key)}({name}) == {self.bind(key)})")
+
+    def disjoint(self, arguments: Sequence[str], leaves: Sequence[Leaf]) -> None:
+        """Conditions under which no array that is written can share memory with another."""
+        arrays = [i for i, leaf in enumerate(leaves) if leaf.kind == "array"]
+        test = self.bind(np.may_share_memory) if self.written else ""
+        for i in sorted(self.written):
+            for j in arrays:
+                if j != i and not (j in self.written and j < i):
+                    self._test(f"not {test}({arguments[i]}, {arguments[j]})")
+
+    def build(self, structure: Any) -> str:
+        """The expression of a part of the result, from the kernel's tuple `_r`."""
+        if isinstance(structure, Output):
+            taken = f"_r[{3 + structure.index}]"
+            return taken if structure.convert is None else f"{self.bind(structure.convert)}({taken})"
+        if isinstance(structure, Constant):
+            return self.bind(structure.value)
+        if isinstance(structure, Build):
+            return f"{self.bind(structure.function)}({', '.join(map(self.build, structure.parts))})"
+        if type(structure) is tuple:
+            return "(" + "".join(f"{self.build(part)}, " for part in structure) + ")"
+        if type(structure) is list:
+            return f"[{', '.join(map(self.build, structure))}]"
+        if type(structure) is dict:
+            parts = (f"{self.bind(key)}: {self.build(part)}" for key, part in structure.items())
+            return "{" + ", ".join(parts) + "}"
+        raise ValueError(f"not a structure of results: {structure!r}")

@@ -1,0 +1,245 @@
+"""Extents: which array has which, and which are provably equal.
+
+In: operations of the array IR, one after the other in program order. Out: for every array value its extents as *terms*
+(an int, an i64 value of the program, or `Dim`: what can only be read off the memory), and which terms are equal. Equality
+is a union-find whose facts hold where they were learned: leaving a region forgets what was learned inside it.
+
+Facts: elementwise operands have one shape; a `same_extent` that was passed; a loop that gives back the shape it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...ir.core import Builder, Const, Op, Region, Value
+from ...ir.ops.declare import lookup
+from ...ir.types import I64, Array
+
+__all__ = ["Dim", "Extents", "Term"]
+
+
+@dataclass(frozen=True)
+class Dim:
+    """The extent of an array value along an axis."""
+
+    value: Value
+    axis: int
+
+
+Term = int | Value | Dim
+Mark = tuple[dict[Term, Term], dict[Term, tuple[Term, ...]], int]
+
+
+def term(value: Value) -> Term:
+    return int(value.value) if isinstance(value, Const) else value
+
+
+class Extents:
+    """The shapes of the values met so far."""
+
+    def __init__(self) -> None:
+        self.of: dict[Value, list[Term]] = {}
+        self.parent: dict[Term, Term] = {}
+        self.members: dict[Term, tuple[Term, ...]] = {}
+        self.invariant: dict[Op, list[bool]] = {}
+        self.met: dict[Term, int] = {}
+
+    # equality
+
+    def find(self, a: Term) -> Term:
+        while a in self.parent:
+            a = self.parent[a]
+        return a
+
+    def union(self, a: Term, b: Term) -> None:
+        a, b = self.find(a), self.find(b)
+        if a == b:
+            return
+        if isinstance(b, int):
+            a, b = b, a
+        self.members[a] = self.members_of(a) + self.members_of(b)
+        self.parent[b] = a
+
+    def members_of(self, root: Term) -> tuple[Term, ...]:
+        return self.members.get(root, (root,))
+
+    def equal(self, a: Term, b: Term) -> bool:
+        """Whether two extents are provably equal."""
+        return self.find(a) == self.find(b) or self.canonical(a) == self.canonical(b)
+
+    def same_shape(self, a: Sequence[Term], b: Sequence[Term]) -> bool:
+        return len(a) == len(b) and all(map(self.equal, a, b))
+
+    def canonical(self, a: Term) -> tuple[frozenset[tuple[Term, int]], int]:
+        """A term as an affine form over roots."""
+        root = self.find(a)
+        if isinstance(root, int):
+            return frozenset(), root
+        for member in self.members_of(root):
+            if isinstance(member, Value) and member.op is not None:
+                form = self.affine(member.op)
+                if form is not None:
+                    return form
+        return frozenset([(root, 1)]), 0
+
+    def affine(self, op: Op) -> tuple[frozenset[tuple[Term, int]], int] | None:
+        if op.name not in ("add", "sub") or op.results[0].dtype is not I64 or op.results[0].rank:
+            return None
+        sign = 1 if op.name == "add" else -1
+        terms: dict[Term, int] = {}
+        constant = 0
+        for operand, by in zip(op.operands, (1, sign)):
+            parts, c = self.canonical(term(operand))
+            constant += by * c
+            for t, k in parts:
+                terms[t] = terms.get(t, 0) + by * k
+        return frozenset((t, k) for t, k in terms.items() if k), constant
+
+    # scopes
+
+    def mark(self) -> Mark:
+        return dict(self.parent), dict(self.members), len(self.met)
+
+    def forget(self, mark: Mark) -> None:
+        """Forget what was learned since `mark`."""
+        self.parent, self.members = dict(mark[0]), dict(mark[1])
+
+    # definitions
+
+    def dims(self, value: Value, terms: Sequence[Term] | None = None) -> None:
+        """Enter an array value; without `terms`, its extents are its own."""
+        assert isinstance(value.type, Array)
+        own: list[Term] = []
+        for axis, known in enumerate(value.type.dims):
+            t: Term = Dim(value, axis) if terms is None else terms[axis]
+            if known is not None:
+                self.union(known, t)
+                t = known
+            own.append(t)
+            self.met.setdefault(t, len(self.met))
+        self.of[value] = own
+
+    def define(self, op: Op) -> list[Op]:
+        """Enter the results of an operation without regions. Returns the scalar operations that compute extents."""
+        made: list[Op] = []
+        if op.name == "dim":
+            x, axis = op.operands[0], op.attrs["axis"]
+            self.union(self.of[x][axis], op.result)
+        elif op.name == "same_extent":
+            self.union(term(op.operands[0]), term(op.operands[1]))
+            self.union(term(op.operands[0]), op.result)
+        if not any(isinstance(r.type, Array) for r in op.results):
+            return made
+        definition = lookup(op.name)
+        if definition.category == "elementwise" or op.name in ("add_any_order", "mul_any_order"):
+            first: Value | None = None
+            for x in op.operands:
+                if x.is_array:
+                    if first is None:
+                        first = x
+                    else:
+                        for a, b in zip(self.of[first], self.of[x]):
+                            self.union(a, b)
+            assert first is not None
+            self.dims(op.result, self.of[first])
+            return made
+        if definition.extents is None:
+            raise NotImplementedError(f"{op.name} has no rule for its extents")
+        region = Region()
+        with Builder(region, op.span):
+            lists = definition.extents(op)
+        for inner in region.ops:
+            made.append(inner)
+            self.define(inner)
+        for result, extents in zip(op.results, lists):
+            if isinstance(result.type, Array):
+                self.dims(result, [term(e) for e in extents])
+        return made
+
+    # control flow
+
+    def enter_loop(self, op: Op) -> None:
+        """Enter the block arguments of a loop: with their initial shape where every turn keeps it."""
+        inits = op.operands[2:] if op.name == "for" else op.operands
+        args = carried_arguments(op)
+        for arg, init, keeps in zip(args, inits, self.keeps_shape(op)):
+            if arg.is_array:
+                self.dims(arg, self.of[init] if keeps else None)
+
+    def leave_loop(self, op: Op) -> None:
+        """Enter the results of a loop."""
+        inits = op.operands[2:] if op.name == "for" else op.operands
+        for result, init, keeps in zip(op.results, inits, self.keeps_shape(op)):
+            if result.is_array:
+                self.dims(result, self.of[init] if keeps else None)
+
+    def keeps_shape(self, op: Op) -> list[bool]:
+        """For each carried value: whether it has its initial shape in every turn."""
+        if op in self.invariant:
+            return self.invariant[op]
+        inits = op.operands[2:] if op.name == "for" else op.operands
+        args = carried_arguments(op)
+        yielded = op.regions[-1].terminator.operands
+        keeps = [True] * len(inits)
+        while True:
+            self.invariant[op] = keeps
+            mark = self.mark()
+            self.enter_loop(op)
+            for region in op.regions:
+                self.walk(region)
+            after = [
+                k and (not arg.is_array or self.same_shape(self.of[y], self.of[arg]))
+                for k, arg, y in zip(keeps, args, yielded)
+            ]
+            self.forget(mark)
+            if after == keeps:
+                return keeps
+            keeps = after
+
+    def walk(self, region: Region) -> None:
+        for op in region.ops:
+            if op.name in ("for", "while"):
+                mark = self.mark()
+                self.enter_loop(op)
+                for inner in op.regions:
+                    self.walk(inner)
+                self.forget(mark)
+                self.leave_loop(op)
+            elif op.name == "if":
+                branches = []
+                for inner in op.regions:
+                    mark = self.mark()
+                    self.walk(inner)
+                    branches.append(self.outer_terms(inner.terminator.operands, mark))
+                    self.forget(mark)
+                self.join(op, branches)
+            else:
+                self.define(op)
+
+    def outer_terms(self, values: Sequence[Value], mark: Mark) -> list[list[Term]]:
+        """The extents of values, in terms that were known before `mark` where there are such."""
+        out: list[list[Term]] = []
+        for value in values:
+            terms: list[Term] = []
+            for t in self.of[value] if value.is_array else []:
+                members = self.members_of(self.find(t))
+                known = [m for m in members if isinstance(m, int) or self.met.get(m, mark[2]) < mark[2]]
+                terms.append(known[0] if known else t)
+            out.append(terms)
+        return out
+
+    def join(self, op: Op, branches: Sequence[Sequence[list[Term]]]) -> None:
+        """Enter the results of an `if` whose branches give values of these extents."""
+        for k, result in enumerate(op.results):
+            if result.is_array:
+                self.dims(result)
+                for axis, own in enumerate(self.of[result]):
+                    terms = [branch[k][axis] for branch in branches]
+                    if all(self.equal(terms[0], t) for t in terms[1:]):
+                        self.union(own, terms[0])
+
+
+def carried_arguments(op: Op) -> list[Value]:
+    """The block arguments of a loop that hold carried values."""
+    return op.regions[0].args[1:] if op.name == "for" else op.regions[0].args

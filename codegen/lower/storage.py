@@ -1,0 +1,202 @@
+"""Who owns which memory: values become buffers that are written in place, moved, recycled and swapped.
+
+In: the liveness of a `Plan` and extents. Out: buffers for values. Every buffer that may be written has one owner, the
+innermost program region (`Frame`) whose turn it is to decide about it, and holds at most one live value:
+
+* an operation that changes an array takes over the array's buffer when nothing reads the old value afterwards;
+* a loop takes over the buffers of what it carries, and gives them back under other names;
+* a buffer whose value is dead is free, and the next value of its shape gets it;
+* a value made in a loop asks the region around the loop for memory, so that nothing is allocated per turn. If it is carried
+  on, the buffer that it displaces is handed back instead (two buffers take turns, by renaming).
+
+Arguments are not owned and never written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ...ir.core import Const, Region, Value, walk
+from ...ir.types import I64, Buffer, DType
+from .loops import LoopBuilder
+from .shapes import Dim, Extents, Term
+
+__all__ = ["Frame", "Storage"]
+
+
+@dataclass
+class Frame:
+    """A program region: its place among the open regions, and the buffers that it may decide about.
+
+    `owned` maps a buffer to the value it holds, None where it is free. `requested`: what a loop got from outside.
+    """
+
+    parent: Frame | None
+    kind: str
+    depth: int
+    owned: dict[Value, Value | None] = field(default_factory=dict)
+    requested: list[tuple[Value, Value]] = field(default_factory=list)
+
+
+class Storage:
+    """The buffers of the values known so far."""
+
+    def __init__(self, builder: LoopBuilder, extents: Extents, scalar: Callable[[Value], Value]) -> None:
+        self.builder = builder
+        self.extents = extents
+        self.scalar = scalar
+        self.buffer: dict[Value, Value] = {}
+        self.shape: dict[Value, list[Term]] = {}
+        self.frame = Frame(None, "function", 0)
+
+    # extents as values
+
+    def extent(self, t: Term, depth: int | None = None) -> Value | None:
+        """A scheduled value for an extent that may be used at `depth`; None where there is none."""
+        depth = len(self.builder.scopes) - 1 if depth is None else depth
+        best: Value | None = None
+        root = self.extents.find(t)
+        for member in self.extents.members_of(root):
+            if isinstance(member, int):
+                return Const(member, I64)
+            found = self.lookup(member)
+            if found is not None and self.builder.visible(found, depth):
+                if best is None or self.builder.depth.get(found, 0) < self.builder.depth.get(best, 0):
+                    best = found
+        if best is None:
+            for member in self.extents.members_of(root):
+                if isinstance(member, Dim) and member.value in self.buffer:
+                    buffer = self.buffer[member.value]
+                    if self.builder.visible(buffer, depth):
+                        with self.builder.at_depth(depth):
+                            return self.builder.emit1("buffer.dim", [buffer], {"axis": member.axis})
+        return best
+
+    def lookup(self, member: Term) -> Value | None:
+        if isinstance(member, Value):
+            return self.scalar(member)
+        return None
+
+    def extents_of(self, value: Value) -> list[Value]:
+        """The extents of an array value, as scheduled values."""
+        return self.values(self.extents.of[value])
+
+    def values(self, terms: Sequence[Term]) -> list[Value]:
+        out = [self.extent(t) for t in terms]
+        assert all(e is not None for e in out), f"unknown extents {terms}"
+        return [e for e in out if e is not None]
+
+    # buffers for values
+
+    def place(self, value: Value, buffer: Value) -> None:
+        """`value` is in `buffer` from here on."""
+        self.buffer[value] = buffer
+        if buffer in self.frame.owned:
+            self.frame.owned[buffer] = value
+
+    def owns(self, value: Value) -> bool:
+        """Whether this region may write to the value's buffer."""
+        buffer = self.buffer.get(value)
+        return buffer is not None and self.frame.owned.get(buffer) is value
+
+    def adopt(self, buffer: Value, shape: Sequence[Term], holder: Value | None = None) -> None:
+        """A buffer is this region's from here on."""
+        self.shape[buffer] = list(shape)
+        self.frame.owned[buffer] = holder
+
+    def fresh(self, dtype: DType, shape: Sequence[Term], hint: str | None = None) -> Value:
+        """A buffer of undefined contents for a value of this shape: recycled, from outside the loop, or allocated."""
+        buffer = self.request(self.frame, dtype, list(shape), hint)
+        assert buffer is not None
+        return buffer
+
+    def request(
+        self, frame: Frame, dtype: DType, shape: list[Term], hint: str | None, allocate: bool = True
+    ) -> Value | None:
+        for buffer, holder in frame.owned.items():
+            fits = isinstance(buffer.type, Buffer) and buffer.type.dtype is dtype
+            if holder is None and fits and self.extents.same_shape(self.shape[buffer], shape):
+                return buffer
+        if frame.kind == "loop":
+            assert frame.parent is not None
+            if all(self.extent(t, frame.parent.depth) is not None for t in shape):
+                outer = self.request(frame.parent, dtype, shape, hint)
+                assert outer is not None
+                frame.parent.owned.pop(outer, None)
+                buffer = Value(outer.type, hint)
+                self.builder.depth[buffer] = frame.depth
+                self.builder.home[buffer] = self.builder.scopes[frame.depth]
+                frame.requested.append((buffer, outer))
+                frame.owned[buffer] = None
+                self.shape[buffer] = shape
+                return buffer
+        elif frame.kind == "branch":
+            assert frame.parent is not None
+            found = self.request(frame.parent, dtype, shape, hint, allocate=False)
+            if found is not None:
+                frame.owned[found] = None
+                return found
+        if not allocate:
+            return None
+        return self.allocate(frame, dtype, shape, hint)
+
+    def allocate(self, frame: Frame, dtype: DType, shape: list[Term], hint: str | None) -> Value:
+        depth = frame.depth if frame is not self.frame else len(self.builder.scopes) - 1
+        with self.builder.at_depth(depth):
+            extents = self.values(shape)
+            buffer = self.builder.emit1("buffer.alloc", extents, {"dtype": dtype}, names=[hint])
+        frame.owned[buffer] = None
+        self.shape[buffer] = shape
+        return buffer
+
+    def release(self, live: set[Value]) -> None:
+        """Buffers of this region whose values are dead become free."""
+        owned = self.frame.owned
+        for buffer, holder in owned.items():
+            if holder is not None and holder not in live:
+                owned[buffer] = None
+
+    def take(self, buffer: Value) -> Value:
+        """The buffer leaves this region (into a loop, or with a yield)."""
+        del self.frame.owned[buffer]
+        return buffer
+
+    # settling accounts at the end of a region
+
+    def settle_loop(self, frame: Frame) -> list[tuple[Value, Value, Value]]:
+        """At the end of a loop's body, after the yielded buffers were taken: what it got from outside is either still
+        here (then it is used under its outer name) or was carried on, and another free buffer of that shape goes back.
+
+        Returns (buffer inside, buffer outside, buffer that goes back) for those that take turns.
+        """
+        spare = [b for b in frame.owned if all(b is not inside for inside, _ in frame.requested)]
+        turns: list[tuple[Value, Value, Value]] = []
+        for inside, outside in frame.requested:
+            if inside in frame.owned:
+                continue
+            back = next((b for b in spare if self.interchangeable(b, inside)), None)
+            if back is None:
+                shape = self.shape[inside]
+                back = self.allocate(frame, inside.type.dtype, shape, inside.name)  # type: ignore[union-attr]
+            else:
+                spare.remove(back)
+            turns.append((inside, outside, back))
+        return turns
+
+    def interchangeable(self, a: Value, b: Value) -> bool:
+        return a.type == b.type and self.extents.same_shape(self.shape[a], self.shape[b])
+
+    def static_workspaces(self, frame: Frame, regions: Sequence[Region], turns: Sequence[tuple[Value, Value, Value]]) -> None:
+        """Buffers that a loop got from outside and kept: their outer names inside, and back to their owner."""
+        renamed: dict[Value, Value] = {}
+        moving = {inside for inside, _, _ in turns}
+        assert frame.parent is not None
+        for inside, outside in frame.requested:
+            if inside not in moving:
+                renamed[inside] = outside
+                frame.parent.owned[outside] = None
+        if renamed:
+            for region in regions:
+                for op in walk(region):
+                    op.operands = [renamed.get(v, v) for v in op.operands]

@@ -1,0 +1,223 @@
+"""Operations of the scheduled IR: scalars, buffers and explicit loops.
+
+In: the declaration helpers of `ir.ops`. Out: registry entries named ``buffer.*``, the table of library kernels, and
+`run`, the interpreter for scheduled functions. The scheduled IR has the data structures, text and verifier of the array
+IR; its values are scalars and *buffers* (mutable memory of a dtype and rank). What an array IR says about values, it says
+about memory, so the order of operations that touch memory counts:
+
+    %b: &f64[?,?] = buffer.alloc %n, %m {dtype=f64}     memory of that shape, contents undefined
+    %v: f64 = buffer.load %b, %i, %j                    positions lie inside: checked before, never negative
+    buffer.store %v, %b, %i, %j
+    %n: i64 = buffer.dim %b {axis=0}
+    %c: &f64[?] = buffer.reshape %b, %k                 the same memory (in C order), seen in another shape
+    buffer.call %out, %a, %b {kernel="matmul"}          a library kernel of `codegen.primitives`
+    %s: f64 = add_any_order %a, %b                      addition in a sum whose order is not the user's
+
+Loops and branches carry buffers as they carry scalars: a yield of two carried buffers in the other order swaps names, not
+memory. A function's array arguments are buffers too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..ir.core import Function, Op, Region, Value
+from ..ir.interp import Env, Interpreter
+from ..ir.ops.declare import REGISTRY, OpDef, declare, elementwise, scalar_type
+from ..ir.ops.shape import poison
+from ..ir.types import I64, Array, Buffer, Scalar, Type
+
+__all__ = ["KERNELS", "LibraryKernel", "buffer_type", "run", "writes_memory"]
+
+Infer = Callable[[list[Value], dict[str, Any], list[Region]], list[Type]]
+
+
+def memory(name: str, infer: Infer, evaluate: Callable[..., Any]) -> OpDef:
+    return declare(OpDef(name, infer, evaluate=evaluate, effect="memory", category="buffer", cost=100))
+
+
+def buffer_of(value: Value) -> Buffer:
+    if not isinstance(value.type, Buffer):
+        raise TypeError(f"not a buffer: {value!r}")
+    return value.type
+
+
+def buffer_type(type_: Type) -> Type:
+    """The type in the scheduled IR of a value of the array IR: arrays become buffers."""
+    return Buffer(type_.dtype, type_.rank) if isinstance(type_, Array) else type_
+
+
+def positions(buffer: Value, indices: Sequence[Value]) -> None:
+    if len(indices) != buffer_of(buffer).rank:
+        raise TypeError(f"{len(indices)} positions in a buffer of rank {buffer_of(buffer).rank}")
+    for index in indices:
+        scalar_type(index, "a position", I64)
+
+
+def infer_alloc(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
+    for extent in operands:
+        scalar_type(extent, "an extent", I64)
+    return [Buffer(attrs["dtype"], len(operands))]
+
+
+def infer_load(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
+    positions(operands[0], operands[1:])
+    return [Scalar(buffer_of(operands[0]).dtype)]
+
+
+def infer_store(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
+    value, buffer, *indices = operands
+    positions(buffer, indices)
+    scalar_type(value, "buffer.store", buffer_of(buffer).dtype)
+    return []
+
+
+def infer_reshape(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
+    return [Buffer(buffer_of(operands[0]).dtype, len(operands) - 1)]
+
+
+def store(value: Any, buffer: Any, *indices: Any) -> tuple[()]:
+    inside(buffer, indices)
+    buffer[indices] = value
+    return ()
+
+
+def load(buffer: Any, *indices: Any) -> Any:
+    inside(buffer, indices)
+    return buffer[indices]
+
+
+def inside(buffer: Any, indices: Sequence[Any]) -> None:
+    """The reference is strict where kernels trust: a position outside is a bug of the code generator."""
+    if any(not 0 <= int(i) < n for i, n in zip(indices, buffer.shape, strict=True)):
+        raise IndexError(f"position {tuple(map(int, indices))} in a buffer of shape {buffer.shape}")
+
+
+memory("buffer.alloc", infer_alloc, lambda *extents, dtype: poison([int(n) for n in extents], dtype))
+memory("buffer.load", infer_load, load)
+memory("buffer.store", infer_store, store)
+memory("buffer.reshape", infer_reshape, lambda b, *extents: b.reshape([int(n) for n in extents]))
+declare(
+    OpDef(
+        "buffer.dim",  # pure: a buffer never changes its shape
+        lambda operands, attrs, regions: [Scalar(I64)],
+        evaluate=lambda b, *, axis: np.int64(b.shape[axis]),
+        category="buffer",
+    )
+)
+elementwise("add_any_order", np.add)
+elementwise("mul_any_order", np.multiply)
+
+
+# ---------------------------------------------------------------- library kernels
+
+
+@dataclass(frozen=True)
+class LibraryKernel:
+    """A kernel of `codegen.primitives` that works on whole buffers. `writes`: which operands it writes to.
+
+    `results` gives the types of what it returns (nothing, for most: they write to the first operand).
+    """
+
+    name: str
+    evaluate: Callable[..., Any]
+    writes: tuple[int, ...] = (0,)
+    results: Callable[[list[Value]], list[Type]] = lambda operands: []
+
+
+KERNELS: dict[str, LibraryKernel] = {}
+
+
+def library(kernel: LibraryKernel) -> None:
+    KERNELS[kernel.name] = kernel
+
+
+def call_kernel(*operands: Any, kernel: str) -> Any:
+    out = KERNELS[kernel].evaluate(*operands)
+    return () if out is None else out
+
+
+memory("buffer.call", lambda operands, attrs, regions: KERNELS[attrs["kernel"]].results(operands), call_kernel)
+
+
+def product(*factors: Callable[[Any], Any]) -> Callable[[Any, Any, Any], None]:
+    def evaluate(out: Any, a: Any, b: Any) -> None:
+        out[...] = factors[0](a) @ factors[1](b)
+
+    return evaluate
+
+
+def plain(x: Any) -> Any:
+    return x
+
+
+def transposed(x: Any) -> Any:
+    return x.T
+
+
+library(LibraryKernel("matmul", product(plain, plain)))
+library(LibraryKernel("matmul_nt", product(plain, transposed)))
+library(LibraryKernel("matmul_tn", product(transposed, plain)))
+library(LibraryKernel("matmul_tt", product(transposed, transposed)))
+
+
+def grown(data: Any, used: Any, needed: Any) -> Any:
+    """`data` if it holds `needed` elements, else a larger buffer that begins with the first `used` of them."""
+    if needed <= len(data):
+        return data
+    larger = poison([max(int(needed), 2 * len(data), 16)], _dtype(data))
+    larger[: int(used)] = data[: int(used)]
+    return larger
+
+
+def _dtype(data: Any) -> Any:
+    from ..ir.types import dtype_of
+
+    return dtype_of(data.dtype)
+
+
+library(LibraryKernel("tape_reserve", grown, (), lambda operands: [operands[0].type]))
+
+
+# ---------------------------------------------------------------- running
+
+
+def writes_memory(op: Op) -> list[Value]:
+    """The buffers that an operation itself (not its regions) writes to."""
+    if op.name == "buffer.store":
+        return [op.operands[1]]
+    if op.name == "buffer.call":
+        return [op.operands[k] for k in KERNELS[op.attrs["kernel"]].writes]
+    return []
+
+
+class Machine(Interpreter):
+    """The reference interpreter, for operations that have an effect and no result."""
+
+    def region(self, region: Region) -> list[Any]:
+        for op in region.ops:
+            if not op.regions and not op.results and REGISTRY[op.name].effect == "memory":
+                self.step(op)
+            elif op.regions or op.results or REGISTRY[op.name].effect == "check":
+                super().region(Region([], [op, _END]))
+        return [self.get(v) for v in region.terminator.operands]
+
+
+_END = Op("yield", [], [])
+
+
+def run(function: Function, args: Sequence[Any]) -> list[Any]:
+    """The results of a scheduled function. Arrays that it writes to (see `lower.schedule`) change; others do not.
+
+    Raises the errors of the program, as `ir.interp.run` does, and IndexError where the schedule itself is wrong.
+    """
+    env: Env = {}
+    for value, given in zip(function.args, args, strict=True):
+        dtype = value.type.dtype.numpy if isinstance(value.type, Buffer) else value.dtype.numpy
+        env[value] = given if isinstance(given, np.ndarray) and given.dtype == dtype else np.asarray(given, dtype)[()]
+    with np.errstate(all="ignore"):
+        return Machine(env, True).region(function.body)

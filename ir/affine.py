@@ -1,0 +1,452 @@
+"""What is known about integers of a function: linear forms over its values, and proofs of inequalities.
+
+In: a `Function` (complete, so that a loop's carried values can be understood from what it yields). Out:
+`Facts`, which says what an i64 value is as a linear form (``2*i + n - 1``), what the extent of an array is, and
+whether a form is never negative. That is what removes bounds checks: inside ``for i in (1, n - 1)``, both
+``i - 1 >= 0`` and ``i + 1 <= n - 1`` follow from the loop.
+
+A proof replaces one atom after another, the last defined first, by what bounds it, until only a constant is
+left: induction variables by the ends of their loops, carried counters by their closed form, `maximum`,
+`minimum`, `select` and `if` by their cases, extents by zero, and anything by the conditions of the branches we
+are in and the checks we have passed (`assume`). The search is small and bounded; what it does not find is
+simply not known.
+
+Integers that index arrays are taken not to overflow i64.
+
+>>> from adjit.ir.text import parse
+>>> f = parse('''func @f(%x: f64[?]) -> i64 {
+...   %n: i64 = dim %x {axis=0}
+...   %h: i64 = sub %n, 1
+...   %s: i64 = for %i in (1, %h) (%t = 0) {
+...     %j: i64 = add %i, 1
+...     yield %j
+...   }
+...   return %s
+... }''')
+>>> facts = Facts(f)
+>>> loop = f.body.ops[2]
+>>> n, j = f.body.ops[0].result, loop.regions[0].ops[0].result
+>>> room = facts.linear(n) - facts.linear(j)
+>>> facts.nonneg(room - 1), facts.nonneg(room - 2)
+(True, False)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+from .core import Builder, Const, Function, Op, Region, Value
+from .ops import REGISTRY
+from .types import I64, Array, Scalar
+
+__all__ = ["Facts", "Linear"]
+
+Atom = Hashable  # a Value, or ("dim", Value, axis) for an extent
+BUDGET = 80
+
+
+class Linear:
+    """``const + sum of coefficient * atom``; never changed once made."""
+
+    __slots__ = ("const", "terms")
+
+    def __init__(self, const: int = 0, terms: dict[Atom, int] | None = None) -> None:
+        self.const = const
+        self.terms = terms or {}
+
+    def plus(self, other: Linear, factor: int) -> Linear:
+        if not factor:
+            return self
+        terms = dict(self.terms)
+        for atom, k in other.terms.items():
+            total = terms.get(atom, 0) + factor * k
+            if total:
+                terms[atom] = total
+            else:
+                terms.pop(atom, None)
+        return Linear(self.const + factor * other.const, terms)
+
+    def __add__(self, other: Linear | int) -> Linear:
+        return Linear(self.const + other, self.terms) if isinstance(other, int) else self.plus(other, 1)
+
+    def __sub__(self, other: Linear | int) -> Linear:
+        return Linear(self.const - other, self.terms) if isinstance(other, int) else self.plus(other, -1)
+
+    def times(self, k: int) -> Linear:
+        return Linear(self.const * k, {a: c * k for a, c in self.terms.items()}) if k else Linear()
+
+    def replace(self, atom: Atom, form: Linear) -> Linear:
+        """With `form` in place of an atom."""
+        k = self.terms[atom]
+        terms = dict(self.terms)
+        del terms[atom]
+        return Linear(self.const, terms).plus(form, k)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Linear) and self.const == other.const and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return hash((self.const, frozenset(self.terms.items())))
+
+    def __repr__(self) -> str:
+        return " + ".join([f"{c}*{a!r}" for a, c in self.terms.items()] + [str(self.const)])
+
+
+ZERO = Linear()
+Case = tuple[int, Linear]  # (scale, form): scale * atom is at least (at most) the form
+
+
+class Facts:
+    """Everything known about the integers of one function; `push`, `assume` and `pop` follow a walk through it."""
+
+    def __init__(self, function: Function) -> None:
+        self.owner: dict[Value, tuple[Op, int]] = {}
+        self.order: dict[Value, int] = {}
+        self.forms: dict[Value, Linear] = {}
+        self.extents: dict[tuple[Value, int], Linear] = {}
+        self.loops: dict[Op, dict[Atom, Linear]] = {}
+        self.scopes: list[list[Linear]] = [[]]
+        self.busy: set[Hashable] = set()
+        self.budget = 0
+        self.steps: dict[Value, Linear | None] = {}
+        self.number(function.body, None)
+
+    def number(self, region: Region, owner: Op | None) -> None:
+        for k, arg in enumerate(region.args):
+            self.order[arg] = len(self.order)
+            if owner is not None:
+                self.owner[arg] = (owner, k)
+        for op in region.ops:
+            for inner in op.regions:
+                self.number(inner, op)
+            for result in op.results:
+                self.order[result] = len(self.order)
+
+    # ---------------------------------------------------------------- forms
+
+    def linear(self, value: Value) -> Linear:
+        """An i64 scalar as a linear form over atoms."""
+        if type(value) is Const:
+            return Linear(int(value.value))
+        known = self.forms.get(value)
+        if known is None:
+            known = self.forms[value] = self.form(value)
+        return known
+
+    def form(self, value: Value) -> Linear:
+        op = value.op
+        if op is not None and value.type == Scalar(I64):
+            if op.name in ("add", "sub"):
+                return self.linear(op.operands[0]).plus(
+                    self.linear(op.operands[1]), 1 if op.name == "add" else -1
+                )
+            if op.name == "neg":
+                return self.linear(op.operands[0]).times(-1)
+            if op.name == "mul":
+                a, b = map(self.linear, op.operands)
+                if not a.terms:
+                    return b.times(a.const)
+                if not b.terms:
+                    return a.times(b.const)
+            if op.name == "dim":
+                return self.extent(op.operands[0], op.attrs["axis"])
+            if op.name == "same_extent":
+                return self.linear(op.operands[0])
+        return Linear(0, {value: 1})
+
+    def extent(self, value: Value, axis: int) -> Linear:
+        """The extent of an array along an axis, from what made the array."""
+        assert isinstance(value.type, Array)
+        static = value.type.dims[axis]
+        if static is not None:
+            return Linear(static)
+        known = self.extents.get((value, axis))
+        if known is None:
+            op = value.op
+            rule = REGISTRY[op.name].extents if op is not None and op.name != "dim" else None
+            known = Linear(0, {("dim", value, axis): 1})
+            if op is not None and rule is not None:
+                with Builder(Region()):  # what the rule emits is looked at and dropped
+                    made = rule(op)[op.results.index(value)]
+                known = self.linear(made[axis])
+            self.extents[(value, axis)] = known
+        return known
+
+    def resolve(self, form: Linear) -> Linear:
+        """With extents of carried arrays traced to those of the initial ones, where a loop keeps them."""
+        for atom in list(form.terms):
+            if isinstance(atom, tuple) and atom in form.terms:
+                traced = self.traced(atom)
+                if traced is not None:
+                    return self.resolve(form.replace(atom, traced))
+        return form
+
+    def traced(self, atom: Any) -> Linear | None:
+        _, value, axis = atom
+        op, _ = self.owner.get(value, (value.op, 0))
+        if op is None:
+            return None
+        if op.name == "if" and value.op is op and ("if", value) not in self.busy:
+            k = op.results.index(value)
+            self.busy.add(("if", value))
+            then, other = (
+                self.resolve(self.extent(r.terminator.operands[k], axis)) for r in op.regions
+            )
+            self.busy.discard(("if", value))
+            return then if then == other else None
+        if op.name not in ("for", "while"):
+            return None
+        if op not in self.loops:
+            self.loops[op] = {}
+            self.loops[op] = self.kept_extents(op)
+        return self.loops[op].get(atom)
+
+    def kept_extents(self, op: Op) -> dict[Atom, Linear]:
+        """The extents a loop keeps: assume all of them, drop those that are not, until none is dropped."""
+        first, skip = (2, 1) if op.name == "for" else (0, 0)
+        args, yielded = op.regions[0].args[skip:], op.regions[-1].terminator.operands
+        candidates: dict[Atom, tuple[Linear, Linear]] = {}
+        results: dict[Atom, Atom] = {}
+        for arg, init, new, result in zip(args, op.operands[first:], yielded, op.results):
+            if not isinstance(arg.type, Array):
+                continue
+            for axis, known in enumerate(arg.type.dims):
+                if known is None:
+                    atom = ("dim", arg, axis)
+                    candidates[atom] = (self.resolve(self.extent(init, axis)), self.extent(new, axis))
+                    results["dim", result, axis] = atom
+        dropped = True
+        while dropped:
+            dropped = False
+            for atom, (start, after) in list(candidates.items()):
+                form = self.resolve(after)
+                for known_atom, (replacement, _) in candidates.items():
+                    if known_atom in form.terms:
+                        form = form.replace(known_atom, replacement)
+                if self.resolve(form) != start:
+                    del candidates[atom]
+                    dropped = True
+        out = {atom: start for atom, (start, _) in candidates.items()}
+        out.update({result: out[atom] for result, atom in results.items() if atom in out})
+        return out
+
+    # ---------------------------------------------------------------- conditions we are under
+
+    def push(self) -> None:
+        """Enter a region: what is assumed from here on ends with `pop`."""
+        self.scopes.append([])
+
+    def pop(self) -> None:
+        self.scopes.pop()
+
+    @property
+    def depth(self) -> int:
+        """How many scopes are open; a proof may be restricted to the first so many."""
+        return len(self.scopes)
+
+    def assume_nonneg(self, form: Linear) -> None:
+        form = self.resolve(form)
+        if form.terms:
+            self.scopes[-1].append(form)
+
+    def assume(self, condition: Value, truth: bool = True) -> None:
+        """A boolean value is known to be true (or false) here."""
+        op = condition.op
+        if op is None or not isinstance(condition.type, Scalar):
+            return
+        if op.name == "logical_not":
+            self.assume(op.operands[0], not truth)
+        elif op.name == ("logical_and" if truth else "logical_or"):
+            for part in op.operands:
+                self.assume(part, truth)
+        elif op.name in COMPARISONS and op.operands[0].type == Scalar(I64) == op.operands[1].type:
+            a, b = map(self.linear, op.operands)
+            name = op.name if truth else NEGATED[op.name]
+            if name == "eq":
+                self.assume_nonneg(a - b)
+                self.assume_nonneg(b - a)
+            elif name != "ne":
+                self.assume_nonneg(difference(name, a, b))
+
+    def assume_equal(self, a: Linear, b: Linear) -> None:
+        self.assume_nonneg(a - b)
+        self.assume_nonneg(b - a)
+
+    def enter_loop(self, op: Op) -> None:
+        """Inside the body of a ``for``, which therefore runs at least once."""
+        lo, hi = self.linear(op.operands[0]), self.linear(op.operands[1])
+        self.assume_nonneg(hi - lo - 1)
+
+    # ---------------------------------------------------------------- proofs
+
+    def equal(self, a: Linear, b: Linear, depth: int | None = None) -> bool:
+        """Whether two forms are surely equal."""
+        form = self.resolve(a - b)
+        return form == ZERO or (self.nonneg(form, depth) and self.nonneg(form.times(-1), depth))
+
+    def compare(self, name: str, a: Value, b: Value) -> bool | None:
+        """What a comparison of i64 scalars surely is; None where it is not known."""
+        x, y = self.linear(a), self.linear(b)
+        if name in ("eq", "ne"):
+            if self.equal(x, y):
+                return name == "eq"
+            if self.nonneg(x - y - 1) or self.nonneg(y - x - 1):
+                return name == "ne"
+            return None
+        if self.nonneg(difference(name, x, y)):
+            return True
+        return False if self.nonneg(difference(NEGATED[name], x, y)) else None
+
+    def nonneg(self, form: Linear, depth: int | None = None) -> bool:
+        """Whether a form is surely >= 0, from what is true here (or in the first `depth` scopes)."""
+        form = self.resolve(form)
+        if not form.terms:
+            return form.const >= 0
+        outermost = self.budget == 0
+        if outermost:
+            self.budget = BUDGET
+        assumed = [f for scope in self.scopes[:depth] for f in scope]
+        found = self.prove(form, assumed, 8)
+        if outermost:
+            self.budget = 0
+        return found
+
+    def prove(self, form: Linear, assumed: list[Linear], depth: int) -> bool:
+        if not form.terms:
+            return form.const >= 0
+        if form.const >= 0 and all(c > 0 and isinstance(a, tuple) for a, c in form.terms.items()):
+            return True
+        if depth == 0 or self.budget <= 1:
+            return False
+        self.budget -= 1
+        for fact in assumed:  # exactly what is assumed, or more
+            rest = form - fact
+            if len(rest.terms) < len(form.terms) and self.prove(rest, assumed, depth - 1):
+                return True
+        atoms = sorted(form.terms, key=self.rank, reverse=True)
+        for atom in atoms:
+            key = (atom, form.terms[atom] > 0)
+            if key in self.busy:
+                continue
+            self.busy.add(key)
+            try:
+                for cases in self.bounds(atom, form.terms[atom] > 0, assumed):
+                    if all(self.prove(self.bounded(form, atom, case), assumed, depth - 1) for case in cases):
+                        return True
+            finally:
+                self.busy.discard(key)
+        return False
+
+    def bounded(self, form: Linear, atom: Atom, case: Case) -> Linear:
+        """A lower bound of a form: with an atom replaced by its bound (scaled, which keeps the sign)."""
+        scale, bound = case
+        coefficient = form.terms[atom]
+        if scale == 1:
+            return self.resolve(form.replace(atom, bound))
+        rest = Linear(form.const, {a: c for a, c in form.terms.items() if a != atom})
+        return self.resolve(rest.times(scale).plus(bound, coefficient))
+
+    def rank(self, atom: Any) -> int:
+        return self.order.get(atom, 0) if isinstance(atom, Value) else -1
+
+    def bounds(self, atom: Any, lower: bool, assumed: list[Linear]) -> Iterator[list[Case]]:
+        """Ways to bound an atom from below (or above): in each way, every case has to be proven."""
+        if isinstance(atom, tuple):
+            if lower:
+                yield [(1, ZERO)]
+        elif atom in self.owner:
+            yield from self.argument_bounds(atom, lower)
+        elif atom.op is not None:
+            yield from self.result_bounds(atom, atom.op, lower)
+        for fact in assumed:  # fact >= 0, solved for the atom
+            k = fact.terms.get(atom, 0)
+            if k and (k > 0) == lower:
+                rest = Linear(fact.const, {a: c for a, c in fact.terms.items() if a != atom})
+                yield [(abs(k), rest.times(-1) if k > 0 else rest)]
+
+    def argument_bounds(self, value: Value, lower: bool) -> Iterator[list[Case]]:
+        op, k = self.owner[value]
+        if op.name == "for":
+            lo, hi = self.linear(op.operands[0]), self.linear(op.operands[1])
+            if k == 0:
+                yield [(1, lo if lower else hi - 1)]
+                return
+            k -= 1
+            step = self.step(op, value, k)
+            init = self.linear(op.operands[2 + k])
+            if step is not None and not step.terms:
+                induction = self.linear(op.regions[0].args[0])
+                done = hi - 1 - induction if op.attrs.get("reverse") else induction - lo
+                yield [(1, init.plus(done, step.const))]
+            if step is not None and self.monotone(step, lower):
+                yield [(1, init)]
+        elif op.name == "while":
+            step = self.step(op, value, k)
+            if step is not None and self.monotone(step, lower):
+                yield [(1, self.linear(op.operands[k]))]
+
+    def step(self, op: Op, arg: Value, k: int) -> Linear | None:
+        """By how much one iteration changes a carried i64."""
+        if arg.type != Scalar(I64):
+            return None
+        if arg not in self.steps:
+            self.steps[arg] = self.linear(op.regions[-1].terminator.operands[k]) - self.linear(arg)
+        return self.steps[arg]
+
+    def monotone(self, step: Linear, increasing: bool) -> bool:
+        return self.prove(self.resolve(step if increasing else step.times(-1)), [], 3)
+
+    def result_bounds(self, value: Value, op: Op, lower: bool) -> Iterator[list[Case]]:
+        name = op.name
+        if op.name in ("for", "while"):
+            k = op.results.index(value)
+            first, skip = (2, 1) if op.name == "for" else (0, 0)
+            step = self.step(op, op.regions[0].args[skip + k], k)
+            if step is not None and self.monotone(step, lower):
+                yield [(1, self.linear(op.operands[first + k]))]
+            return
+        if value.type != Scalar(I64):
+            return
+        if name == "if":
+            k = op.results.index(value)
+            yield [(1, self.linear(r.terminator.operands[k])) for r in op.regions]
+        elif name == "bound":
+            i, n = map(self.linear, op.operands)
+            yield [(1, ZERO if lower else n - 1)]
+            if self.prove(i, [], 3):
+                yield [(1, i)]
+        elif name in ("maximum", "minimum"):
+            cases: list[Case] = [(1, self.linear(v)) for v in op.operands]
+            if (name == "maximum") == lower:
+                yield from ([case] for case in cases)
+            else:
+                yield cases
+        elif name == "select":
+            yield [(1, self.linear(v)) for v in op.operands[1:]]
+        elif name in ("abs", "absolute"):
+            if lower:
+                yield [(1, ZERO)]
+        elif name == "mod":
+            n = self.linear(op.operands[1])
+            if self.prove(self.resolve(n - 1), [], 3):
+                yield [(1, ZERO if lower else n - 1)]
+        elif name == "floordiv":
+            a, n = map(self.linear, op.operands)
+            if not n.terms and n.const > 0:  # c * (a // c) lies in [a - c + 1, a]
+                yield [(n.const, a - (n.const - 1) if lower else a)]
+        elif name == "cast" and op.operands[0].dtype.kind == "b":
+            yield [(1, Linear(0 if lower else 1))]
+
+
+COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+NEGATED = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt", "eq": "ne", "ne": "eq"}
+
+
+def difference(name: str, a: Linear, b: Linear) -> Linear:
+    """The form that is >= 0 exactly where a comparison of integers holds."""
+    if name == "lt":
+        return b - a - 1
+    if name == "le":
+        return b - a
+    return a - b - 1 if name == "gt" else a - b
