@@ -486,11 +486,14 @@ class _Writer:
 
     def _static(self, name: str, first: str, value: Any) -> None:
         key = static_key(value)
-        bound = self.bind(value)
         if key == (type(value), id(value)) or value is None or type(value) is bool:
-            self._test(f"{first} is {bound}")
+            self._test(f"{first} is {self.bind(value)}")
+            return
+        test = f"{self.bind(static_key)}({name}) == {self.bind(key)}"
+        if type(value) in (int, str, bytes, float):  # the same object is the same value: it cannot change
+            self._test(f"({first} is {self.bind(value)} or {test})")
         else:
-            self._test(f"({first} is {bound} or {self.bind(static_key)}({name}) == {self.bind(key)})")
+            self._test(test if first == name else f"({first} is {name} and {test})")
 
     def disjoint(self, arguments: Sequence[str], leaves: Sequence[Leaf]) -> None:
         """Conditions under which no array that is written can share memory with another."""

@@ -190,9 +190,7 @@ class Facts:
         if op.name == "if" and value.op is op and ("if", value) not in self.busy:
             k = op.results.index(value)
             self.busy.add(("if", value))
-            then, other = (
-                self.resolve(self.extent(r.terminator.operands[k], axis)) for r in op.regions
-            )
+            then, other = (self.resolve(self.extent(r.terminator.operands[k], axis)) for r in op.regions)
             self.busy.discard(("if", value))
             return then if then == other else None
         if op.name not in ("for", "while"):

@@ -1,6 +1,6 @@
 """From kernel text to callable: what is compiled, what is loaded instead, what the host lets through.
 
-Kernels here are written by hand and small; what rendering makes of real programs is tested where it is rendered."""
+Kernels here are written by hand and small; what rendering makes of real programs is tested with rendering."""
 
 import inspect
 import os
@@ -293,8 +293,8 @@ def spin(x, n):
         spent.append(time.perf_counter() - start)
 
     thread = threading.Thread(target=work)
-    thread.start()
     longest, last = 0.0, time.perf_counter()
+    thread.start()
     while thread.is_alive():  # this thread runs on while the kernel does, or it stands still
         now = time.perf_counter()
         longest, last = max(longest, now - last), now
@@ -320,7 +320,7 @@ def test_a_forked_child_calls_and_compiles():
 
 
 def test_numba_offers_what_the_bridge_uses():
-    """Fails with the name of what a new Numba changed; everything else in this file then fails less clearly."""
+    """Fails with the name of what a new Numba changed; the rest of this file then fails less clearly."""
     from numba import _dynfunc
     from numba.core import base, codegen, compiler, cpu_options, environment, funcdesc
     from numba.core.compiler_lock import global_compiler_lock

@@ -18,11 +18,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...ir.core import Const, Region, Value, walk
-from ...ir.types import I64, Buffer, DType
+from ...ir.types import I64, Buffer, DType, Scalar
 from .loops import LoopBuilder
 from .shapes import Dim, Extents, Term
 
-__all__ = ["Frame", "Storage"]
+__all__ = ["BUSY", "Frame", "Storage"]
+
+BUSY = Value(Scalar(I64), "busy")
+"""Holds a buffer whose contents are being made."""
 
 
 @dataclass
@@ -109,7 +112,13 @@ class Storage:
         """A buffer of undefined contents for a value of this shape: recycled, from outside the loop, or allocated."""
         buffer = self.request(self.frame, dtype, list(shape), hint)
         assert buffer is not None
+        self.frame.owned[buffer] = BUSY
         return buffer
+
+    def free(self, buffer: Value) -> None:
+        """Nothing needs what is in the buffer."""
+        if buffer in self.frame.owned:
+            self.frame.owned[buffer] = None
 
     def request(
         self, frame: Frame, dtype: DType, shape: list[Term], hint: str | None, allocate: bool = True
@@ -135,6 +144,7 @@ class Storage:
             assert frame.parent is not None
             found = self.request(frame.parent, dtype, shape, hint, allocate=False)
             if found is not None:
+                frame.parent.owned[found] = BUSY
                 frame.owned[found] = None
                 return found
         if not allocate:
@@ -154,7 +164,7 @@ class Storage:
         """Buffers of this region whose values are dead become free."""
         owned = self.frame.owned
         for buffer, holder in owned.items():
-            if holder is not None and holder not in live:
+            if holder is not None and holder is not BUSY and holder not in live:
                 owned[buffer] = None
 
     def take(self, buffer: Value) -> Value:

@@ -1,16 +1,18 @@
 """Elementary functions without branches, which vectorize inside the loops that call them.
 
-In: NumPy's names. Out: Python functions that Numba compiles to inlined LLVM code, at most 1 ulp (exp, log) or 2 ulp (all others)
-from the exact value for float64, with NumPy's results for zeros, infinities and NaN; correctly rounded but for rare cases for
-float32. Under plain Python they are NumPy's own functions, so a generated kernel runs either way:
+In: NumPy's names. Out: Python functions that Numba compiles to inlined LLVM code, at most 1 ulp (exp, log) or
+2 ulp (all others) from the exact value for float64, with NumPy's results for zeros, infinities and NaN;
+correctly rounded but for rare cases for float32. Under plain Python they are NumPy's own functions, so a
+generated kernel runs either way:
 
 >>> from adjit.codegen.vecmath import exp, power
 >>> float(exp(0.0)), float(power(2.0, 10.0))
 (1.0, 1024.0)
 
-Importing this compiles nothing, and a kernel that calls one of them compiles in a few milliseconds more. `sin`, `cos` and `tan` of
-arguments beyond 2**30 call the C library for the elements concerned; everything else has no rare cases. On x86 machines
-without a fused multiply-add (before 2013) the same bounds hold, at about half the speed.
+Importing this compiles nothing, and a kernel that calls one of them compiles in a few milliseconds more.
+`sin`, `cos` and `tan` of arguments beyond 2**30 call the C library for the elements concerned; everything
+else has no rare cases. On x86 machines without a fused multiply-add (before 2013) the same bounds hold, at
+about half the speed.
 """
 
 from __future__ import annotations
@@ -20,12 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from . import exponential
-from . import hyperbolic
-from . import inverse
-from . import logarithm
-from . import powers
-from . import trigonometric
+from . import exponential, hyperbolic, inverse, logarithm, powers, trigonometric
 from .lowering import Elementary, bind
 
 ELEMENTARY: Final = {

@@ -1,8 +1,9 @@
 """exp, exp2, expm1: in, a float64 `Real`; out, the `Real` of the result.
 
-All write x = n log(2) + r with |r| <= log(2) / 2 and take a polynomial for the exponential of r (W. Cody and W. Waite, "Software
-Manual for the Elementary Functions", 1980). The rounding error of r is kept and added to the polynomial's tail. The scaling
-by 2**n is two multiplications by half of it, so that results below the smallest normal number round once.
+All write x = n log(2) + r with |r| <= log(2) / 2 and take a polynomial for the exponential of r (W. Cody and
+W. Waite, "Software Manual for the Elementary Functions", 1980). The rounding error of r is kept and added to
+the polynomial's tail. The scaling by 2**n is two multiplications by half of it, so that results below the
+smallest normal number round once.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def scaled(w: Writer, value: Real, n: Word) -> Real:
 
 
 def clamped(w: Writer, x: Real, low: float, high: float) -> Real:
-    """x limited to where the result is neither 0 nor inf, or somewhat beyond, so that n stays in range; NaN stays NaN."""
+    """x limited to where the result is neither 0 nor inf, or somewhat beyond, so that n stays in range; NaN
+    stays NaN.
+    """
     return w.at_least(w.at_most(x, high), low)
 
 
@@ -75,7 +78,9 @@ def quarter_expm1(w: Writer, x: Real) -> tuple[Real, Real]:
     """
     n, r, r_low = reduced(w, x)
     scale = w.power_of_two(n + (BIAS - 2))
-    u, error = w.fast_two_sum(scale - 0.25, scale * r)  # both terms exact, the second smaller unless the first is 0
+    u, error = w.fast_two_sum(
+        scale - 0.25, scale * r
+    )  # both terms exact, the second smaller unless the first is 0
     return u, w.muladd(scale, tail(w, r, r_low), error)
 
 

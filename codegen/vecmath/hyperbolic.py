@@ -1,7 +1,8 @@
 """sinh, cosh, tanh and their inverses: in, a float64 `Real`; out, a `Real`.
 
-The hyperbolic functions follow from (e**|x| - 1) / 4, whose quarter leaves room where e**|x| overflows and the result does not;
-their inverses are logarithms of a sum of two doubles, so that nothing cancels near 0 (near 1 for arccosh).
+The hyperbolic functions follow from (e**|x| - 1) / 4, whose quarter leaves room where e**|x| overflows and
+the result does not; their inverses are logarithms of a sum of two doubles, so that nothing cancels near 0
+(near 1 for arccosh).
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def arccosh(w: Writer, x: Real) -> Real:
 def arctanh(w: Writer, x: Real) -> Real:
     """log((1 + x) / (1 - x)) / 2, at most 2 ulp; inf at 1, NaN beyond.
 
-    With a = |x| and 2**k near (1 + a) / (1 - a), the result is k log(2) / 2 + artanh(s), where
-    s = (1 + a - 2**k (1 - a)) / (1 + a + 2**k (1 - a)): one division for the quotient and for the logarithm of it.
+    With a = |x| and 2**k near (1 + a) / (1 - a), the result is k log(2) / 2 + artanh(s), where s = (1 + a -
+    2**k (1 - a)) / (1 + a + 2**k (1 - a)): one division for the quotient and for the logarithm of it.
     """
     magnitude = abs(x)
     a = w.at_most(magnitude, 1.0 - 2.0**-53)
@@ -108,7 +109,9 @@ def arctanh(w: Writer, x: Real) -> Real:
         value = 0.5 * w.muladd(k, LN2[0] + LN2[1], s * w.muladd(z, w.polynomial(z, LOG_32), 2.0))
     else:
         below, below_low = power * below, power * below_low
-        number, number_low = w.fast_two_sum(above - below, above_low - below_low)  # the first difference is exact
+        number, number_low = w.fast_two_sum(
+            above - below, above_low - below_low
+        )  # the first difference is exact
         divisor, divisor_low = w.fast_two_sum(above, below)
         inverse = 1.0 / divisor
         s = number * inverse

@@ -8,7 +8,7 @@ from .coefficients import ASIN, ASIN_32, ATAN, ATAN_32, PI, QUARTER_PI, THREE_QU
 from .lanes import Mask, Real, Writer
 
 HALF_PI = (PI[0] / 2, PI[1] / 2)
-ZERO = (0.0, 0.0)
+
 
 
 def arcsin_parts(w: Writer, x: Real) -> tuple[Mask, Real, Real]:
@@ -46,8 +46,8 @@ def arctan_of_ratio(
 ) -> Real:
     """c + arctan(low / high) or c - arctan(…) where flip, for 0 <= low <= high, c = near + 0.
 
-    For low / high > 1/2 it is pi/4 - arctan((high - low) / (high + low)), whose numerator is exact; `middle` is c plus or minus
-    pi/4. Both constants are in two doubles.
+    For low / high > 1/2 it is pi/4 - arctan((high - low) / (high + low)), whose numerator is exact; `middle`
+    is c plus or minus pi/4. Both constants are in two doubles.
     """
     steep = 2.0 * low > high  # doubling is exact, for subnormal numbers too
     t = w.select(steep, low - high, low) / w.select(steep, low + high, high)

@@ -1,12 +1,14 @@
-"""A writer of straight-line LLVM code: in, Python expressions over `Real`, `Word` and `Mask` values; out, LLVM IR text.
+"""A writer of straight-line LLVM code: in, Python expressions over `Real`, `Word` and `Mask`; out, LLVM text.
 
-The bodies of the elementary functions are written as Python functions of a `Writer` and of float64 values. What they compute
-*with* is not numbers but the values of this module, whose operators append one LLVM instruction each. So `x * y + 1.0` reads as
-mathematics and becomes exactly `fmul`, `fadd`: nothing is contracted, reassociated or reordered unless the body says so. All code
-is scalar and free of branches (but for `Writer.rarely`); LLVM's loop vectorizer widens it to whatever the machine has.
+The bodies of the elementary functions are written as Python functions of a `Writer` and of float64 values.
+What they compute *with* is not numbers but the values of this module, whose operators append one LLVM
+instruction each. So `x * y + 1.0` reads as mathematics and becomes exactly `fmul`, `fadd`: nothing is
+contracted, reassociated or reordered unless the body says so. All code is scalar and free of branches (but
+for `Writer.rarely`); LLVM's loop vectorizer widens it to whatever the machine has.
 
-Only instructions that vectorize on every common machine are offered: no conversions between integers and floats (they need
-AVX-512 on x86), no arithmetic shifts of 64-bit words (likewise), no `floor` or `rint` (SSE4.1).
+Only instructions that vectorize on every common machine are offered: no conversions between integers and
+floats (they need AVX-512 on x86), no arithmetic shifts of 64-bit words (likewise), no `floor` or `rint`
+(SSE4.1).
 
 >>> w = Writer(fused=True, single=False)
 >>> y = w.muladd(w.argument(0), 2.0, 1.0)
@@ -21,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ROUND: float = 1.5 * 2.0**52
-"""Added to a number below 2**51, leaves its nearest integer in the low bits of the sum (round to nearest, ties to even)."""
+"""Added to a number below 2**51, leaves the nearest integer in the low bits of the sum."""
 
 WORD_MASK = (1 << 64) - 1
 MANTISSA = (1 << 52) - 1
@@ -38,7 +40,7 @@ def bits_of(value: float) -> int:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
-    """An SSA value of the function being written; `name` is its LLVM spelling (a constant's spelling is its bits)."""
+    """An SSA value of the function being written; `name` is its LLVM spelling."""
 
     writer: Writer
     name: str
@@ -68,7 +70,9 @@ class Word(Value):
     __slots__ = ()
 
     def _binary(self, operation: str, other: Word | int) -> Word:
-        return Word(self.writer, self.writer.add(f"{operation} i64 {self.name}, {self.writer.word(other).name}"))
+        return Word(
+            self.writer, self.writer.add(f"{operation} i64 {self.name}, {self.writer.word(other).name}")
+        )
 
     def __add__(self, other: Word | int) -> Word:
         return self._binary("add", other)
@@ -184,10 +188,10 @@ class Real(Value):
 class Writer:
     """Collects the instructions of one function of float64 arguments `%x0`, `%x1`, ….
 
-    `fused` says whether the machine has a fused multiply-add. With it, `muladd` rounds once; without, twice, and the exact
-    product of `two_product` is made of half-length factors. Either way the result of an element does not depend on its
-    position in a vector, since LLVM is never left the choice. `single` says that the result will be rounded to float32, so
-    that the body may stop at about 30 correct bits.
+    `fused` says whether the machine has a fused multiply-add. With it, `muladd` rounds once; without, twice,
+    and the exact product of `two_product` is made of half-length factors. Either way the result of an element
+    does not depend on its position in a vector, since LLVM is never left the choice. `single` says that the
+    result will be rounded to float32, so that the body may stop at about 30 correct bits.
     """
 
     def __init__(self, *, fused: bool, single: bool) -> None:
@@ -249,7 +253,7 @@ class Writer:
         return a * b + c
 
     def two_product(self, a: Real, b: Real | float) -> tuple[Real, Real]:
-        """(p, e): p = a * b rounded, p + e the exact product (T. J. Dekker, 1971, where there is no fused multiply-add)."""
+        """(p, e): p = a * b rounded, p + e the exact product (without a fused multiply-add: T. J. Dekker)."""
         b = self.real(b)
         product = a * b
         if self.fused:
@@ -281,7 +285,9 @@ class Writer:
         return total, (a - total) + b
 
     def polynomial(self, x: Real, coefficients: Sequence[float]) -> Real:
-        """The value at x, lowest coefficient first, as a tree (G. Estrin): about log2(degree) dependent steps."""
+        """The value at x, lowest coefficient first, as a tree (G. Estrin): about log2(degree) dependent
+        steps.
+        """
         terms: list[Real | float] = list(coefficients)
         power = x
         while len(terms) > 1:
@@ -296,7 +302,9 @@ class Writer:
         return self.real(terms[0])
 
     def power_of_two(self, exponent: Word) -> Real:
-        """2**n for the n in the low 12 bits of `exponent` plus 1023, from -1022 to 1023: the caller adds the bias."""
+        """2**n for the n in the low 12 bits of `exponent` plus 1023, from -1022 to 1023: the caller adds the
+        bias.
+        """
         return (exponent << 52).real()
 
     def small_integer(self, word: Word) -> Real:
@@ -306,7 +314,8 @@ class Writer:
     def rarely(self, mask: Mask, function: str, x: Real, otherwise: Real) -> Real:
         """`function(x)` of the C library where `mask`, else `otherwise`.
 
-        The only branch there is. It is not in the way of the vectorizer: see `lowering.py`, which defines the callee.
+        The only branch there is. It is not in the way of the vectorizer: see `lowering.py`, which defines the
+        callee.
         """
         label = f"rare{self._count}"
         self._count += 1

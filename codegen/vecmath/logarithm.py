@@ -1,8 +1,8 @@
-"""log, log2, log10, log1p, and the logarithm in two doubles that `powers.py` uses: in, a float64 `Real`; out, a `Real`.
+"""log, log2, log10, log1p, and the logarithm in two doubles for `powers.py`: in, a float64 `Real`; out, `Real`s.
 
-All write x = 2**k (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), s = f / (2 + f), and use
-log(1 + f) = 2 s + s**3 P(s**2) = f - f**2 / 2 + s (f**2 / 2 + s**2 P(s**2)), whose leading terms are exact or small
-(the method of the FreeBSD library's e_log.c). One division each.
+All write x = 2**k (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), s = f / (2 + f), and use log(1 + f) = 2 s + s**3
+P(s**2) = f - f**2 / 2 + s (f**2 / 2 + s**2 P(s**2)), whose leading terms are exact or small (the method of
+the FreeBSD library's e_log.c). One division each.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ def log1p(w: Writer, x: Real) -> Real:
 
 
 def log_in_two(w: Writer, x: Real) -> tuple[Real, Real]:
-    """(high, low) with high + low = log(x) to about 2**-66 relative and |low| < 2**-23, for positive finite x."""
+    """(high, low) with high + low = log(x) to about 2**-66 relative and |low| < 2**-23, for positive finite
+    x.
+    """
     k, f = normalized(w, x)
     divisor = 2.0 + f
     inverse = 1.0 / divisor

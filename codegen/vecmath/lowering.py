@@ -1,12 +1,12 @@
-"""Makes Numba call the elementary functions: in, a body written with `lanes.Writer`; out, a Python function known to Numba.
+"""Makes Numba call the elementary functions: in, a body written for `lanes.Writer`; out, a Python function.
 
-Under plain Python the function is its NumPy twin. In a Numba kernel a call of it becomes a call of an LLVM function of our own,
-`alwaysinline`, whose text is made once per process, so that neither Numba's type inference nor its lowering sees a body: the cost
-at compile time is that of a few dozen LLVM instructions. Float32 arguments are computed in float64 and rounded once; integers
-and booleans become float64, as in NumPy.
+Under plain Python the function is its NumPy twin. In a Numba kernel a call of it becomes a call of an LLVM
+function of our own, `alwaysinline`, whose text is made once per process, so that neither Numba's type
+inference nor its lowering sees a body: the cost at compile time is that of a few dozen LLVM instructions.
+Float32 arguments are computed in float64 and rounded once; integers and booleans become float64, as in NumPy.
 
-The text is added to Numba's module as it is. Numba's `fastmath=True` therefore does not reach into it (it would destroy the error
-terms); it adds flags to the instructions that Numba wrote itself.
+The text is added to Numba's module as it is. Numba's `fastmath=True` therefore does not reach into it (it
+would destroy the error terms); it adds flags to the instructions that Numba wrote itself.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Code:
 
 @cache
 def code(elementary: Elementary, single: bool, fused: bool) -> Code:
-    """Write the function for float64, or float32 (`single`), on machines with or without a fused multiply-add."""
+    """Write the function for float64, or float32 (`single`), on machines with or without a fused
+    multiply-add.
+    """
     writer = Writer(fused=fused, single=single)
     count = elementary.ufunc.nin
     result = elementary.body(writer, *(writer.argument(i) for i in range(count)))
@@ -84,9 +86,9 @@ def variants(function: str) -> str:
 def fallback(function: str) -> str:
     """The LLVM text of `adjit_<function>_far`, which calls the C library, and of its vector forms.
 
-    A vector form gets the mask of the lanes that need it and does nothing when there is none. So a loop over ordinary arguments
-    pays one call and one test per vector. The forms are `weak_odr` because nothing refers to them until the loop is vectorized
-    and anything less would be dropped before.
+    A vector form gets the mask of the lanes that need it and does nothing when there is none. So a loop over
+    ordinary arguments pays one call and one test per vector. The forms are `weak_odr` because nothing refers
+    to them until the loop is vectorized and anything less would be dropped before.
     """
     name = f"adjit_{function}_far"
     parts = [
@@ -116,7 +118,9 @@ def fallback(function: str) -> str:
 
 
 class TextFunction(ir.Function):  # type: ignore[misc]
-    """A function in an llvmlite module that prints as given; without blocks, so that passes over the module leave it alone."""
+    """A function in an llvmlite module that prints as given; without blocks, so that passes over the module
+    leave it alone.
+    """
 
     def __init__(self, module: ir.Module, kind: ir.FunctionType, name: str, text: str) -> None:
         super().__init__(module, kind, name)
@@ -148,7 +152,9 @@ def insert(module: ir.Module, wanted: Code, count: int, single: bool) -> ir.Func
 
 
 def has_fused_multiply_add(triple: str, features: str) -> bool:
-    """Whether the machine computes a * b + c in one rounding by one instruction. All 64-bit machines but older x86 do."""
+    """Whether the machine computes a * b + c in one rounding by one instruction. All 64-bit machines but
+    older x86 do.
+    """
     if triple.split("-")[0] in ("x86_64", "i386", "i686", "amd64"):
         return "+fma" in features.split(",")
     return True

@@ -1,16 +1,17 @@
 """Fits the polynomials of the vector math: in, a table of functions and intervals; out, `coefficients.py`.
 
-A development tool (it needs mpmath), not imported by the package. Run `python -m adjit.codegen.vecmath.minimax` to print the
-text of `coefficients.py`; a test refits a part of the table and compares.
+A development tool (it needs mpmath), not imported by the package. `python -m adjit.codegen.vecmath.minimax`
+prints the text of `coefficients.py`; a test refits a part of the table and compares.
 
-Every fit minimises the largest *relative* error of the function that uses the polynomial, by the exchange algorithm of
-E. Remez (as in J.-M. Muller, "Elementary Functions", section 3.5): the error is made to alternate on degree + 2 points, which
-are then moved to the extrema of the error. The lowest coefficient is rounded to a double first and the rest is fitted again,
-so that it absorbs this rounding.
+Every fit minimises the largest *relative* error of the function that uses the polynomial, by the exchange
+algorithm of E. Remez (as in J.-M. Muller, "Elementary Functions", section 3.5): the error is made to alternate
+on degree + 2 points, which are then moved to the extrema of the error. The lowest coefficient is rounded to a
+double first and the rest is fitted again, so that it absorbs this rounding.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ GRID = 48  # points between two alternation points when looking for an extremum
 
 @dataclass(frozen=True)
 class Fit:
-    """One polynomial: approximates `function(t)` for t in [low, high]; an error d counts as `weight(t) * d`."""
+    """One polynomial: `function(t)` for t in [low, high]; an error d counts as `weight(t) * d`."""
 
     name: str
     function: Callable[[Real], Real]
@@ -38,7 +39,7 @@ class Fit:
 def remez(
     function: Callable[[Real], Real], weight: Callable[[Real], Real], low: Real, high: Real, degree: int
 ) -> tuple[list[Real], Real]:
-    """Return the coefficients (lowest first) of the weighted minimax polynomial, and its largest weighted error."""
+    """Return the coefficients of the weighted minimax polynomial and its largest weighted error."""
     count = degree + 2
     middle, half = (low + high) / 2, (high - low) / 2
     nodes = [middle - half * mp.cos(mp.pi * (2 * i + 1) / (2 * count)) for i in range(count)]
@@ -60,9 +61,9 @@ def remez(
         def error(t: Real, coefficients: list[Real] = coefficients) -> Real:
             return abs(weight(t)) * (mp.polyval(coefficients[::-1], t) - function(t))
 
-        edges = [low, *((a + b) / 2 for a, b in zip(nodes, nodes[1:], strict=False)), high]
+        edges = [low, *((a + b) / 2 for a, b in itertools.pairwise(nodes)), high]
         moved = []
-        for left, right_edge in zip(edges, edges[1:], strict=False):
+        for left, right_edge in itertools.pairwise(edges):
             points = [left + (right_edge - left) * i / GRID for i in range(GRID + 1)]
             moved.append(max(points, key=lambda t: abs(error(t)) if t != 0 else mp.mpf(0)))
         nodes = moved
@@ -73,7 +74,7 @@ def remez(
 
 
 def fit(spec: Fit) -> tuple[list[float], float]:
-    """Return the coefficients rounded to doubles and log2 of the largest weighted error of the rounded polynomial."""
+    """Return the coefficients as doubles and log2 of the largest weighted error that they leave."""
     with mp.workprec(PRECISION):
         low, high = mp.mpf(spec.low), mp.mpf(spec.high)
         first = float(remez(spec.function, spec.weight, low, high, spec.degree)[0][0])
@@ -83,7 +84,9 @@ def fit(spec: Fit) -> tuple[list[float], float]:
         rounded = [first, *(float(c) for c in rest)]
         points = [low + (high - low) * (2 * i + 1) / 2000 for i in range(1000)]
         largest = max(
-            abs(spec.weight(t) * (mp.polyval(rounded[::-1], t) - spec.function(t))) for t in points if abs(t) > 1e-9
+            abs(spec.weight(t) * (mp.polyval(rounded[::-1], t) - spec.function(t)))
+            for t in points
+            if abs(t) > 1e-9
         )
         return rounded, float(mp.log(largest, 2))
 
@@ -96,7 +99,7 @@ def _log_ratio(s: Real) -> Real:
 def table() -> list[Fit]:
     """The polynomials, those for float64 results and (name ending in 32) those for float32 results."""
     ln2 = mp.log(2)
-    r = ln2 / 2 + mp.mpf("1e-4")  # the argument of exp after reduction, and the low part that `power` adds
+    r = ln2 / 2 + mp.mpf("1e-4")  # the argument of exp after reduction, with the low part that `power` adds
     z_log = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.0001")
     z_trig = (mp.pi / 4 + mp.mpf("1e-5")) ** 2
     quarter = mp.mpf("0.2500001")
@@ -147,7 +150,7 @@ def table() -> list[Fit]:
 
 
 def parts(value: Real, *bits: int) -> list[float]:
-    """Doubles of at most that many bits each, whose sum approximates `value`: the leading ones truncated, the last rounded."""
+    """Doubles of at most that many bits each whose sum is near `value`: all truncated but the last."""
     result: list[float] = []
     for count in bits[:-1]:
         unit = mp.mpf(2) ** (mp.frexp(value)[1] - count)
@@ -157,7 +160,7 @@ def parts(value: Real, *bits: int) -> list[float]:
 
 
 def constants() -> dict[str, list[float]]:
-    """Constants in several doubles. Parts of 33 bits times an integer below 2**20 are exact without a fused multiply-add."""
+    """Constants in several doubles; those of 33 bits have exact products with integers below 2**20."""
     ln2, ln10 = mp.log(2), mp.log(10)
     return {
         "LN2": parts(ln2, 33, 53),
@@ -177,22 +180,27 @@ def constants() -> dict[str, list[float]]:
 def text() -> str:
     """The text of `coefficients.py`."""
     lines = [
-        '"""Constants in several doubles, highest first, and polynomials, lowest degree first; written by `minimax.py`, not by hand.',
+        '"""Constants in several doubles, highest first, and polynomials, lowest degree first.',
         "",
-        "The comment at a polynomial is the largest relative error that the polynomial causes in the function that uses it.",
+        "Written by `minimax.py`, not by hand. The comment at a polynomial is the largest relative error that",
+        "it causes in the function that uses it.",
         '"""',
         "",
         "from typing import Final",
+        "",
     ]
     with mp.workprec(PRECISION):
         for name, values in constants().items():
-            lines += ["", f"{name}: Final = ({', '.join(map(repr, values))}{',' if len(values) == 1 else ''})"]
+            lines += [
+                "",
+                f"{name}: Final = ({', '.join(map(repr, values))}{',' if len(values) == 1 else ''})",
+            ]
         for spec in table():
             coefficients, error = fit(spec)
-            lines += ["", f"{spec.name}: Final = (  # 2**{error:.1f}"]
+            lines += [f"{spec.name}: Final = (  # 2**{error:.1f}"]
             lines += [f"    {c!r}," for c in coefficients] + [")"]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    print(text())
+    print(text(), end="")

@@ -52,7 +52,7 @@ def power(w: Writer, x: Real, y: Real) -> Real:
 
 
 def hypot(w: Writer, x: Real, y: Real) -> Real:
-    """sqrt(x**2 + y**2) without overflow or underflow on the way, at most 1 ulp; inf if either is infinite."""
+    """sqrt(x**2 + y**2) without overflow or underflow on the way, at most 2 ulp; inf if one is."""
     a, b = abs(x), abs(y)
     if w.single:
         value = (a * a + b * b).sqrt()

@@ -1,8 +1,9 @@
 """sin, cos, tan: in, a float64 `Real`; out, a `Real`.
 
-|x| = n pi/2 + r + r_low with |r| <= pi/4, by subtracting n times pi/2 in three or four pieces (Cody and Waite), which keeps
-about 2**-120 and so every bit of a result near a zero. That holds up to `FAR`; beyond it the C library is called for the
-elements concerned (`Writer.rarely`), and the loop still vectorizes for the others. Then polynomials in r**2 for sine and cosine.
+|x| = n pi/2 + r + r_low with |r| <= pi/4, by subtracting n times pi/2 in three or four pieces (Cody and
+Waite), which keeps about 2**-120 and so every bit of a result near a zero. That holds up to `far`; beyond it
+the C library is called for the elements concerned (`Writer.rarely`), and the loop still vectorizes for the
+others. Then polynomials in r**2 for sine and cosine.
 """
 
 from __future__ import annotations

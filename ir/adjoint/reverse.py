@@ -20,7 +20,7 @@ from ..core import Builder, Const, Op, Region, Value, builder, const
 from ..errors import UnsupportedError
 from ..ops import Into, call_rule, lookup
 from ..ops.declare import OpDef, declare
-from ..types import BOOL, I64, Scalar
+from ..types import BOOL, I64, Scalar, Tape
 from .activity import loop_parts
 from .cotangents import FALSE, TRUE, Cotangent, Cotangents, both_masks, masked
 from .prepare import Prepared
@@ -70,7 +70,9 @@ class Reverse:
         return builder().emit1("residual", [], {"of": primal}, names=[primal.name], result_types=[primal.type])
 
     def zeros(self, primal: Value) -> Value:
-        """A zero of the type of a primal value."""
+        """A zero of the type of a primal value; of a tape (whose entries have all been popped), an empty tape."""
+        if isinstance(primal.type, Tape):
+            return builder().emit1("tape.new", [], {"element": primal.type.element}, names=[adjoint_name(primal)])
         zero = Const(0, primal.dtype)
         if not primal.is_array:
             return zero
@@ -149,6 +151,9 @@ class Reverse:
     def contribute(self, scope: Cotangents, primal: Value, contribution: Cotangent) -> None:
         """Add to a primal value's cotangent, in the primal's dtype."""
         value = contribution.value
+        if isinstance(primal.type, Tape):
+            scope.set(primal, contribution)
+            return
         if value.dtype is not primal.dtype:
             value = builder().emit1("cast", [value], {"dtype": primal.dtype})
         if primal.is_array and not value.is_array:  # every element gets the same
@@ -195,10 +200,13 @@ class Reverse:
         rule = lookup(op.name)
         if mask is None or not mask.is_array or rule.transpose is None:
             return None
-        if op.name in ("transpose", "reshape", "reduce_sum"):
+        if op.name in ("transpose", "reshape", "reduce_sum", "concat"):  # elements move
             moved = call_rule(rule.transpose, operands, op.attrs, dy=mask)[k]
             out: Value = moved() if callable(moved) else moved
             return out
+        if op.name in ("fill", "broadcast"):  # elements are added: how many of them count?
+            count = builder().emit1("cast", [mask], {"dtype": I64})
+            return call_rule(rule.transpose, operands, op.attrs, dy=count)[k] > 0
         return None
 
     # ------------------------------------------------------------ if
@@ -321,7 +329,7 @@ class _Lane:
         self.carried = carried
         self.start = start
         scalar_mask = start is not None and start.mask is not None and not start.mask.is_array
-        self.has_mask = not carried.is_array and (start is None or scalar_mask)
+        self.has_mask = isinstance(carried.type, Scalar) and (start is None or scalar_mask)
 
     def initial(self, reverse: Reverse) -> list[Value]:
         value = reverse.zeros(self.named) if self.start is None else self.start.value

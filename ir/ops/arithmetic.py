@@ -1,7 +1,7 @@
 """Arithmetic, comparisons, logic, selection and conversion of elements.
 
-In: the declaration helpers. Out: registry entries. Operands of arithmetic have one dtype: the tracer casts first.
-Division by zero follows NumPy: inf or nan for floats, 0 for integers.
+In: the declaration helpers. Out: registry entries. Operands of arithmetic have one dtype: the tracer casts
+first. Division by zero follows NumPy: inf or nan for floats, 0 for integers.
 """
 
 from __future__ import annotations
@@ -12,18 +12,28 @@ import numpy as np
 
 from ..core import Region, Value
 from ..types import BOOL, Type, with_dtype
+from . import analytic
+from .analytic import continued
 from .declare import OpDef, declare, elementwise, predicate, same_extents
 
 ANY = (-3.0, 3.0)
 
 add = elementwise("add", np.add, numpy=np.add, partials=lambda x, y_: (1, 1), domain=(ANY, ANY))
 sub = elementwise("sub", np.subtract, numpy=np.subtract, partials=lambda x, y_: (1, -1), domain=(ANY, ANY))
-mul = elementwise("mul", np.multiply, numpy=np.multiply, partials=lambda a, b: (b, a), domain=(ANY, ANY))
+mul = elementwise(
+    "mul",
+    np.multiply,
+    numpy=np.multiply,
+    evaluate_complex=continued(np.multiply, analytic.multiplied),
+    partials=lambda a, b: (b, a),
+    domain=(ANY, ANY),
+)
 div = elementwise(
     "div",
     np.true_divide,
     numpy=np.true_divide,
-    partials=lambda a, b, *, y: (1 / b, lambda: -y / b),
+    evaluate_complex=continued(np.true_divide, analytic.divided),
+    partials=lambda a, b, *, y: (lambda: 1 / b, lambda: -y / b),
     domain=(ANY, (0.5, 3.0)),
     cost=4,
 )
@@ -71,23 +81,25 @@ cast = declare(
 
 stop_gradient = elementwise("stop_gradient", lambda x: x)
 
-# ---------------------------------------------------------------- comparisons: on real parts, as complex step needs
+# ---------------------------------------------------------------- comparisons: on real parts, for complex step
 
-for _name, _function in (
-    ("lt", np.less),
-    ("le", np.less_equal),
-    ("gt", np.greater),
-    ("ge", np.greater_equal),
-    ("eq", np.equal),
-    ("ne", np.not_equal),
-):
-    predicate(
-        _name,
-        _function,
-        evaluate_complex=lambda a, b, f=_function: f(np.real(a), np.real(b)),
-        numpy=_function,
+
+def comparison(name: str, function: np.ufunc) -> OpDef:
+    return predicate(
+        name,
+        function,
+        evaluate_complex=lambda a, b: function(np.real(a), np.real(b)),
+        numpy=function,
         domain=(ANY, ANY),
     )
+
+
+lt = comparison("lt", np.less)
+le = comparison("le", np.less_equal)
+gt = comparison("gt", np.greater)
+ge = comparison("ge", np.greater_equal)
+eq = comparison("eq", np.equal)
+ne = comparison("ne", np.not_equal)
 
 logical_and = predicate("logical_and", np.logical_and, numpy=np.logical_and)
 logical_or = predicate("logical_or", np.logical_or, numpy=np.logical_or)

@@ -48,7 +48,9 @@ def run(function: Function) -> Function:
 class Frame:
     """A region we are inside of. `loop`: a stop before its owner is a stop outside a loop."""
 
-    def __init__(self, out: list[Op], loop: bool = False, branch: bool = False, certain: bool = False) -> None:
+    def __init__(
+        self, out: list[Op], loop: bool = False, branch: bool = False, certain: bool = False
+    ) -> None:
         self.out = out
         self.loop = loop
         self.branch = branch

@@ -1,0 +1,91 @@
+"""From an IR function to something that runs: schedule, render, compile, call, raise.
+
+In: an optimized function and the memory layout of each argument. Out: an `Executable`, which keeps the scheduled IR
+and the source and compiles when first run. A kernel never raises: it returns a status, and `failure` turns the
+number of the failed check and its values into the error that names the user's line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+from ..ir.core import Function
+from ..ir.interp import failure
+from ..ir.types import Array, Scalar
+from .build import Kernel, compile_kernel, python_kernel
+from .emit import Rendered, render
+from .host import check_and_convert, leaf_of
+from .lower import schedule
+
+__all__ = ["Executable", "compile_function"]
+
+
+def compile_function(function: Function, layouts: Sequence[str]) -> Executable:
+    """An executable for `function`; `layouts` says per argument "C", "F" or "A" ("" for scalars)."""
+    return Executable(function, tuple(layouts))
+
+
+class Executable:
+    """A function on its way to machine code; every step is made when it is first asked for."""
+
+    def __init__(self, function: Function, layouts: tuple[str, ...]) -> None:
+        self.function = function
+        self.layouts = layouts
+
+    @cached_property
+    def scheduled(self) -> Function:
+        """Loops over scalars and buffers."""
+        return schedule(self.function, self.layouts)
+
+    @cached_property
+    def rendered(self) -> Rendered:
+        """Python source and the checks in it."""
+        return render(self.scheduled, python_name(self.function.name))
+
+    @property
+    def source(self) -> str:
+        return self.rendered.source
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The machine code."""
+        types = [a.type for a in self.function.args if isinstance(a.type, Scalar | Array)]
+        assert len(types) == len(self.function.args)
+        return compile_kernel(
+            self.source, python_name(self.function.name), types, self.layouts, noalias=not self.function.attrs.get("donated")
+        )
+
+    @cached_property
+    def python(self) -> Callable[..., Any]:
+        """The same source run by plain Python."""
+        return python_kernel(self.source, python_name(self.function.name))
+
+    def run(self, leaves: Sequence[Any], python: bool = False) -> list[Any]:
+        """Check the leaves, run the kernel on them, and return its results."""
+        written = set((self.function.attrs.get("donated") or {}).values())
+        checked = [
+            check_and_convert(x, leaf_of(x), f"argument {k}", written=k in written) for k, x in enumerate(leaves)
+        ]
+        out = (self.python if python else self.kernel.call)(*checked)
+        if out[0]:
+            raise self.failure(*out[:3])
+        return list(out[3:])
+
+    def failure(self, status: int, detail0: int, detail1: int, arguments: tuple[Any, ...] = ()) -> Exception:
+        """The exception for a failed check."""
+        op_name, attrs, span = self.rendered.sites[status - 1]
+        return failure(op_name, attrs, [detail0, detail1], span)
+
+    def llvm(self) -> str:
+        return self.kernel.llvm()
+
+    def asm(self) -> str:
+        return self.kernel.asm()
+
+
+def python_name(name: str) -> str:
+    """A function's name as a Python identifier."""
+    out = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
+    return out if out.isidentifier() else f"kernel_{out}"

@@ -1,0 +1,480 @@
+"""The walk that turns a function of the array IR into scheduled IR, one operation after the other.
+
+In: a function and its `Plan`. Out: the scheduled function. Scalar operations are copied; array operations that are not
+virtual become loop nests (`codegen.lower.rules`); control flow is here. Elements of virtual values are emitted into the
+nests that consume them (`Scheduler.element`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+from ...ir.core import Const, Function, Op, Region, Value
+from ...ir.ops.declare import lookup
+from ...ir.types import BOOL, I64, Array, Buffer, Scalar, Tape
+from ..scheduled import buffer_type
+from . import fusion
+from .fusion import Plan, closure, element_of, row_reduction
+from .hazards import may_overwrite
+from .loops import LoopBuilder
+from .shapes import Extents
+from .storage import BUSY, Frame, Storage
+
+__all__ = ["Scheduler"]
+
+Read = tuple[Value, list[Value]]
+
+
+class Scheduler:
+    """State of one walk. `scalars` maps scalar values to scheduled ones, `storage.buffer` arrays to buffers."""
+
+    def __init__(self, function: Function, plan: Plan) -> None:
+        self.function = function
+        self.plan = plan
+        self.out = Function(function.name, Region(), dict(function.attrs))
+        self.b = LoopBuilder(self.out.body)
+        self.extents = Extents()
+        self.scalars: dict[Value, Value] = {}
+        self.storage = Storage(self.b, self.extents, self.scalars.get)
+        self.tapes: dict[Value, tuple[Value, Value]] = {}
+        self.recorder: list[Read] | None = None
+        self.live: set[Value] = set()
+
+    def run(self) -> Function:
+        for arg in self.function.args:
+            new = Value(buffer_type(arg.type), arg.name)
+            self.out.body.args.append(new)
+            self.b.enter(new, 0)
+            if isinstance(arg.type, Array):
+                self.extents.dims(arg)
+                self.storage.place(arg, new)
+                for axis, known in enumerate(arg.type.dims):
+                    if known is None:
+                        self.storage.extent(self.extents.of[arg][axis])
+            else:
+                self.scalars[arg] = new
+        with self.b:
+            self.region(self.function.body)
+        return self.out
+
+    # operations
+
+    def region(self, region: Region) -> None:
+        """Emit the operations of a region, its terminator excepted."""
+        for op in region.ops[:-1]:
+            self.operation(op)
+        if region.terminator.name == "return":
+            self.returns(region.terminator)
+
+    def operation(self, op: Op) -> None:
+        from .rules import RULES
+
+        self.live = closure(self.plan, self.plan.live_after[op])
+        with self.b.at(op.span):
+            if op.regions:
+                CONTROL[op.name](self, op)
+            else:
+                for extra in self.extents.define(op):
+                    self.scalar(extra)
+                rule = RULES.get(op.name)
+                if op.name == "bound" or (rule is not None and not self.is_fused(op)):
+                    assert rule is not None
+                    rule(self, op)
+                elif fusion.fusible(op):
+                    if op.result in self.plan.stored:
+                        self.materialize(op.result)
+                else:
+                    self.scalar(op)
+        self.storage.release(closure(self.plan, self.plan.live_after[op]))
+
+    def is_fused(self, op: Op) -> bool:
+        """Whether a fusible operation is left to `materialize` and `element`."""
+        return fusion.fusible(op)
+
+    def scalar(self, op: Op) -> None:
+        """Copy a scalar operation."""
+        if op.name == "dim":
+            value = self.storage.extent(self.extents.of[op.operands[0]][op.attrs["axis"]])
+            assert value is not None
+            self.scalars[op.result] = value
+            return
+        if any(not isinstance(x.type, Scalar) for x in [*op.operands, *op.results]):
+            raise NotImplementedError(f"no lowering for {op.name}")
+        names = [r.name for r in op.results]
+        results = self.b.emit(op.name, [self.get(x) for x in op.operands], op.attrs, names=names)
+        for old, new in zip(op.results, results):
+            self.scalars[old] = new
+
+    def get(self, value: Value) -> Value:
+        """The scheduled value of a scalar."""
+        return value if isinstance(value, Const) or value not in self.scalars else self.scalars[value]
+
+    # elements
+
+    def element(self, value: Value, index: Sequence[Value]) -> Value:
+        """One element of an array value (or a scalar), emitted at the depth where its position is known."""
+        if not value.is_array:
+            return self.get(value)
+        index = list(index)
+        return self.b.cached(("element", value, *index), index, lambda depth: self.make_element(value, index, depth))
+
+    def make_element(self, value: Value, index: list[Value], depth: int) -> Value:
+        buffer = self.storage.buffer.get(value)
+        if buffer is not None:
+            if self.recorder is not None:
+                self.recorder.append((value, index))
+            return self.b.load(buffer, index, max(depth, self.b.depth.get(buffer, 0)))
+        op = value.op
+        assert op is not None, f"{value} is nowhere"
+        with self.b.at(op.span), self.b.at_depth(depth):
+            return self.virtual_element(op, index)
+
+    def virtual_element(self, op: Op, index: list[Value]) -> Value:
+        if row_reduction(op):
+            from .rules import row_of
+
+            return row_of(self, op, index)
+        if op.name == "bound":
+            i, n = self.element(op.operands[0], index), self.element(op.operands[1], index)
+            return self.b.emit1("select", [i < 0, i + n, i])
+        if lookup(op.name).element is not None:
+            positions = [self.get(x) for x in op.operands[1:]]
+            return element_of(op, lambda k, where: self.element(op.operands[k], where), index, positions)
+        elements = [self.element(x, index if x.is_array else []) for x in op.operands]
+        return self.b.emit1(op.name, elements, op.attrs)
+
+    def reads_of(self, value: Value, index: Sequence[Value]) -> list[Read]:
+        """What computing one element reads, found by emitting it into a region that is thrown away."""
+        saved, self.recorder = self.recorder, []
+        try:
+            with self.b.scope(Region(), barrier=True):
+                self.element(value, index)
+            return self.recorder
+        finally:
+            self.recorder = saved
+
+    # memory for values
+
+    def materialize(self, value: Value, dest: Value | None = None) -> Value:
+        """Compute a virtual value into a buffer: its own (recorded as its place), or `dest`."""
+        if dest is None:
+            dest = self.destination(value)
+            self.fill_buffer(value, dest)
+            self.storage.place(value, dest)
+        else:
+            self.fill_buffer(value, dest)
+        return dest
+
+    def fill_buffer(self, value: Value, dest: Value) -> None:
+        """Store every element of a value."""
+        if value.op is not None and value.op.name == "empty" and value not in self.storage.buffer:
+            return
+        extents = self.storage.extents_of(value)
+        self.b.nest(extents, lambda index: self.b.store(self.element(value, index), dest, index))
+
+    def destination(self, value: Value) -> Value:
+        """A buffer for a value about to be computed: that of an operand which dies here and is read at the same
+        position only, or a fresh one."""
+        assert isinstance(value.type, Array)
+        shape = self.extents.of[value]
+        for source in self.leaves(value):
+            buffer = self.storage.buffer[source]
+            if (
+                self.storage.owns(source)
+                and source not in self.live
+                and buffer.type == buffer_type(value.type)
+                and self.extents.same_shape(self.storage.shape[buffer], shape)
+                and self.identity_safe(value, buffer)
+            ):
+                return buffer
+        return self.storage.fresh(value.type.dtype, shape, value.name)
+
+    def leaves(self, value: Value) -> list[Value]:
+        """The values in memory that a virtual value reads."""
+        found = closure(self.plan, [value, *(value.op.operands if value.op else [])]) - {value}
+        return [v for v in found if v in self.storage.buffer]
+
+    def identity_safe(self, value: Value, buffer: Value) -> bool:
+        """Whether `buffer` may be overwritten with `value`, element after element, while it is being read."""
+        index = [Value(Scalar(I64)) for _ in range(value.rank)]
+        return may_overwrite(index, index, self.buffer_reads(value, index, buffer))
+
+    def buffer_reads(self, value: Value, index: list[Value], buffer: Value) -> list[list[Value]]:
+        """The positions at which `buffer` is read for one element of `value`."""
+        with self.b.scope(Region(index), barrier=True):
+            reads = self.reads_of(value, index)
+        return [where for source, where in reads if self.storage.buffer[source] is buffer]
+
+    def stored(self, value: Value) -> Value:
+        """A buffer that holds a value, to be read: where it is, or a copy that dies with the operation."""
+        if value in self.storage.buffer:
+            return self.storage.buffer[value]
+        return self.materialize(value)
+
+    def owned_copy(self, value: Value) -> Value:
+        """A fresh buffer with a value's contents."""
+        assert isinstance(value.type, Array)
+        dest = self.storage.fresh(value.type.dtype, self.extents.of[value], value.name)
+        self.fill_buffer(value, dest)
+        return dest
+
+    def writable(self, value: Value, keep: bool = True) -> Value:
+        """A buffer with a value's contents that the current operation may overwrite: the value's own, where this region
+        owns it and nothing reads it afterwards, else a copy (`keep` False: of undefined contents)."""
+        if value not in self.storage.buffer and self.plan.virtual(value):
+            return self.owned_copy(value)
+        if self.storage.owns(value) and value not in self.live:
+            return self.storage.buffer[value]
+        if keep:
+            return self.owned_copy(value)
+        assert isinstance(value.type, Array)
+        return self.storage.fresh(value.type.dtype, self.extents.of[value], value.name)
+
+    @contextlib.contextmanager
+    def temporary(self, value: Value) -> Iterator[None]:
+        """Inside, a virtual value is in memory."""
+        buffer = self.owned_copy(value)
+        self.storage.buffer[value] = buffer
+        yield
+        del self.storage.buffer[value]
+        self.storage.free(buffer)
+
+    # results
+
+    def returns(self, op: Op) -> None:
+        """Results of the function: scalars, and buffers that are nobody else's."""
+        self.live = set()
+        taken: set[Value] = set()
+        out: list[Value] = []
+        with self.b.at(op.span):
+            for value in op.operands:
+                if not value.is_array:
+                    out.append(self.get(value))
+                    continue
+                buffer = self.storage.buffer.get(value)
+                if buffer is None or buffer in taken or not self.storage.owns(value):
+                    buffer = self.owned_copy(value)
+                taken.add(buffer)
+                out.append(buffer)
+            self.b.emit("return", out)
+
+    # control flow
+
+    def give(self, value: Value, during: set[Value]) -> Value:
+        """A buffer with a value's contents for a loop that will own it; `during`: what is read in or after the loop."""
+        if self.storage.owns(value) and value not in during:
+            return self.storage.take(self.storage.buffer[value])
+        return self.storage.take(self.owned_copy(value))
+
+    def enter_carried(self, op: Op, inits: Sequence[Value], args: Sequence[Value]) -> tuple[list[Value], list[int]]:
+        """Scheduled initial values of a loop, tapes as two; and where each carried value starts among them."""
+        during = closure(self.plan, self.plan.live_in[op])
+        out: list[Value] = []
+        starts: list[int] = []
+        for value in inits:
+            starts.append(len(out))
+            if isinstance(value.type, Tape):
+                out += self.tapes[value]
+            elif value.is_array:
+                out.append(self.give(value, during))
+            else:
+                out.append(self.get(value))
+        return out, starts
+
+    def bind_carried(self, values: Sequence[Value], new: Sequence[Value], starts: Sequence[int]) -> None:
+        """Array IR values (block arguments, results) now stand for scheduled ones."""
+        for value, start in zip(values, starts):
+            if isinstance(value.type, Tape):
+                self.tapes[value] = (new[start], new[start + 1])
+            elif value.is_array:
+                self.storage.adopt(new[start], self.extents.of[value], value)
+                self.storage.place(value, new[start])
+            else:
+                self.scalars[value] = new[start]
+
+    def yielded(self, terminator: Op) -> list[Value]:
+        """Scheduled values of a yield; buffers leave the region, copies are made of what it does not own."""
+        out: list[Value] = []
+        taken: set[Value] = set()
+        self.live = closure(self.plan, terminator.operands)
+        for value in terminator.operands:
+            if isinstance(value.type, Tape):
+                out += self.tapes[value]
+            elif value.is_array:
+                if self.storage.owns(value) and value not in taken:
+                    buffer = self.storage.buffer[value]
+                else:
+                    buffer = self.owned_copy(value)
+                self.storage.frame.owned[buffer] = BUSY
+                taken.add(value)
+                out.append(buffer)
+            else:
+                out.append(self.get(value))
+        return [self.storage.take(v) if isinstance(v.type, Buffer) and v in self.storage.frame.owned else v for v in out]
+
+    def copies_of(self, inits: Sequence[Value], args: Sequence[Value], starts: Sequence[int]) -> list[Value]:
+        """Block arguments for scheduled initial values, under the names of the array IR's."""
+        names: dict[int, str | None] = {}
+        for arg, start in zip(args, starts):
+            names[start] = arg.name
+            if isinstance(arg.type, Tape):
+                names[start + 1] = f"{arg.name or 'tape'}_length"
+        return [Value(v.type, names.get(k)) for k, v in enumerate(inits)]
+
+    def for_loop(self, op: Op) -> None:
+        from .tapes import Reserved
+
+        lo, hi = self.get(op.operands[0]), self.get(op.operands[1])
+        inits, args = op.operands[2:], op.regions[0].args[1:]
+        reserved = Reserved(self, op, lo, hi)
+        start_values, starts = self.enter_carried(op, inits, args)
+        index = Value(Scalar(I64), op.regions[0].args[0].name or "i")
+        carried = self.copies_of(start_values, args, starts)
+        region = Region([index, *carried])
+        self.scalars[op.regions[0].args[0]] = index
+        results = self.loop_body(op, [region], carried, args, starts, reserved=reserved)
+        extra_inits, yields = results
+        region.ops.append(Op("yield", yields, [], {}, (), self.b.span))
+        operands = [lo, hi, *start_values, *extra_inits]
+        attrs = {"reverse": True} if op.attrs.get("reverse") else {}
+        self.finish_loop(op, "for", operands, start_values, extra_inits, [region], attrs, starts)
+        reserved.after(op)
+
+    def while_loop(self, op: Op) -> None:
+        before, body = op.regions
+        start_values, starts = self.enter_carried(op, op.operands, before.args)
+        carried = self.copies_of(start_values, before.args, starts)
+        regions = [Region(carried), Region()]
+        extra_inits, yields = self.loop_body(op, regions, carried, before.args, starts)
+        regions[1].ops.append(Op("yield", yields, [], {}, (), self.b.span))
+        operands = [*start_values, *extra_inits]
+        self.finish_loop(op, "while", operands, start_values, extra_inits, regions, {}, starts)
+
+    def loop_body(
+        self,
+        op: Op,
+        regions: list[Region],
+        carried: list[Value],
+        args: Sequence[Value],
+        starts: Sequence[int],
+        reserved: object = None,
+    ) -> tuple[list[Value], list[Value]]:
+        """Emit the regions of a loop. Returns initial values of buffers that take turns, and what is yielded."""
+        storage = self.storage
+        mark = self.extents.mark()
+        first = regions[0]
+        outer = storage.frame
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.b.scope(first, barrier=True))
+            frame = Frame(outer, "loop", len(self.b.scopes) - 1)
+            storage.frame = frame
+            self.extents.enter_loop(op)
+            self.bind_carried(args, carried, starts)
+            if len(regions) == 2:
+                self.region(op.regions[0])
+                test = op.regions[0].terminator
+                self.b.emit("test", [self.get(test.operands[0])], span=test.span)
+                stack.enter_context(self.b.scope(regions[1], barrier=True))
+            self.region(op.regions[-1])
+            yields = self.yielded(op.regions[-1].terminator)
+            turns = storage.settle_loop(frame)
+            for inside, _, back in turns:
+                first.args.append(inside)
+                yields.append(back)
+            storage.frame = outer
+        storage.static_workspaces(frame, regions, turns)
+        self.extents.forget(mark)
+        for (inside, outside, _) in turns:
+            storage.shape[outside] = storage.shape[inside]
+        return [outside for _, outside, _ in turns], yields
+
+    def finish_loop(
+        self,
+        op: Op,
+        name: str,
+        operands: list[Value],
+        start_values: list[Value],
+        extra_inits: list[Value],
+        regions: list[Region],
+        attrs: dict[str, bool],
+        starts: Sequence[int],
+    ) -> None:
+        carried = regions[0].args[1:] if name == "for" else regions[0].args
+        types = [v.type for v in [*start_values, *extra_inits]]
+        results = self.b.emit(
+            name, operands, dict(attrs), regions, names=[v.name for v in carried], result_types=types
+        )
+        self.extents.leave_loop(op)
+        self.bind_carried(op.results, results, starts)
+        for new, outside in zip(results[len(start_values) :], extra_inits):
+            self.storage.adopt(new, self.storage.shape[outside])
+
+    def if_else(self, op: Op) -> None:
+        storage = self.storage
+        outer = storage.frame
+        condition = self.get(op.operands[0])
+        regions: list[Region] = []
+        ends: list[tuple[list[Value], dict[Value, Value | None]]] = []
+        shapes = []
+        for source in op.regions:
+            region = Region()
+            mark = self.extents.mark()
+            entry = {b: None if h is BUSY else h for b, h in outer.owned.items()}
+            with self.b.scope(region, barrier=True):
+                storage.frame = Frame(outer, "branch", len(self.b.scopes) - 1, entry)
+                self.region(source)
+                ends.append((self.yielded(source.terminator), storage.frame.owned))
+            storage.frame = outer
+            shapes.append(self.extents.outer_terms(source.terminator.operands, mark))
+            self.extents.forget(mark)
+            regions.append(region)
+        self.extents.join(op, shapes)
+        owned = {b: None if h is BUSY else h for b, h in outer.owned.items()}
+        first, second = ends[0][0], ends[1][0]
+        static = {b for b, c in zip(first, second) if b is c and isinstance(b.type, Buffer)}
+        stable = {b for b in owned if all(b in end or b in static for _, end in ends)}
+        spare = [[b for b in end if b not in stable] for _, end in ends]
+        outer.owned = {b: h for b, h in owned.items() if b in stable}
+        extras = self.pair_up(*spare) if len(stable) < len(owned) else []
+        moving = [(b, c) for b, c in zip(first, second) if b not in static]
+        for region, which in zip(regions, (0, 1)):
+            values = [pair[which] for pair in [*moving, *extras]]
+            region.ops.append(Op("yield", values, [], {}, (), self.b.span))
+        names = [n for n, b in zip(self.flat_names(op), first) if b not in static]
+        types = [b.type for b, _ in [*moving, *extras]]
+        new = iter(self.b.emit("if", [condition], {}, regions, names=names, result_types=types))
+        results = [b if b in static else next(new) for b in first]
+        at = 0
+        for value in op.results:
+            starts = [at]
+            at += 2 if isinstance(value.type, Tape) else 1
+            self.bind_carried([value], results, starts)
+        for buffer, (one, _) in zip(new, extras):
+            storage.adopt(buffer, storage.shape[one])
+
+    def flat_names(self, op: Op) -> list[str | None]:
+        out: list[str | None] = []
+        for value in op.results:
+            out += [value.name] if not isinstance(value.type, Tape) else [value.name, f"{value.name or 'tape'}_length"]
+        return out
+
+    def pair_up(self, one: list[Value], other: list[Value]) -> list[tuple[Value, Value]]:
+        """Free buffers of two branches that may go on under one name."""
+        pairs: list[tuple[Value, Value]] = []
+        rest = list(other)
+        for a in one:
+            b = next((b for b in rest if self.storage.interchangeable(a, b)), None)
+            if b is not None:
+                rest.remove(b)
+                pairs.append((a, b))
+        return pairs
+
+
+CONTROL: dict[str, Callable[[Scheduler, Op], None]] = {
+    "if": Scheduler.if_else,
+    "for": Scheduler.for_loop,
+    "while": Scheduler.while_loop,
+}
+
+_ = BOOL

@@ -1,0 +1,103 @@
+"""Proof of checks: what follows from loops, conditions and extents is not tested at run time.
+
+In: a function. Out: the same one, or one without the checks and comparisons of integers that `ir.affine` decides:
+a `bound` that cannot fail is its index, a `same_extent` its operand, a comparison a constant, a `maximum` or
+`minimum` the larger or smaller one. What a check proved is known to those after it.
+
+    %n: i64 = dim %x {axis=0}                             %n: i64 = dim %x {axis=0}
+    %h: i64 = sub %n, 1                                   %h: i64 = sub %n, 1
+    %s: f64 = for %i in (1, %h) (%t = 0.0) {         =>   %s: f64 = for %i in (1, %h) (%t = 0.0) {
+      %j: i64 = add %i, 1                                   %j: i64 = add %i, 1
+      %k: i64 = bound %j, %n {what="index", axis=0}
+      %v: f64 = index %x, %k {spec="i"}                     %v: f64 = index %x, %j {spec="i"}
+"""
+
+from __future__ import annotations
+
+from ..affine import COMPARISONS, Facts
+from ..core import Const, Function, Op, Region, Value, walk
+from ..rewrite import Rewriter, clone_args
+from ..types import BOOL, I64, Scalar
+
+__all__ = ["run"]
+
+DECIDED = COMPARISONS | {"bound", "same_extent", "maximum", "minimum", "dim"}
+
+
+def run(function: Function) -> Function:
+    """The function without what is known already; the same object where nothing is."""
+    if not any(op.name in DECIDED for op in walk(function.body)):
+        return function
+    return Prover(function).function(function)
+
+
+class Prover(Rewriter):
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.facts = Facts(function)
+
+    def visit(self, op: Op) -> None:
+        if op.regions:
+            self.control(op)
+            return
+        if op.name in DECIDED and op.operands[0].type == Scalar(I64):
+            known = self.decide(op)
+            if known is not None and self.replace(op.results[0], known):
+                return
+        self.copy(op)
+        if op.name == "check":
+            self.facts.assume(op.operands[0])
+        elif op.name == "same_extent":
+            self.facts.assume_equal(*map(self.facts.linear, op.operands))
+        elif op.name == "bound" and op.operands[0].type == Scalar(I64):
+            i, n = map(self.facts.linear, op.operands)
+            self.facts.assume_nonneg(n - i - 1)
+            self.facts.assume_nonneg(n - 1)  # neither 0 <= i < n nor -n <= i < 0 where n is 0
+
+    def decide(self, op: Op) -> Value | None:
+        """What the result of an operation surely is."""
+        facts = self.facts
+        a, b = op.operands
+        if op.name in COMPARISONS:
+            known = facts.compare(op.name, a, b)
+            return None if known is None else Const(known, BOOL)
+        x, y = facts.linear(a), facts.linear(b)
+        if op.name == "bound":
+            if facts.nonneg(x) and facts.nonneg(y - x - 1):
+                return self.get(a)
+        elif op.name == "same_extent":
+            if facts.equal(x, y):
+                return self.get(a)
+        elif op.name in ("maximum", "minimum"):
+            if facts.nonneg(x - y):
+                return self.get(a if op.name == "maximum" else b)
+            if facts.nonneg(y - x):
+                return self.get(b if op.name == "maximum" else a)
+        return None
+
+    def control(self, op: Op) -> None:
+        facts = self.facts
+        new = Op(op.name, self.operands(op), [r.type for r in op.results], dict(op.attrs), (), op.span)
+        if op.name == "while":
+            before, body = op.regions
+            facts.push()
+            new.regions = [self.region(before, clone_args(before.args, self.env))]
+            facts.assume(before.terminator.operands[0])
+            new.regions.append(self.region(body))
+            facts.pop()
+        else:
+            for k, region in enumerate(op.regions):
+                facts.push()
+                if op.name == "if":
+                    facts.assume(op.operands[0], k == 0)
+                elif op.name == "for":
+                    facts.enter_loop(op)
+                new.regions.append(self.region(region))
+                facts.pop()
+        for old, result in zip(op.results, new.results):
+            result.name = old.name
+            self.env[old] = result
+        self.out.append(new)
+
+    def region(self, region: Region, args: list[Value] | None = None) -> Region:
+        return super().region(region, args)
