@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import optree
 
+from ..codegen.host import kernel_type, leaf_of
 from ..ir.errors import ArgumentError
-from ..ir.types import F64, I64, Array, Scalar, dtype_of
+from ..ir.types import Array, Scalar
 from ..tracer import Leaf
 
 __all__ = ["NAMESPACE", "Call", "Static", "flatten_call", "leaf_type", "to_leaf"]
@@ -57,46 +58,16 @@ def _equal(a: Any, b: Any) -> bool:
         return False
 
 
-_DTYPES: dict[Any, Any] = {}
-
-
 def leaf_type(x: Any) -> tuple[Scalar | Array, bool, str] | None:
     """(IR type, weak, layout) of a dynamic leaf; None for a static one. ArgumentError for arrays adjit cannot take."""
     kind = type(x)
-    if kind is float:
-        return _FLOAT
-    if kind is np.ndarray:
-        dtype = x.dtype
-        found = _DTYPES.get(dtype)
-        if found is None:
-            found = _DTYPES[dtype] = _known_dtype(dtype)
-        if x.ndim == 0:
-            return Scalar(found), False, ""
-        dims = tuple([1 if e == 1 else None for e in x.shape])
-        return Array(found, dims), False, "C" if x.flags.c_contiguous else "A"
-    if kind is bool:
+    if kind is bool or not isinstance(x, float | int | np.ndarray | np.generic | complex):
         return None
-    if kind is int:
-        return _INT
-    if isinstance(x, np.generic):
-        return (Scalar(_known_dtype(x.dtype)), False, "") if x.dtype.kind not in "OSUVMm" else None
-    if isinstance(x, complex):
-        raise ArgumentError("complex arguments are not supported yet", help="split it into real and imaginary part")
-    return None
-
-
-_FLOAT = (Scalar(F64), True, "")
-_INT = (Scalar(I64), True, "")
-
-
-def _known_dtype(dtype: np.dtype[Any]) -> Any:
-    found = dtype_of(dtype) if dtype.isnative else None
-    if found is None:
-        raise ArgumentError(
-            f"an array of dtype {dtype} is not supported",
-            help="use float64, float32, an integer dtype or bool in native byte order (`x.astype(np.float64)`)",
-        )
-    return found
+    if isinstance(x, np.generic) and x.dtype.kind in "OSUVMm":
+        return None
+    leaf = leaf_of(x)
+    type_, layout = kernel_type(leaf)
+    return type_, leaf.kind in ("float", "int"), layout
 
 
 def to_leaf(x: Any) -> Any:
@@ -145,7 +116,9 @@ def flatten_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     types = [None if isinstance(x, Static) else leaf_type(x) for x in leaves]
     key = (
         treespec,
-        tuple((x if isinstance(x, Static) else Static(x)) if t is None else t for x, t in zip(leaves, types, strict=True)),
+        tuple(
+            (x if isinstance(x, Static) else Static(x)) if t is None else t for x, t in zip(leaves, types, strict=True)
+        ),
     )
     return Call(leaves, types, treespec, key)
 
@@ -181,5 +154,3 @@ def leaf_names(call: Call) -> list[str]:
     """A readable name for each dynamic leaf: its path (`theta`, `params['w']`), for messages and IR names."""
     paths = optree.treespec_paths(call.treespec)
     return ["_".join(str(p) for p in path) for path, t in zip(paths, call.types, strict=True) if t is not None]
-
-

@@ -17,11 +17,13 @@ import numpy as np
 import optree
 
 from ..codegen import compile_function
+from ..ir.adjoint.explain import explain
 from ..ir.core import Function
 from ..ir.errors import ArgumentError
 from ..ir.types import F64, Array, Scalar
 from ..tracer import Result
 from .arguments import NAMESPACE, Call, Static, flatten_call, to_leaf
+from .fast import fast_entry
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize
 
 __all__ = ["Compiled", "Pullback", "Transform"]
@@ -41,6 +43,7 @@ class Compiled:
         self._specializations: dict[Any, Specialization] = {}
         self._latest: Specialization | None = None
         self._static = _static_positions(function, transform.static_argnames)
+        self._fast: Callable[..., Any] = self._general
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method: `self` is static structure, and the first argument is the one after it."""
@@ -61,16 +64,22 @@ class Compiled:
     # ------------------------------------------------------------ calls
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if jit_disabled() and self._transform.kind == "jit":
+        return self._fast(*args, **kwargs)
+
+    def _general(self, *args: Any, **kwargs: Any) -> Any:
+        """Any call: finds or makes the specialization, and lets calls like this one go the fast way from now on."""
+        disabled = jit_disabled()
+        if disabled and self._transform.kind == "jit":
             return self.__wrapped__(*args, **kwargs)
         call = self._flatten(args, kwargs)
         spec, captured = self._specialization(call)
         leaves = [*call.dynamic, *captured]
-        if jit_disabled():
-            outputs = interpreted(spec.forward, leaves)
-        else:
-            outputs = spec.executable.run(leaves)
-        return self._result(spec, call, outputs)
+        if disabled:
+            return self._result(spec, call, interpreted(spec.forward, leaves))
+        if self._transform.kind != "vjp" and spec.fast is None:
+            spec.fast = fast_entry(self.__wrapped__, spec, call, self._general) or self._general
+        self._fast = spec.fast or self._general
+        return self._result(spec, call, spec.executable.run(leaves))
 
     def compile(self, *args: Any, **kwargs: Any) -> Compiled:
         """Compile for the types of these arguments without running; returns the object itself."""
@@ -122,7 +131,8 @@ class Compiled:
     def _stage_source(self) -> Specialization:
         if self._latest is None:
             raise ArgumentError(
-                "nothing is compiled yet", help="call the function, or `.compile(*args)`, with arguments of the types you want"
+                "nothing is compiled yet",
+                help="call the function, or `.compile(*args)`, with arguments of the types you want",
             )
         return self._latest
 
@@ -141,6 +151,13 @@ class Compiled:
         if found is None:
             raise ArgumentError(f"{self._transform.kind} has no stage {stage!r}")
         return found
+
+    def explain(self) -> str:
+        """What the forward sweep keeps for the reverse sweep: per value why, how many bytes, which line."""
+        plan = self._stage_source().plan
+        if plan is None:
+            raise ArgumentError(f"{self._transform.kind} keeps nothing: it has no reverse sweep")
+        return explain(plan.plan)
 
     def source(self) -> str:
         """The generated Python source of the kernel."""
@@ -206,7 +223,9 @@ def _user_result(spec: Specialization, outputs: list[Any]) -> Any:
 
 def _aux_result(spec: Specialization, outputs: list[Any]) -> Any:
     """The second of the pair (value, aux), of which only aux was kept."""
-    leaves = [_output(outputs[r.index]) if isinstance(r, Result) and r.index < len(outputs) else r for r in spec.results]
+    leaves = [
+        _output(outputs[r.index]) if isinstance(r, Result) and r.index < len(outputs) else r for r in spec.results
+    ]
     return optree.tree_unflatten(spec.result_spec, leaves)[1]
 
 
@@ -242,7 +261,9 @@ def _static_positions(function: Callable[..., Any], names: tuple[str, ...]) -> t
     parameters = list(inspect.signature(function).parameters)
     unknown = [n for n in names if n not in parameters]
     if unknown:
-        raise ArgumentError(f"static_argnames: there is no parameter {unknown[0]!r} (there are {', '.join(parameters)})")
+        raise ArgumentError(
+            f"static_argnames: there is no parameter {unknown[0]!r} (there are {', '.join(parameters)})"
+        )
     return {parameters.index(n) for n in names}, set(names)
 
 

@@ -63,6 +63,7 @@ class Specialization:
     result_spec: Any
     forward: Function = field(init=False)
     reverse: Function | None = field(init=False, default=None)
+    fast: Callable[..., Any] | None = None
 
     def is_valid(self) -> bool:
         """Whether everything static that the trace read is still the same."""
@@ -112,7 +113,8 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     out.plan = vjp(optimized, out.wrt, seeds, keep)
     renumbered = {old: new for new, old in enumerate(keep)}
     out.results = [
-        Result(renumbered[leaf.index]) if isinstance(leaf, Result) and leaf.index in renumbered else leaf for leaf in results
+        Result(renumbered[leaf.index]) if isinstance(leaf, Result) and leaf.index in renumbered else leaf
+        for leaf in results
     ]
     if transform.kind == "vjp":
         forward, reverse = out.plan.split()

@@ -48,7 +48,7 @@ from . import numba_bridge as bridge
 __all__ = ["F64", "Kernel", "Scalar", "Stats", "compile_kernel", "python_kernel", "stats"]
 
 _FORMAT = "1"  # of what is stored; another one makes other keys
-_PRIMITIVES = ("primitives.py", "primitives", "vecmath", "numba_bridge.py")
+_PRIMITIVES = ("primitives.py", "primitives", "vecmath", "numba_bridge.py", "entry.py")
 
 
 @dataclasses.dataclass
@@ -84,10 +84,11 @@ if hasattr(os, "register_at_fork"):
 class Kernel:
     """A compiled kernel.
 
-    `call(*args)` is the machine code's own entry, which trusts its caller: arguments must have exactly the
-    types, ranks, dtypes and layouts of `arg_types` and `layouts` (see `host`, which checks). It may be called
-    from several threads at once and runs without the interpreter lock. `compile_seconds` is what this process
-    spent: compiling, or loading if `from_cache`.
+    `call(*args)` is the machine code's own entry. With `checked`, it gives None for arguments that are not of
+    exactly `arg_types` (a scalar may be Python's or NumPy's) and `layouts`; read-only arrays are taken, and
+    `host` has to look after those that the kernel writes. Without (where `entry` does not know how objects
+    are laid out), it trusts its caller. It may be called from several threads at once and runs without the
+    interpreter lock. `compile_seconds` is what this process spent: compiling, or loading if `from_cache`.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Kernel:
     path: str
     compile_seconds: float
     from_cache: bool
+    checked: bool
     text: str
     _code: bridge.MachineCode
     _again: Callable[[], bridge.MachineCode]
@@ -143,6 +145,7 @@ def compile_kernel(
     fastmath: bool | Iterable[str] = False,
     noalias: bool = True,
     nogil: bool = True,
+    distinguish_ones: bool = False,
 ) -> Kernel:
     """Machine code for function `name` of `source`, from this process, from the disk cache, or compiled now.
 
@@ -157,6 +160,8 @@ def compile_kernel(
         noalias: memory that the kernel writes is reached through one argument only. True is right for every
             kernel that writes to no argument, even if they overlap; for others the host must have checked.
         nogil: release the interpreter lock while the kernel runs (about 30 ns per call).
+        distinguish_ones: an array extent that its type leaves open must not be 1 either (what broadcasts
+            belongs to a user's signature), else `call` gives None.
 
     Returns: the `Kernel`. The same request gives the same object.
 
@@ -176,23 +181,23 @@ def compile_kernel(
         str(t) if isinstance(t, Scalar) else f"{t.dtype}[{t.rank}]{layout}"
         for t, layout in zip(arg_types, layouts)
     )
-    key = cache.digest("kernel", _FORMAT, source, name, signature, flags.text(), _environment())
+    flags_text = f"{flags.text()};distinguish_ones={distinguish_ones}"
+    key = cache.digest("kernel", _FORMAT, source, name, signature, flags_text, _environment())
     kernel = _kernels.get(key)
     if kernel is not None:
         return kernel
     with _lock:
         kernel = _kernels.get(key)
         if kernel is None:
-            types_ = tuple(arg_types)
-            kernel = _kernels[key] = _make(source, name, types_, tuple(layouts), flags, key)
+            arguments = [bridge.Argument(t, layout, distinguish_ones) for t, layout in zip(arg_types,
+            layouts)] kernel = _kernels[key] = _make(source, name, arguments, flags, key)
     return kernel
 
 
 def _make(
     source: str,
     name: str,
-    arg_types: tuple[Scalar | Array, ...],
-    layouts: tuple[str, ...],
+    arguments: Sequence[bridge.Argument],
     flags: bridge.CompileFlags,
     key: str,
 ) -> Kernel:
@@ -200,7 +205,7 @@ def _make(
     path = _path(source, name)
 
     def compile_now(module_name: str) -> bridge.MachineCode:
-        return _compile(source, name, arg_types, layouts, flags, path, module_name)
+        return _compile(source, name, arguments, flags, path, module_name)
 
     code = _load(key)
     from_cache = code is not None
@@ -214,7 +219,8 @@ def _make(
     seconds = time.perf_counter() - start
     again = memoize(lambda: compile_now(f"adjit_kernel_{key}_again"))
     code = dataclasses.replace(code, image=None)
-    return Kernel(name, arg_types, layouts, key, code.entry, path, seconds, from_cache, source, code, again)
+    types_, layouts = tuple(a.type for a in arguments), tuple(a.layout for a in arguments)
+    return Kernel(name, types_, layouts, key, code.entry, path, seconds, from_cache, code.checked, source, code, again)
 
 
 def _load(key: str) -> bridge.MachineCode | None:
@@ -231,16 +237,14 @@ def _load(key: str) -> bridge.MachineCode | None:
 def _compile(
     source: str,
     name: str,
-    arg_types: tuple[Scalar | Array, ...],
-    layouts: tuple[str, ...],
+    arguments: Sequence[bridge.Argument],
     flags: bridge.CompileFlags,
     path: str,
     module_name: str,
 ) -> bridge.MachineCode:
     try:
         function = _execute(source, name, path, module_name)
-        numba_types = [bridge.numba_type(t, layout) for t, layout in zip(arg_types, layouts)]
-        return bridge.compile_function(function, numba_types, flags)
+        return bridge.compile_function(function, arguments, flags)
     except Exception as error:
         raise InternalError(
             f"the kernel `{name}` does not compile; its source is {path}\n{type(error).__name__}: {error}",

@@ -54,7 +54,11 @@ class Executable:
         types = [a.type for a in self.function.args if isinstance(a.type, Scalar | Array)]
         assert len(types) == len(self.function.args)
         return compile_kernel(
-            self.source, python_name(self.function.name), types, self.layouts, noalias=not self.function.attrs.get("donated")
+            self.source,
+            python_name(self.function.name),
+            types,
+            self.layouts,
+            noalias=not self.function.attrs.get("donated"),
         )
 
     @cached_property

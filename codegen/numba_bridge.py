@@ -8,10 +8,10 @@ What is used of Numba, and why not its public `njit`:
 
 * `compile_extra` with `Flags`: one compilation for one explicit signature. The `noalias` flag exists there
   only.
-* The *entry point* of a compile result, a builtin that unboxes its arguments and calls the machine code. A
-  dispatcher finds the types of the arguments again at each call; whoever calls `entry` has checked them
-  (`codegen.host`). Unboxing looks at an array's item size alone: **not** at dtype, rank, contiguity or the
-  writeable flag, and a float passed for an integer is truncated. So `entry` is for callers that have checked.
+* A target context of our own (`_kernel_context`), which replaces Numba's CPython wrapper by ours (`entry`). A
+  dispatcher finds the types of the arguments again at each call, and the wrapper behind it trusts what the
+  dispatcher found: it looks at an array's item size alone, and truncates a float passed for an integer. Ours
+  checks natively and is faster than both.
 * A code library of our own (`_kernel_library`). Numba makes everything that a kernel calls a weak symbol,
   named after the callee and a per-process counter; an object file loaded from a cache may then be linked to
   another process's idea of the same name. In our objects, all symbols except the kernel's own are internal,
@@ -25,6 +25,7 @@ What is used of Numba, and why not its public `njit`:
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import platform
@@ -39,8 +40,11 @@ from typing import Any
 import numpy as np
 
 from ..ir.types import Array, DType, Scalar
+from . import entry
+from .entry import Argument
 
 __all__ = [
+    "Argument",
     "CompileFlags",
     "MachineCode",
     "asm_text",
@@ -141,6 +145,7 @@ def _kernel_library() -> Any:
 
     class KernelLibrary(base):  # type: ignore[misc]
         kernel_module = ""
+        arguments: tuple[Argument, ...] = ()
 
         def _optimize_final_module(self) -> None:
             for function in self._final_module.functions:
@@ -162,16 +167,51 @@ def _kernel_library() -> Any:
 _SHARED = frozenset(("linkonce_any", "linkonce_odr", "weak_any", "weak_odr", "common"))
 
 
+@memoize
+def _kernel_context() -> Any:
+    """A target context like Numba's own for this CPU, which makes our entries."""
+    base: Any = _numba("core.cpu").CPUContext
+
+    class KernelContext(base):  # type: ignore[misc]
+        def create_cpython_wrapper(
+            self, library: Any, fndesc: Any, env: Any, call_helper: Any, release_gil: bool = False
+        ) -> None:
+            module = self.create_module("wrapper")
+            entry.build_wrapper(self, module, fndesc, library.arguments, release_gil)
+            library.add_ir_module(module)
+
+        def get_executable(self, library: Any, fndesc: Any, env: Any) -> Any:
+            address = library.get_pointer_to_function(fndesc.llvm_cpython_wrapper_name)
+            _set_environment(env)
+            return entry.make_callable(address, fndesc.qualname, (library, env))
+
+    original = _target().target_context
+    original.refresh()
+    context = copy.copy(original)  # as `subtarget` does: what is registered is shared
+    context.__class__ = KernelContext
+    return context
+
+
+def _set_environment(environment: Any) -> None:
+    """Point the machine code to the Python objects it may need; most kernels need none."""
+    if _codegen()._engine.is_symbol_defined(environment.env_name):
+        _codegen().set_env(environment.env_name, environment)
+
+
 def compile_function(
-    function: python_types.FunctionType, types: Sequence[Any], flags: CompileFlags
+    function: python_types.FunctionType, arguments: Sequence[Argument], flags: CompileFlags
 ) -> MachineCode:
-    """Compile `function` for arguments of Numba's `types`. The name of its module must be unique to this
+    """Compile `function` for `arguments`. The name of its module must be unique to this
     compilation (symbols are named after it) and the module must be in `sys.modules`.
 
     Raises Numba's errors where the function is outside the subset, which for a rendered kernel is a bug of
     adjit's.
     """
     compiler = _numba("core.compiler")
+    types = [numba_type(argument.type, argument.layout) for argument in arguments]
+    checked = entry.supported()
+    if checked:
+        entry.register_symbols()
     settings = compiler.Flags()
     settings.nrt = True
     settings.enable_pyobject = False
@@ -190,10 +230,11 @@ def compile_function(
     with _numba("core.compiler_lock").global_compiler_lock:
         library = _kernel_library()(_codegen(), function.__module__)
         library.kernel_module = function.__module__
+        library.arguments = tuple(arguments)
         library.enable_object_caching()  # keeps the object code that LLVM emits
         result = compiler.compile_extra(
             target.typing_context,
-            target.target_context,
+            _kernel_context() if checked else target.target_context,
             function,
             args=tuple(types),
             return_type=None,
@@ -201,13 +242,12 @@ def compile_function(
             locals={},
             library=library,
         )
-        image = _image(result)
-    return MachineCode(
-        result.entry_point, library.get_llvm_str, library.get_asm_str, image, (library, result.environment)
-    )
+        image = _image(result, checked)
+    keep = (library, result.environment)
+    return MachineCode(result.entry_point, checked, library.get_llvm_str, library.get_asm_str, image, keep)
 
 
-def _image(result: Any) -> bytes | None:
+def _image(result: Any, checked: bool) -> bytes | None:
     """The compile result as plain bytes; None where it refers to this process (addresses in the code,
     start-up functions, Python objects other than dtypes among its constants)."""
     library = result.library
@@ -221,12 +261,18 @@ def _image(result: Any) -> bytes | None:
         "name": result.fndesc.qualname,
         "wrapper": result.fndesc.llvm_cpython_wrapper_name,
         "environment": result.environment.env_name,
+        "defines_environment": any(
+            variable.name == result.environment.env_name and not variable.is_declaration
+            for variable in library._final_module.global_variables
+        ),
         "constants": constants,
+        "checked": checked,
         "needs": sorted(
             function.name
             for function in library._final_module.functions
             if function.is_declaration and not function.name.startswith("llvm.")
-        ),
+        )
+        + sorted(v.name for v in library._final_module.global_variables if v.is_declaration),
     }
     return serialize(description, library._get_compiled_object(), library._final_module.as_bitcode())
 
@@ -262,6 +308,8 @@ def load(image: bytes, read_again: Callable[[], bytes | None]) -> MachineCode:
     ValueError (or what reading plain data raises) where the bytes are not an image.
     """
     description, object_code, _ = _parts(image)
+    if description["checked"] and not entry.supported():
+        raise ValueError("an image for another memory layout of Python's objects")
     constants = [np.dtype(name) for name in description["constants"]]
     wrapper: str = description["wrapper"]
     module = sys.modules.get(description["module"])
@@ -269,6 +317,8 @@ def load(image: bytes, read_again: Callable[[], bytes | None]) -> MachineCode:
         module = python_types.ModuleType(description["module"])
     with _numba("core.compiler_lock").global_compiler_lock:
         _numba("core.runtime.nrt").rtsys.initialize(_target().target_context)
+        if description["checked"]:
+            entry.register_symbols()
         _require_symbols(description["needs"])
         codegen = _codegen()
         library = codegen.create_library(description["module"])
@@ -282,10 +332,15 @@ def load(image: bytes, read_again: Callable[[], bytes | None]) -> MachineCode:
         kept = _numba("core.environment").Environment({"__name__": description["module"]})
         kept.consts[:] = constants
         kept.env_name = description["environment"]
-        codegen.set_env(kept.env_name, kept)
-        entry = _numba("_dynfunc").make_function(
-            module, description["name"], "compiled kernel", address, kept, (library,)
-        )
+        if description["defines_environment"]:
+            codegen._engine._defined_symbols.add(kept.env_name)
+        _set_environment(kept)
+        if description["checked"]:
+            call = entry.make_callable(address, description["name"], (library, kept))
+        else:
+            call = _numba("_dynfunc").make_function(
+                module, description["name"], "compiled kernel", address, kept, (library,)
+            )
 
     def bitcode() -> bytes:
         again = read_again()

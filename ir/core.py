@@ -162,13 +162,7 @@ def const(value: Any, dtype: DType | None = None) -> Const:
     (2.0: f64, 3: i64)
     """
     if dtype is None:
-        dtype = (
-            BOOL
-            if isinstance(value, bool | np.bool_)
-            else I64
-            if isinstance(value, int | np.integer)
-            else F64
-        )
+        dtype = BOOL if isinstance(value, bool | np.bool_) else I64 if isinstance(value, int | np.integer) else F64
     return Const(value, dtype)
 
 
@@ -310,9 +304,7 @@ class Builder:
         self.region.ops.append(op)
         return op.results
 
-    def emit1(
-        self, name: str, operands: Iterable[Value] = (), attrs: dict[str, Any] | None = None, **kw: Any
-    ) -> Value:
+    def emit1(self, name: str, operands: Iterable[Value] = (), attrs: dict[str, Any] | None = None, **kw: Any) -> Value:
         """`emit` for operations with exactly one result."""
         (value,) = self.emit(name, operands, attrs, **kw)
         return value

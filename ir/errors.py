@@ -48,11 +48,7 @@ def show_span(span: Span) -> str:
     lines = [f"  --> {span.file}:{span.line}:{span.column + 1}"]
     text = linecache.getline(span.file, span.line).rstrip("\n")
     if text.strip():
-        end = (
-            span.end_column
-            if span.end_line in (0, span.line) and span.end_column > span.column
-            else len(text)
-        )
+        end = span.end_column if span.end_line in (0, span.line) and span.end_column > span.column else len(text)
         number = f"{span.line} | "
         lines += [
             "  " + number + text,

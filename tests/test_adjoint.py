@@ -313,7 +313,6 @@ def test_split_form_agrees_and_may_be_pulled_back_twice(name: str) -> None:
             np.testing.assert_allclose(a, scale * np.asarray(b), rtol=1e-14)
 
 
-
 @pytest.mark.parametrize("name", CASES)
 def test_adjoint_of_the_adjoint(name: str) -> None:
     """The adjoint program is ordinary IR: the directional derivative of a component of the gradient."""

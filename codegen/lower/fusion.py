@@ -20,7 +20,7 @@ from ...ir.core import Builder, Const, Function, Op, Region, Value
 from ...ir.ops.declare import call_rule, lookup
 from ...ir.types import I64, Array, Scalar, Tape
 
-__all__ = ["Plan", "closure", "element_of", "fusible", "plan"]
+__all__ = ["Plan", "closure", "element_of", "fusible", "plan", "product_operands", "row_reduction", "source_of_transpose"]
 
 TRIVIAL = frozenset({"fill", "iota", "index", "broadcast", "transpose", "cast", "stop_gradient", "neg"})
 WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add"})
@@ -46,7 +46,17 @@ def row_reduction(op: Op) -> bool:
     if op.name in REDUCTIONS:
         rank = op.operands[0].rank
         return op.result.is_array and op.attrs["axes"] == tuple(range(rank - len(op.attrs["axes"]), rank))
-    return op.name == "matmul" and (op.operands[0].rank, op.operands[1].rank) == (2, 1)
+    if op.name == "matmul" and op.operands[0].rank + op.operands[1].rank == 3:
+        a, b = op.operands
+        matrix = a if a.rank == 2 else b
+        return (a.rank == 2) == (source_of_transpose(matrix) is matrix)
+    return False
+
+
+def product_operands(op: Op) -> tuple[Value, Value]:
+    """(matrix, vector) of their product, a transposed matrix as what it is the transpose of."""
+    a, b = op.operands
+    return (source_of_transpose(a), b) if a.rank == 2 else (source_of_transpose(b), a)
 
 
 def element_of(op: Op, get: object, index: list[Value], positions: list[Value]) -> Value:
@@ -204,10 +214,15 @@ class Pulls:
         assert pull.deps is not None
         if row_reduction(op):
             depth = max((max(d) for d in pull.deps if d), default=-1) + 1
+            inner: tuple[frozenset[int], ...]
+            if op.name == "matmul":
+                matrix, vector = product_operands(op)
+                inner = (frozenset([depth]),)
+                self.pull(matrix, Pull(pull.anchor, pull.loops, (*pull.deps, *inner), pull.random))
+                self.pull(vector, Pull(pull.anchor, pull.loops, inner, random=True))  # once per row
+                return
             inner = tuple(frozenset([depth + k]) for k in range(op.operands[0].rank - len(pull.deps)))
             self.pull(op.operands[0], Pull(pull.anchor, pull.loops, (*pull.deps, *inner), pull.random))
-            for x in op.operands[1:]:  # the vector of a product: once per row
-                self.pull(x, Pull(pull.anchor, pull.loops, inner, random=True))
             return
         if lookup(op.name).element is None:
             for x in op.operands:
@@ -271,8 +286,9 @@ def patterns(op: Op) -> list[tuple[Value, list[list[int]] | None]]:
         a, b = op.operands
         if a.rank == b.rank == 1:
             return [(a, [[0]]), (b, [[0]])]
-        if (a.rank, b.rank) == (1, 2):
-            return [(a, [[0]]), (b, [[0], [1]])]
+        if a.rank + b.rank == 3:
+            matrix, vector = product_operands(op)
+            return [(vector, [[0]]), (matrix, [[0], [1]])]
         return [(source_of_transpose(a), None), (source_of_transpose(b), None)]
     if op.name in WRITES:
         return [(op.operands[0], None)] + [(v, identity(v)) for v in op.operands[1:]]

@@ -8,6 +8,7 @@ nests that consume them (`Scheduler.element`).
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 from ...ir.core import Const, Function, Op, Region, Value
@@ -20,6 +21,7 @@ from .hazards import may_overwrite
 from .loops import LoopBuilder
 from .shapes import Extents
 from .storage import BUSY, Frame, Storage
+from .tapes import Reserved
 
 __all__ = ["Scheduler"]
 
@@ -38,6 +40,7 @@ class Scheduler:
         self.scalars: dict[Value, Value] = {}
         self.storage = Storage(self.b, self.extents, self.scalars.get)
         self.tapes: dict[Value, tuple[Value, Value]] = {}
+        self.reserved: set[Value] = set()
         self.recorder: list[Read] | None = None
         self.live: set[Value] = set()
 
@@ -210,7 +213,9 @@ class Scheduler:
         """A buffer that holds a value, to be read: where it is, or a copy that dies with the operation."""
         if value in self.storage.buffer:
             return self.storage.buffer[value]
-        return self.materialize(value)
+        buffer = self.owned_copy(value)
+        self.storage.place(value, buffer)
+        return buffer
 
     def owned_copy(self, value: Value) -> Value:
         """A fresh buffer with a value's contents."""
@@ -234,10 +239,14 @@ class Scheduler:
     @contextlib.contextmanager
     def temporary(self, value: Value) -> Iterator[None]:
         """Inside, a virtual value is in memory."""
+        before = self.storage.buffer.get(value)
         buffer = self.owned_copy(value)
         self.storage.buffer[value] = buffer
         yield
-        del self.storage.buffer[value]
+        if before is None:
+            del self.storage.buffer[value]
+        else:
+            self.storage.buffer[value] = before
         self.storage.free(buffer)
 
     # results
@@ -267,7 +276,7 @@ class Scheduler:
             return self.storage.take(self.storage.buffer[value])
         return self.storage.take(self.owned_copy(value))
 
-    def enter_carried(self, op: Op, inits: Sequence[Value], args: Sequence[Value]) -> tuple[list[Value], list[int]]:
+    def enter_carried(self, op: Op, inits: Sequence[Value]) -> tuple[list[Value], list[int]]:
         """Scheduled initial values of a loop, tapes as two; and where each carried value starts among them."""
         during = closure(self.plan, self.plan.live_in[op])
         out: list[Value] = []
@@ -293,12 +302,12 @@ class Scheduler:
             else:
                 self.scalars[value] = new[start]
 
-    def yielded(self, terminator: Op) -> list[Value]:
+    def yielded(self, values: Sequence[Value]) -> list[Value]:
         """Scheduled values of a yield; buffers leave the region, copies are made of what it does not own."""
         out: list[Value] = []
         taken: set[Value] = set()
-        self.live = closure(self.plan, terminator.operands)
-        for value in terminator.operands:
+        self.live = closure(self.plan, values)
+        for value in values:
             if isinstance(value.type, Tape):
                 out += self.tapes[value]
             elif value.is_array:
@@ -323,33 +332,35 @@ class Scheduler:
         return [Value(v.type, names.get(k)) for k, v in enumerate(inits)]
 
     def for_loop(self, op: Op) -> None:
-        from .tapes import Reserved
-
         lo, hi = self.get(op.operands[0]), self.get(op.operands[1])
-        inits, args = op.operands[2:], op.regions[0].args[1:]
         reserved = Reserved(self, op, lo, hi)
-        start_values, starts = self.enter_carried(op, inits, args)
+        kept = reserved.kept()
+        inits = [op.operands[2 + k] for k in kept]
+        args = [op.regions[0].args[1 + k] for k in kept]
+        start_values, starts = self.enter_carried(op, inits)
         index = Value(Scalar(I64), op.regions[0].args[0].name or "i")
         carried = self.copies_of(start_values, args, starts)
         region = Region([index, *carried])
         self.scalars[op.regions[0].args[0]] = index
-        results = self.loop_body(op, [region], carried, args, starts, reserved=reserved)
-        extra_inits, yields = results
+        enter = functools.partial(reserved.enter, index)
+        extra_inits, yields = self.loop_body(op, [region], carried, args, starts, kept, enter)
         region.ops.append(Op("yield", yields, [], {}, (), self.b.span))
         operands = [lo, hi, *start_values, *extra_inits]
         attrs = {"reverse": True} if op.attrs.get("reverse") else {}
-        self.finish_loop(op, "for", operands, start_values, extra_inits, [region], attrs, starts)
-        reserved.after(op)
+        results = [op.results[k] for k in kept]
+        self.finish_loop(op, results, operands, start_values, extra_inits, [region], attrs, starts)
+        reserved.after()
 
     def while_loop(self, op: Op) -> None:
         before, body = op.regions
-        start_values, starts = self.enter_carried(op, op.operands, before.args)
+        start_values, starts = self.enter_carried(op, op.operands)
         carried = self.copies_of(start_values, before.args, starts)
         regions = [Region(carried), Region()]
-        extra_inits, yields = self.loop_body(op, regions, carried, before.args, starts)
+        kept = range(len(op.operands))
+        extra_inits, yields = self.loop_body(op, regions, carried, before.args, starts, kept, lambda: None)
         regions[1].ops.append(Op("yield", yields, [], {}, (), self.b.span))
         operands = [*start_values, *extra_inits]
-        self.finish_loop(op, "while", operands, start_values, extra_inits, regions, {}, starts)
+        self.finish_loop(op, op.results, operands, start_values, extra_inits, regions, {}, starts)
 
     def loop_body(
         self,
@@ -358,7 +369,8 @@ class Scheduler:
         carried: list[Value],
         args: Sequence[Value],
         starts: Sequence[int],
-        reserved: object = None,
+        kept: Sequence[int],
+        enter: Callable[[], None],
     ) -> tuple[list[Value], list[Value]]:
         """Emit the regions of a loop. Returns initial values of buffers that take turns, and what is yielded."""
         storage = self.storage
@@ -371,13 +383,15 @@ class Scheduler:
             storage.frame = frame
             self.extents.enter_loop(op)
             self.bind_carried(args, carried, starts)
+            enter()
             if len(regions) == 2:
                 self.region(op.regions[0])
                 test = op.regions[0].terminator
                 self.b.emit("test", [self.get(test.operands[0])], span=test.span)
                 stack.enter_context(self.b.scope(regions[1], barrier=True))
             self.region(op.regions[-1])
-            yields = self.yielded(op.regions[-1].terminator)
+            terminator = op.regions[-1].terminator
+            yields = self.yielded([terminator.operands[k] for k in kept])
             turns = storage.settle_loop(frame)
             for inside, _, back in turns:
                 first.args.append(inside)
@@ -392,7 +406,7 @@ class Scheduler:
     def finish_loop(
         self,
         op: Op,
-        name: str,
+        results: Sequence[Value],
         operands: list[Value],
         start_values: list[Value],
         extra_inits: list[Value],
@@ -400,15 +414,14 @@ class Scheduler:
         attrs: dict[str, bool],
         starts: Sequence[int],
     ) -> None:
-        carried = regions[0].args[1:] if name == "for" else regions[0].args
+        carried = regions[0].args[1:] if op.name == "for" else regions[0].args
         types = [v.type for v in [*start_values, *extra_inits]]
-        results = self.b.emit(
-            name, operands, dict(attrs), regions, names=[v.name for v in carried], result_types=types
-        )
+        names = [v.name for v in carried]
+        new = self.b.emit(op.name, operands, dict(attrs), regions, names=names, result_types=types)
         self.extents.leave_loop(op)
-        self.bind_carried(op.results, results, starts)
-        for new, outside in zip(results[len(start_values) :], extra_inits):
-            self.storage.adopt(new, self.storage.shape[outside])
+        self.bind_carried(results, new, starts)
+        for buffer, outside in zip(new[len(start_values) :], extra_inits):
+            self.storage.adopt(buffer, self.storage.shape[outside])
 
     def if_else(self, op: Op) -> None:
         storage = self.storage
@@ -424,7 +437,7 @@ class Scheduler:
             with self.b.scope(region, barrier=True):
                 storage.frame = Frame(outer, "branch", len(self.b.scopes) - 1, entry)
                 self.region(source)
-                ends.append((self.yielded(source.terminator), storage.frame.owned))
+                ends.append((self.yielded(source.terminator.operands), storage.frame.owned))
             storage.frame = outer
             shapes.append(self.extents.outer_terms(source.terminator.operands, mark))
             self.extents.forget(mark)

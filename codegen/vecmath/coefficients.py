@@ -1,37 +1,21 @@
 """Constants in several doubles, highest first, and polynomials, lowest degree first.
 
-Written by `minimax.py`, not by hand. The comment at a polynomial is the largest relative error that it
-causes in the function that uses it.
+Written by `minimax.py`, not by hand. The comment at a polynomial is the largest relative error
+that it causes in the function that uses it.
 """
 
 from typing import Final
 
-
 LN2: Final = (0.6931471804855391, 7.440617110012397e-11)
-
 LOG10_2: Final = (0.30102999560767785, 5.630334806675098e-11)
-
 LOG2_E: Final = (1.4426950408889634, 2.0355273740931033e-17)
-
 LOG10_E: Final = (0.4342944819032518, 1.098319650216765e-17)
-
 HALF_PI: Final = (1.5707963267948966, 6.123233995736765e-17, 1.082856673921914e-32)
-
-HALF_PI_SHORT: Final = (
-    1.5707963267341256,
-    6.077100506303966e-11,
-    2.0222662487111665e-21,
-    8.4784276603689e-32,
-)
-
+HALF_PI_33: Final = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21, 8.4784276603689e-32)
 TWO_OVER_PI: Final = (0.6366197723675814,)
-
 TWO_THIRDS: Final = (0.6666666666666666, 3.700743415417188e-17)
-
 PI: Final = (3.141592653589793, 1.2246467991473532e-16)
-
 QUARTER_PI: Final = (0.7853981633974483, 3.061616997868383e-17)
-
 THREE_QUARTERS_PI: Final = (2.356194490192345, 9.184850993605148e-17)
 EXPM1: Final = (  # 2**-58.6
     0.5,

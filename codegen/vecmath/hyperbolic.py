@@ -16,7 +16,7 @@ from .logarithm import LARGEST, combined, exponent, log_of_sum, normalized
 
 
 def tanh(w: Writer, x: Real) -> Real:
-    """(e**2x - 1) / (e**2x + 1), at most 1 ulp."""
+    """(e**2x - 1) / (e**2x + 1), at most 2 ulp."""
     magnitude = abs(x)
     u, v = quarter_expm1(w, w.at_most(2.0 * magnitude, 45.0))
     if w.single:

@@ -10,7 +10,6 @@ from .lanes import Mask, Real, Writer
 HALF_PI = (PI[0] / 2, PI[1] / 2)
 
 
-
 def arcsin_parts(w: Writer, x: Real) -> tuple[Mask, Real, Real]:
     """(far, t, tail): far = |x| > 1/2; t + tail is arcsin |x|, or half of arccos |x| where far.
 
@@ -60,7 +59,7 @@ def arctan_of_ratio(
 
 
 def arctan(w: Writer, x: Real) -> Real:
-    """The inverse tangent, at most 1 ulp."""
+    """The inverse tangent, at most 2 ulp."""
     a = abs(x)
     flip = a > 1.0
     low, high = w.select(flip, 1.0, a), w.select(flip, a, 1.0)

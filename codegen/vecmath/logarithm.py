@@ -1,4 +1,4 @@
-"""log, log2, log10, log1p, and the logarithm in two doubles for `powers.py`: in, a float64 `Real`; out, `Real`s.
+"""log, log2, log10, log1p, and the logarithm in two doubles for `powers.py`: in, a `Real`; out, `Real`s.
 
 All write x = 2**k (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), s = f / (2 + f), and use log(1 + f) = 2 s + s**3
 P(s**2) = f - f**2 / 2 + s (f**2 / 2 + s**2 P(s**2)), whose leading terms are exact or small (the method of

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from numba import extending
 from numba.core import types
-from numba.extending import lower_builtin, type_callable
 
 from .lanes import Real, Writer
 
@@ -206,6 +206,7 @@ def bind(elementary: Elementary) -> Callable[..., Any]:
         ]
         return builder.call(callee, values)
 
-    type_callable(function)(type_unary if count == 1 else type_binary)
-    lower_builtin(function, *[types.Any] * count)(lower)
+    numba: Any = extending
+    numba.type_callable(function)(type_unary if count == 1 else type_binary)
+    numba.lower_builtin(function, *[types.Any] * count)(lower)
     return function

@@ -4,8 +4,8 @@ A development tool (it needs mpmath), not imported by the package. `python -m ad
 prints the text of `coefficients.py`; a test refits a part of the table and compares.
 
 Every fit minimises the largest *relative* error of the function that uses the polynomial, by the exchange
-algorithm of E. Remez (as in J.-M. Muller, "Elementary Functions", section 3.5): the error is made to alternate
-on degree + 2 points, which are then moved to the extrema of the error. The lowest coefficient is rounded to a
+algorithm of E. Remez (as in J.-M. Muller, "Elementary Functions", section 3.5): the error is made to
+alternate on degree + 2 points, which are then moved to the extrema of the error. The lowest coefficient is rounded to a
 double first and the rest is fitted again, so that it absorbs this rounding.
 """
 
@@ -168,7 +168,7 @@ def constants() -> dict[str, list[float]]:
         "LOG2_E": parts(1 / ln2, 53, 53),
         "LOG10_E": parts(1 / ln10, 53, 53),
         "HALF_PI": parts(mp.pi / 2, 53, 53, 53),
-        "HALF_PI_SHORT": parts(mp.pi / 2, 33, 33, 33, 53),
+        "HALF_PI_33": parts(mp.pi / 2, 33, 33, 33, 53),
         "TWO_OVER_PI": [float(2 / mp.pi)],
         "TWO_THIRDS": parts(mp.mpf(2) / 3, 53, 53),
         "PI": parts(mp.pi, 53, 53),
@@ -182,8 +182,8 @@ def text() -> str:
     lines = [
         '"""Constants in several doubles, highest first, and polynomials, lowest degree first.',
         "",
-        "Written by `minimax.py`, not by hand. The comment at a polynomial is the largest relative error that",
-        "it causes in the function that uses it.",
+        "Written by `minimax.py`, not by hand. The comment at a polynomial is the largest relative error",
+        "that it causes in the function that uses it.",
         '"""',
         "",
         "from typing import Final",
@@ -191,10 +191,7 @@ def text() -> str:
     ]
     with mp.workprec(PRECISION):
         for name, values in constants().items():
-            lines += [
-                "",
-                f"{name}: Final = ({', '.join(map(repr, values))}{',' if len(values) == 1 else ''})",
-            ]
+            lines.append(f"{name}: Final = ({', '.join(map(repr, values))}{',' if len(values) == 1 else ''})")
         for spec in table():
             coefficients, error = fit(spec)
             lines += [f"{spec.name}: Final = (  # 2**{error:.1f}"]

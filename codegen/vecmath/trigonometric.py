@@ -8,7 +8,7 @@ others. Then polynomials in r**2 for sine and cosine.
 
 from __future__ import annotations
 
-from .coefficients import COS, COS_32, HALF_PI, HALF_PI_SHORT, SIN, SIN_32, TWO_OVER_PI
+from .coefficients import COS, COS_32, HALF_PI, HALF_PI_33, SIN, SIN_32, TWO_OVER_PI
 from .lanes import ROUND, Mask, Real, Word, Writer
 
 
@@ -27,10 +27,10 @@ def reduced(w: Writer, x: Real) -> tuple[Word, Real, Real]:
         r, r_low = w.two_sum(first, -second)
         r_low = w.muladd(-n, HALF_PI[2], r_low - error)
     else:
-        first = x - n * HALF_PI_SHORT[0]  # each product is exact
-        r, error = w.two_sum(first, -(n * HALF_PI_SHORT[1]))
-        r, r_low = w.two_sum(r, -(n * HALF_PI_SHORT[2]))
-        r_low = (error + r_low) - n * HALF_PI_SHORT[3]
+        first = x - n * HALF_PI_33[0]  # each product is exact
+        r, error = w.two_sum(first, -(n * HALF_PI_33[1]))
+        r, r_low = w.two_sum(r, -(n * HALF_PI_33[2]))
+        r_low = (error + r_low) - n * HALF_PI_33[3]
     return (shifted.word(), *w.fast_two_sum(r, r_low))
 
 

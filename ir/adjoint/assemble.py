@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from ..core import Builder, Const, Op, Region, Value, builder, const, walk
 from ..types import Array, Scalar, Tape
 from .lineage import Versions
+from .reverse import Induction
 from .save import Plan, mirrored_pairs
 
 __all__ = ["Kept", "assemble"]
@@ -240,7 +241,9 @@ class _Backward:
 
     def copy(self, op: Op) -> None:
         operands = [self.env.get(v, v) for v in op.operands]
-        new = Op(op.name, operands, [v.type for v in op.results], dict(op.attrs), (), op.span, [v.name for v in op.results])
+        new = Op(
+            op.name, operands, [v.type for v in op.results], dict(op.attrs), (), op.span, [v.name for v in op.results]
+        )
         builder().region.ops.append(new)
         self.env.update(zip(op.results, new.results, strict=True))
 
@@ -359,12 +362,25 @@ class _Backward:
                 return self.state[lineage]
         if self.prepared.home[value] is self.prepared.function.body:
             return value
+        induction = self.plan.reverse.inductions.get(value)
+        if induction is not None:
+            new = self.nth(induction, scope)
+            scope.values[value] = new
+            return new
         op = value.op
         assert op is not None and self.plan.can_recompute(value), f"{value} is neither saved nor recomputable"
         operands = [self.fetch(v, scope) for v in op.operands]
         new = builder().emit1(op.name, operands, dict(op.attrs), names=[value.name], span=op.span)
         scope.values[value] = new
         return new
+
+    def nth(self, induction: Induction, scope: _Scope) -> Value:
+        """A carried integer, from the number of the iteration."""
+        loop = induction.loop
+        number = self.env[self.plan.reverse.direct[induction.counter]]
+        if loop.name == "for":
+            number = number - self.fetch(loop.operands[0], scope)
+        return self.fetch(induction.init, scope) + number * self.fetch(induction.step, scope)
 
 
 def carried(region: Region, outside: Value, open_: bool = False) -> Value:

@@ -62,7 +62,9 @@ class _ShapeBuilder(Builder):
         super().__init__(region)
         self.shapes = shapes
 
-    def emit(self, name: str, operands: Iterable[Value] = (), attrs: dict[str, Any] | None = None, **kw: Any) -> list[Value]:
+    def emit(
+        self, name: str, operands: Iterable[Value] = (), attrs: dict[str, Any] | None = None, **kw: Any
+    ) -> list[Value]:
         operands = list(operands)
         if name == "dim" and attrs is not None and operands[0] in self.shapes:
             return [self.shapes[operands[0]][attrs["axis"]]]
@@ -150,7 +152,9 @@ class _Copier:
         if op.name == "if":
             self.branch(op, operands, target, env)
             return
-        new = Op(op.name, operands, [v.type for v in op.results], dict(op.attrs), (), op.span, [v.name for v in op.results])
+        new = Op(
+            op.name, operands, [v.type for v in op.results], dict(op.attrs), (), op.span, [v.name for v in op.results]
+        )
         target.ops.append(new)
         env.update(zip(op.results, new.results, strict=True))
         self.measure_results(new)
@@ -162,7 +166,9 @@ class _Copier:
             with self.building(inner):
                 self.region(source, inner, dict(env))
             regions.append(inner)
-        new = Op("if", operands, [v.type for v in op.results], dict(op.attrs), regions, op.span, [v.name for v in op.results])
+        new = Op(
+            "if", operands, [v.type for v in op.results], dict(op.attrs), regions, op.span, [v.name for v in op.results]
+        )
         target.ops.append(new)
         env.update(zip(op.results, new.results, strict=True))
         visible = _defined(regions)

@@ -14,6 +14,7 @@ contents can be put back. The scheme is that of Futhark's reverse mode (Schenck 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..core import Builder, Const, Op, Region, Value, builder, const
@@ -40,12 +41,32 @@ class _MirrorBuilder(Builder):
         super().__init__(region)
         self.reverse = reverse
 
-    def emit(self, name: str, operands: Iterable[Value] = (), attrs: dict[str, Any] | None = None, **kw: Any) -> list[Value]:
+    def emit(
+        self, name: str, operands: Iterable[Value] = (), attrs: dict[str, Any] | None = None, **kw: Any
+    ) -> list[Value]:
         operands = list(operands)
         if name == "dim" and attrs is not None and operands[0].op is not None and operands[0].op.name == "residual":
             primal = operands[0].op.attrs["of"]
             return [self.reverse.residual(self.reverse.prepared.shapes[primal][attrs["axis"]])]
         return super().emit(name, operands, attrs, **kw)
+
+
+@dataclass(frozen=True)
+class Induction:
+    """A carried integer that each iteration increases by the same `step`: it is never kept, but computed from the
+    number of the iteration."""
+
+    init: Value
+    step: Value
+    loop: Op
+    counter: Value
+    """The loop's own variable (of a `while`, its counter)."""
+
+    @property
+    def operands(self) -> list[Value]:
+        """The primal values it is computed from."""
+        first = [self.loop.operands[0]] if self.loop.name == "for" else []
+        return [self.init, self.step, *first]
 
 
 class Reverse:
@@ -58,6 +79,7 @@ class Reverse:
         self.mirror: dict[Region, Region] = {prepared.function.body: self.region}
         self.reversed_ops: set[Op] = set()
         self.direct: dict[Value, Value] = {}
+        self.inductions: dict[Value, Induction] = {}
 
     # ------------------------------------------------------------ primal values
 
@@ -162,7 +184,9 @@ class Reverse:
             value.name = adjoint_name(primal)
         scope.add(primal, Cotangent(value, contribution.mask))
 
-    def general(self, op: Op, rule: OpDef, wanted: list[int], dys: Sequence[Cotangent | None], scope: Cotangents) -> None:
+    def general(
+        self, op: Op, rule: OpDef, wanted: list[int], dys: Sequence[Cotangent | None], scope: Cotangents
+    ) -> None:
         operands = [self.residual(v) for v in op.operands]
         values = [self.zeros(r) if c is None else c.value for r, c in zip(op.results, dys, strict=True)]
         mask = dys[0].mask if len(dys) == 1 and dys[0] is not None else None
@@ -282,6 +306,7 @@ class Reverse:
         for region in op.regions:
             self.mirror[region] = body
         self.direct[self.induction_variable(op)] = body.args[0]
+        self.find_inductions(op)
         inner = Cotangents()
         with _MirrorBuilder(body, self) as b:
             b.span = op.span
@@ -311,6 +336,19 @@ class Reverse:
     def induction_variable(self, op: Op) -> Value:
         """The primal value that the mirrored loop's variable equals: `i`, or the counter of a `while`."""
         return op.regions[0].args[0 if op.name == "for" else -1]
+
+    def find_inductions(self, op: Op) -> None:
+        """Enter the carried integers of a loop that grow by a step that does not change."""
+        defined: set[Value] = set()
+        for region in op.regions:
+            _collect(region, set(), defined)
+        for init, arg, new in zip(*loop_parts(op), strict=False):
+            source = new.op
+            if arg.type != Scalar(I64) or arg in self.direct or source is None or source.name != "add":
+                continue
+            steps = [v for v in source.operands if v is not arg]
+            if len(steps) == 1 and steps[0] not in defined:
+                self.inductions[arg] = Induction(init, steps[0], op, self.induction_variable(op))
 
     def order_of(self, value: Value) -> int:
         if value.op is not None:

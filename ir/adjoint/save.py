@@ -77,16 +77,27 @@ class Plan:
         lineage = self.lineages.of(value)
         return lineage not in self.lineages.overwrites or self.lineages.final(lineage) is value
 
+    def sources(self, value: Value) -> list[Value] | None:
+        """The values that `value` can be computed from again; None where it cannot."""
+        if value in self.reverse.inductions:
+            return self.reverse.inductions[value].operands
+        return value.op.operands if value.op is not None and self.can_recompute(value) else None
+
     def can_recompute(self, value: Value) -> bool:
         """Whether a value may be computed again from its operands."""
         op = value.op
         if op is None or op.regions or op.name in NOT_RECOMPUTED or len(op.results) != 1:
             return False
         rule = lookup(op.name)
-        return rule.effect in ("", "check") and rule.cost <= HIGHEST_RECOMPUTE_COST and rule.category in (
-            "elementwise",
-            "shape",
-            "check",
+        return (
+            rule.effect in ("", "check")
+            and rule.cost <= HIGHEST_RECOMPUTE_COST
+            and rule.category
+            in (
+                "elementwise",
+                "shape",
+                "check",
+            )
         )
 
 
@@ -152,10 +163,7 @@ def wanted_placeholders(plan: Plan) -> set[Value]:
     """Operands of everything in the sweep but of the markers of writes that are not undone."""
     undone = set(plan.undone_writes)
     return {
-        v
-        for op in walk(plan.reverse.region)
-        if op.name != "undo" or op.attrs["primal"] in undone
-        for v in op.operands
+        v for op in walk(plan.reverse.region) if op.name != "undo" or op.attrs["primal"] in undone for v in op.operands
     }
 
 
@@ -194,7 +202,11 @@ def _evaluate(plan: Plan) -> Plan:
     needs = collect_needs(plan)
     while True:
         plan.saved, plan.cost = _minimum_cut(plan, needs)
-        extra = [n for n in _extent_needs(plan) if not plan.exists(n.value, n.versions) and n.value not in {m.value for m in needs}]
+        extra = [
+            n
+            for n in _extent_needs(plan)
+            if not plan.exists(n.value, n.versions) and n.value not in {m.value for m in needs}
+        ]
         if not extra:
             break
         needs = needs + extra
@@ -283,11 +295,11 @@ def _minimum_cut(plan: Plan, needs: list[Need]) -> tuple[set[Value], float]:
             if value not in nodes:
                 nodes[value] = None
                 graph.edge((value, "in"), (value, "out"), price(plan, value))
-            if not plan.can_recompute(value):
+            operands = plan.sources(value)
+            if operands is None:
                 graph.edge(source, (value, "in"), UNBOUNDED)
                 continue
-            assert value.op is not None
-            for operand in value.op.operands:
+            for operand in operands:
                 if not plan.exists(operand, need.versions):
                     graph.edge((operand, "out"), (value, "in"), UNBOUNDED)
                     pending.append(operand)

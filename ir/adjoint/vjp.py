@@ -51,7 +51,9 @@ class Adjoint:
         return clone_function(forward), clone_function(reverse)
 
 
-def vjp(function: Function, wrt: Sequence[int], seeds: Sequence[str | None], keep: Sequence[int] | None = None) -> Adjoint:
+def vjp(
+    function: Function, wrt: Sequence[int], seeds: Sequence[str | None], keep: Sequence[int] | None = None
+) -> Adjoint:
     """Differentiate `function`.
 
     `wrt`: argument numbers. `seeds`: per result, "one" (its cotangent is 1: a scalar), "argument" (the cotangent is
@@ -167,5 +169,3 @@ def drop_unchosen_undo(reverse: Reverse, plan: Plan) -> None:
     chosen = set(plan.undone_writes)
     for region in [reverse.region, *(r for op in walk(reverse.region) for r in op.regions)]:
         region.ops[:] = [op for op in region.ops if op.name != "undo" or op.attrs["primal"] in chosen]
-
-

@@ -1,9 +1,9 @@
 """Analytic twins: what elementwise functions mean on the complex numbers of complex step.
 
-In: a function on real NumPy values and its continuation to complex ones. Out: an `evaluate_complex`, whose real
-part is bit for bit what the function gives on the real parts (so that a program run with ``x + 1e-30j`` takes the
-branches it takes with ``x``) and whose imaginary part is the continuation's. Products with an imaginary part
-of exactly 0 are left out, so that an infinite value does not turn an absent derivative into NaN.
+In: a function on real NumPy values and its continuation to complex ones. Out: an `evaluate_complex` whose real
+part is bit for bit what the function gives on the real parts (so that a program run with ``x + 1e-30j`` takes
+the branches it takes with ``x``) and whose imaginary part is the continuation's. An imaginary part of exactly 0
+stays 0, so that an infinite value does not turn an absent derivative into NaN.
 
 >>> float(continued(np.sqrt)(np.complex128(4 + 1e-30j)).imag)
 2.5e-31
@@ -52,8 +52,9 @@ def continued(function: Function, continuation: Function | None = None) -> Funct
         if not any(np.iscomplexobj(x) for x in operands):
             return function(*operands, **attrs)
         real = function(*(np.real(x) for x in operands), **attrs)
-        imag = np.imag(extend(*operands, **attrs))
-        return with_parts(real, np.where(np.isnan(real), np.nan, imag))
+        imag = np.where(np.isnan(real), np.nan, np.imag(extend(*operands, **attrs)))
+        moved = np.any(np.broadcast_arrays(*(np.imag(x) != 0 for x in operands)), axis=0)
+        return with_parts(real, np.where(moved, imag, 0.0))
 
     return twin
 

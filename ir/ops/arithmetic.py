@@ -14,12 +14,19 @@ from ..core import Region, Value
 from ..types import BOOL, Type, with_dtype
 from . import analytic
 from .analytic import continued
-from .declare import OpDef, declare, elementwise, predicate, same_extents
+from .declare import OpDef, declare, elementwise, of_floats, of_numbers, predicate, same_extents
 
 ANY = (-3.0, 3.0)
 
 add = elementwise("add", np.add, numpy=np.add, partials=lambda x, y_: (1, 1), domain=(ANY, ANY))
-sub = elementwise("sub", np.subtract, numpy=np.subtract, partials=lambda x, y_: (1, -1), domain=(ANY, ANY))
+sub = elementwise(
+    "sub",
+    np.subtract,
+    numpy=np.subtract,
+    partials=lambda x, y_: (1, -1),
+    result=of_numbers("sub"),
+    domain=(ANY, ANY),
+)
 mul = elementwise(
     "mul",
     np.multiply,
@@ -32,12 +39,13 @@ div = elementwise(
     "div",
     np.true_divide,
     numpy=np.true_divide,
+    result=of_floats("div"),
     evaluate_complex=continued(np.true_divide, analytic.divided),
     partials=lambda a, b, *, y: (lambda: 1 / b, lambda: -y / b),
     domain=(ANY, (0.5, 3.0)),
     cost=4,
 )
-neg = elementwise("neg", np.negative, numpy=np.negative, partials=lambda x: (-1,), domain=ANY)
+neg = elementwise("neg", np.negative, numpy=np.negative, partials=lambda x: (-1,), result=of_numbers("neg"), domain=ANY)
 
 
 def select_infer(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
@@ -101,9 +109,7 @@ ge = comparison("ge", np.greater_equal)
 eq = comparison("eq", np.equal)
 ne = comparison("ne", np.not_equal)
 
-logical_and = predicate("logical_and", np.logical_and, numpy=np.logical_and)
-logical_or = predicate("logical_or", np.logical_or, numpy=np.logical_or)
-logical_not = predicate("logical_not", np.logical_not, numpy=np.logical_not)
-logical_xor = predicate("logical_xor", np.logical_xor, numpy=np.logical_xor)
-
-
+logical_and = predicate("logical_and", np.logical_and, numpy=np.logical_and, domain=("bool", "bool"))
+logical_or = predicate("logical_or", np.logical_or, numpy=np.logical_or, domain=("bool", "bool"))
+logical_not = predicate("logical_not", np.logical_not, numpy=np.logical_not, domain="bool")
+logical_xor = predicate("logical_xor", np.logical_xor, numpy=np.logical_xor, domain=("bool", "bool"))

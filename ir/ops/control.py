@@ -128,7 +128,12 @@ def infer_pop(operands: list[Value], attrs: dict[str, Any], regions: list[Region
 
 
 tape_new = declare(
-    OpDef("tape.new", lambda operands, attrs, regions: [Tape(attrs["element"])], evaluate=lambda *, element: None, category="tape")
+    OpDef(
+        "tape.new",
+        lambda operands, attrs, regions: [Tape(attrs["element"])],
+        evaluate=lambda *, element: None,
+        category="tape",
+    )
 )
 tape_push = declare(
     OpDef(
@@ -157,5 +162,3 @@ def pop_like(tape: Value, value: Value) -> tuple[Value, Value]:
     """The cotangents of a push: the tape's own, and the value's, popped from it."""
     rest, cotangent = builder().emit("tape.pop", [tape, *extents_of(value)])
     return rest, cotangent
-
-

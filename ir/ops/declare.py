@@ -6,9 +6,10 @@ and code generator read. A declaration states
 * its type rule (`infer`) and how extents of results follow from operands (`extents`),
 * its meaning on NumPy values (`evaluate`; `evaluate_complex` where complex step needs an analytic twin),
 * its derivative, as mathematics, once: `partials` (elementwise), `transpose` (jointly linear in the operands
-  `linear`; or `bilinear`: linear in each of its two operands), or `vjp` (everything else; forward mode then has
-  `jvp(*operands, y, tangents)`, one tangent per operand, None where it is zero). A rule mentions operands, the result `y`, the cotangent `dy` and attributes by name;
-  whatever primal value a rule mentions is what the reverse sweep needs, and nothing else is kept,
+  `linear`; or `bilinear`: linear in each of its two operands), or `vjp` (everything else; forward mode then
+  has `jvp(*operands, y, tangents)`, one tangent per operand, None where it is zero). A rule mentions operands,
+  the result `y`, the cotangent `dy` and attributes by name; whatever primal value a rule mentions is what the
+  reverse sweep needs, and nothing else is kept,
 * how one element of the result is computed from elements of the operands (`element`), from which the code
   generator makes fused loops; operations without it are lowered by `codegen` under their own name,
 * the NumPy functions it is bound to and the domain on which it is tested: of elementwise operations a range
@@ -178,7 +179,9 @@ def elementwise_dims(name: str, operands: Sequence[Value]) -> tuple[int | None, 
         if isinstance(x.type, Array):
             if not dims:
                 dims = x.type.dims
-            elif len(dims) != x.rank or any(a != b and None not in (a, b) for a, b in zip(dims, x.type.dims, strict=True)):
+            elif len(dims) != x.rank or any(
+                a != b and None not in (a, b) for a, b in zip(dims, x.type.dims, strict=True)
+            ):
                 raise TypeError(f"{name}: shapes differ: {[str(o.type) for o in operands]}; broadcast first")
             else:
                 dims = tuple(a if a is not None else b for a, b in zip(dims, x.type.dims, strict=True))
@@ -239,6 +242,28 @@ def elementwise(
             effect=effect,
         )
     )
+
+
+def of_floats(name: str) -> Callable[[list[DType]], DType]:
+    """The result rule of a function on floats: their dtype; TypeError for others, which are cast first."""
+
+    def rule(dtypes: list[DType]) -> DType:
+        if not dtypes[0].is_float:
+            raise TypeError(f"{name} of {dtypes[0]}: cast to a float first")
+        return dtypes[0]
+
+    return rule
+
+
+def of_numbers(name: str) -> Callable[[list[DType]], DType]:
+    """The result rule of a function on floats and integers, but not on booleans."""
+
+    def rule(dtypes: list[DType]) -> DType:
+        if dtypes[0].kind == "b":
+            raise TypeError(f"{name} of {dtypes[0]}: cast to a number first")
+        return dtypes[0]
+
+    return rule
 
 
 def predicate(name: str, evaluate: Callable[..., Any], **keywords: Any) -> OpDef:

@@ -18,40 +18,17 @@ from typing import Any
 import numpy as np
 
 from ..core import Const, Value, as_value, builder, const
-from ..types import DType
 from . import analytic
 from .analytic import continued
 from .arithmetic import eq
-from .declare import OpDef, elementwise
+from .declare import OpDef, elementwise, of_floats, of_numbers
 
-__all__ = ["maximum_of", "of_floats", "of_numbers", "smooth", "where"]
+__all__ = ["smooth", "where"]
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
 LINE = (-3.0, 3.0)
 POSITIVE = (0.2, 4.0)
-
-
-def of_floats(name: str) -> Callable[[list[DType]], DType]:
-    """The result rule of a function on floats: their dtype; TypeError for others, which are cast first."""
-
-    def rule(dtypes: list[DType]) -> DType:
-        if not dtypes[0].is_float:
-            raise TypeError(f"{name} of {dtypes[0]}: cast to a float first")
-        return dtypes[0]
-
-    return rule
-
-
-def of_numbers(name: str) -> Callable[[list[DType]], DType]:
-    """The result rule of a function on floats and integers, but not on booleans."""
-
-    def rule(dtypes: list[DType]) -> DType:
-        if dtypes[0].kind == "b":
-            raise TypeError(f"{name} of {dtypes[0]}: cast to a number first")
-        return dtypes[0]
-
-    return rule
 
 
 def where(condition: Value, a: Any, b: Any, like: Value) -> Value:
@@ -130,9 +107,7 @@ square = elementwise(
     evaluate_complex=continued(np.square, lambda x: analytic.multiplied(x, x)),
     domain=LINE,
 )
-sqrt = smooth(
-    "sqrt", np.sqrt, lambda x, *, y: (lambda: 0.5 / y,), domain=POSITIVE, cost=4, kinks="x = 0: inf"
-)
+sqrt = smooth("sqrt", np.sqrt, lambda x, *, y: (lambda: 0.5 / y,), domain=POSITIVE, cost=4, kinks="x = 0: inf")
 cbrt = smooth(
     "cbrt",
     np.cbrt,

@@ -16,8 +16,7 @@ from ..core import Value, builder
 from ..types import U8, DType
 from .analytic import continued, parts, product, steps, with_parts
 from .arithmetic import ANY
-from .declare import elementwise
-from .functions import of_numbers
+from .declare import elementwise, of_numbers
 
 DIVISOR = (0.4, 3.0)
 

@@ -21,8 +21,8 @@ from ..types import I32, DType
 from . import analytic
 from .analytic import continued, parts, pick, product, steps, with_parts
 from .arithmetic import ANY, eq, ne
-from .declare import elementwise, predicate
-from .functions import of_floats, of_numbers, where
+from .declare import elementwise, of_floats, of_numbers, predicate
+from .functions import where
 
 JUMPS = "constant between jumps: 0, at the jumps too"
 
@@ -52,9 +52,7 @@ copysign = elementwise(
     partials=lambda x, s, *, y: (lambda: sign(x) * sign(y), None),
     result=of_floats("copysign"),
     numpy=np.copysign,
-    evaluate_complex=continued(
-        np.copysign, lambda x, s: product(np.copysign(1.0, np.real(s)), analytic.magnitude(x))
-    ),
+    evaluate_complex=continued(np.copysign, lambda x, s: product(np.copysign(1.0, np.real(s)), analytic.magnitude(x))),
     domain=(ANY, ANY),
     kinks="x = 0: 0; by s 0 everywhere",
 )
@@ -79,9 +77,7 @@ def on_real(function: Any) -> Any:
 signbit = predicate("signbit", np.signbit, numpy=np.signbit, evaluate_complex=on_real(np.signbit), domain=ANY)
 isnan = predicate("isnan", np.isnan, numpy=np.isnan, evaluate_complex=on_real(np.isnan), domain=ANY)
 isinf = predicate("isinf", np.isinf, numpy=np.isinf, evaluate_complex=on_real(np.isinf), domain=ANY)
-isfinite = predicate(
-    "isfinite", np.isfinite, numpy=np.isfinite, evaluate_complex=on_real(np.isfinite), domain=ANY
-)
+isfinite = predicate("isfinite", np.isfinite, numpy=np.isfinite, evaluate_complex=on_real(np.isfinite), domain=ANY)
 
 # ---------------------------------------------------------------- the larger and the smaller
 

@@ -151,9 +151,7 @@ reduce_prod = reduction(
     lambda x, *, axes: np.prod(x, axis=axes, dtype=x.dtype),
     "fiu",
     np.prod,
-    evaluate_complex=lambda x, *, axes: with_parts(
-        np.prod(np.real(x), axis=axes), np.imag(np.prod(x, axis=axes))
-    ),
+    evaluate_complex=lambda x, *, axes: with_parts(np.prod(np.real(x), axis=axes), np.imag(np.prod(x, axis=axes))),
     vjp=lambda x, *, dy, axes: (lambda: spread(dy, x, axes) * leave_one_out(x, axes),),
     jvp=lambda x, *, tangents, axes: total_over(tangents[0] * leave_one_out(x, axes), axes),
     domain=SHAPES,

@@ -1,10 +1,11 @@
-"""Scans along an axis: running sums and running products.
+"""Scans along an axis: running sums, running products, linear recurrences.
 
 In: the declaration helpers. Out: registry entries. `reverse` runs from the end of the axis. The rule of `cumprod`
 contains no division, so it is right with zeros and infinities, and polynomial in the operand, so it can be
-differentiated again: a linear recurrence, emitted as a loop.
+differentiated again: it is a linear recurrence, an operation of its own, which is closed under differentiation.
 
-    %s: f64[?] = cumsum %x {axis=0, reverse=False}
+    %s: f64[?] = cumsum %x {axis=0, reverse=false}
+    %r: f64[?] = recurrence %a, %b {axis=0, reverse=false}          r[i] = a[i] r[i-1] + b[i], r[0] = b[0]
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Builder, Const, Region, Value, builder, const
-from ..types import I64, Array, Scalar, Type
+from ..core import Const, Region, Value, builder, const
+from ..types import Array, Type
 from .analytic import parts, with_parts
-from .declare import OpDef, declare, extents_of, same_extents, zeros_like
+from .declare import OpDef, declare, extents_of, same_extents
 
 __all__ = ["excluded"]
 
@@ -77,23 +78,6 @@ cumsum = declare(
 # ---------------------------------------------------------------- running products
 
 
-def excluded(x: Value, axis: int, *, reverse: bool) -> Value:
-    """For each element the product of those before it (after it where `reverse`); 1 for the first."""
-    scan = builder().emit1("cumprod", [x], {"axis": axis, "reverse": reverse})
-    return shifted(scan, extents_of(x), axis, reverse=reverse)
-
-
-def shifted(scan: Value, shape: list[Value], axis: int, *, reverse: bool) -> Value:
-    """A running product, each element replaced by the one before it in running order, 1 in front."""
-    count = less_one(shape[axis])
-    one, zero = const(1), const(0)
-    source, target = (one, zero) if reverse else (zero, one)
-    spec = "".join("s" if k == axis else ":" for k in range(scan.rank))
-    part = builder().emit1("index", [scan, source, count, one], {"spec": spec})
-    ones = builder().emit1("fill", [Const(1, scan.dtype), *shape])
-    return builder().emit1("update", [ones, part, target, count, one], {"spec": spec})
-
-
 def less_one(n: Value) -> Value:
     """n - 1, but not below 0."""
     if isinstance(n, Const):
@@ -101,54 +85,44 @@ def less_one(n: Value) -> Value:
     return builder().emit1("maximum", [n - 1, const(0)])
 
 
-def recurrence(
-    like: Value,
-    axis: int,
-    reverse: bool,
-    step: Callable[[Callable[[Value], Value], Value], tuple[Value, Value]],
-) -> Value:
-    """An array filled along an axis by a loop: `step(get, carried)` gives one slice and the next carried value.
+def shifted(x: Value, shape: list[Value], axis: int, *, reverse: bool, front: int) -> Value:
+    """Each element replaced by the one before it (after it where `reverse`), `front` where there is none."""
+    count = less_one(shape[axis])
+    one, zero = const(1), const(0)
+    source, target = (one, zero) if reverse else (zero, one)
+    spec = "".join("s" if k == axis else ":" for k in range(x.rank))
+    part = builder().emit1("index", [x, source, count, one], {"spec": spec})
+    blank = builder().emit1("fill", [Const(front, x.dtype), *shape])
+    return builder().emit1("update", [blank, part, target, count, one], {"spec": spec})
 
-    `get(array)` is the array's slice at the loop's position; the carried value starts as zeros.
-    """
-    outer = builder()
-    spec = "".join("i" if k == axis else ":" for k in range(like.rank))
-    shape = extents_of(like)
-    rest = [e for k, e in enumerate(shape) if k != axis]
-    zero = Const(0, like.dtype)
-    carried: Value = outer.emit1("fill", [zero, *rest]) if rest else zero
-    out = zeros_like(like)
-    i, carry, partial = Value(Scalar(I64), "i"), Value(carried.type, "carry"), Value(out.type, "out")
-    body = Region([i, carry, partial])
-    with Builder(body, outer.span) as b:
 
-        def get(array: Value) -> Value:
-            return b.emit1("index", [array, i], {"spec": spec})
-
-        here, following = step(get, carry)
-        b.emit("yield", [following, b.emit1("update", [partial, here, i], {"spec": spec})])
-    return outer.emit("for", [const(0), shape[axis], carried, out], {"reverse": reverse}, [body])[1]
+def excluded(x: Value, axis: int, *, reverse: bool) -> Value:
+    """For each element the product of those before it (after it where `reverse`); 1 where there is none."""
+    scan = builder().emit1("cumprod", [x], {"axis": axis, "reverse": reverse})
+    return shifted(scan, extents_of(x), axis, reverse=reverse, front=1)
 
 
 def cumprod_cotangent(x: Value, *, y: Value, dy: Value, axis: int, reverse: bool) -> tuple[Any]:
     """dx[i] = (product before i) * s[i], where s[i] = dy[i] + x[i+1] s[i+1]."""
 
-    def step(get: Callable[[Value], Value], carry: Value) -> tuple[Value, Value]:
-        s = get(dy) + carry
-        return s, get(x) * s
+    def rule() -> Value:
+        shape = extents_of(x)
+        before = shifted(y, shape, axis, reverse=reverse, front=1)
+        return before * carried_back(x, dy, shape, axis, reverse)
 
-    return (lambda: shifted(y, extents_of(x), axis, reverse=reverse) * recurrence(x, axis, not reverse, step),)
+    return (rule,)
+
+
+def carried_back(a: Value, dy: Value, shape: list[Value], axis: int, reverse: bool) -> Value:
+    """The transpose of `recurrence` by b: s[i] = dy[i] + a[i+1] s[i+1], run against the primal's direction."""
+    following = shifted(a, shape, axis, reverse=not reverse, front=1)
+    return builder().emit1("recurrence", [following, dy], {"axis": axis, "reverse": not reverse})
 
 
 def cumprod_tangent(x: Value, *, y: Value, tangents: Sequence[Value], axis: int, reverse: bool) -> Value:
     """dy[i] = x[i] dy[i-1] + (product before i) dx[i]."""
-    own = shifted(y, extents_of(x), axis, reverse=reverse) * tangents[0]
-
-    def step(get: Callable[[Value], Value], carry: Value) -> tuple[Value, Value]:
-        t = get(x) * carry + get(own)
-        return t, t
-
-    return recurrence(x, axis, reverse, step)
+    before = shifted(y, extents_of(x), axis, reverse=reverse, front=1)
+    return builder().emit1("recurrence", [x, before * tangents[0]], {"axis": axis, "reverse": reverse})
 
 
 cumprod = declare(
@@ -164,6 +138,77 @@ cumprod = declare(
         extents=same_extents,
         numpy=(np.cumprod,),
         domain=CASES,
+        cost=100,
+    )
+)
+
+# ---------------------------------------------------------------- linear recurrences
+
+# recurrence(a, b): y[i] = a[i] y[i-1] + b[i] along an axis, with 0 before the first (so a[0] does not matter).
+# The derivative of a running product is one, and that of a recurrence is a recurrence.
+
+
+def infer_recurrence(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
+    a, b = operands
+    if a.dtype is not b.dtype or a.rank != b.rank:
+        raise TypeError(f"recurrence of {a.type} and {b.type}")
+    return infer_scan([b], attrs, regions)
+
+
+def previous(y: Any, axis: int, reverse: bool) -> Any:
+    """Each element's predecessor in running order, 0 before the first."""
+    out = np.zeros_like(y)
+    source, target = np.moveaxis(y, axis, 0), np.moveaxis(out, axis, 0)
+    if reverse:
+        target[:-1] = source[1:]
+    else:
+        target[1:] = source[:-1]
+    return out
+
+
+def run_recurrence(a: Any, b: Any, *, axis: int, reverse: bool) -> Any:
+    out = np.array(b)
+    coefficients, y = np.moveaxis(np.asarray(a), axis, 0), np.moveaxis(out, axis, 0)
+    if reverse:
+        coefficients, y = coefficients[::-1], y[::-1]
+    for i in range(1, y.shape[0]):
+        y[i] += coefficients[i] * y[i - 1]
+    return out
+
+
+def recurrence_of_parts(a: Any, b: Any, **attrs: Any) -> Any:
+    (ar, ai), (br, bi) = parts(a), parts(b)
+    real = run_recurrence(ar, br, **attrs)
+    return with_parts(real, run_recurrence(ar, bi + ai * previous(real, **attrs), **attrs))
+
+
+def recurrence_cotangents(a: Value, b: Value, *, y: Value, dy: Value, axis: int, reverse: bool) -> tuple[Any, Any]:
+    shape = extents_of(b)
+    by_b = carried_back(a, dy, shape, axis, reverse)
+    return lambda: shifted(y, shape, axis, reverse=reverse, front=0) * by_b, by_b
+
+
+def recurrence_tangent(
+    a: Value, b: Value, *, y: Value, tangents: Sequence[Value | None], axis: int, reverse: bool
+) -> Value:
+    """dy[i] = a[i] dy[i-1] + y[i-1] da[i] + db[i]."""
+    da, db = tangents
+    change = None if da is None else shifted(y, extents_of(b), axis, reverse=reverse, front=0) * da
+    source = db if change is None else change if db is None else change + db
+    assert source is not None, "at least one tangent"
+    return builder().emit1("recurrence", [a, source], {"axis": axis, "reverse": reverse})
+
+
+recurrence = declare(
+    OpDef(
+        "recurrence",
+        infer_recurrence,
+        evaluate=run_recurrence,
+        evaluate_complex=recurrence_of_parts,
+        vjp=recurrence_cotangents,
+        jvp=recurrence_tangent,
+        extents=same_extents,
+        domain=[([shape, shape], attrs) for (shape,), attrs in CASES],
         cost=100,
     )
 )

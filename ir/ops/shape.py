@@ -23,7 +23,19 @@ from ..core import Const, Op, Region, Value, builder
 from ..types import F64, I64, Array, DType, Scalar, Type, make
 from .declare import Into, OpDef, declare, extent, extents_of, scalar_type
 
-__all__ = ["accumulate", "broadcast", "concat", "dim", "fill", "gather", "index", "iota", "reshape", "transpose", "update"]
+__all__ = [
+    "accumulate",
+    "broadcast",
+    "concat",
+    "dim",
+    "fill",
+    "gather",
+    "index",
+    "iota",
+    "reshape",
+    "transpose",
+    "update",
+]
 
 Get = Callable[[int, list[Value]], Value]
 
@@ -91,7 +103,11 @@ iota = declare(
 
 def poison(shape: list[int], dtype: DType) -> np.ndarray[Any, Any]:
     """Memory nobody wrote: NaN where the dtype has it, so that a read of it shows."""
-    return np.full(shape, np.nan if dtype.is_float else (1 if dtype.kind == "b" else -(2**7 - 1) if dtype.kind == "i" else 99), dtype.numpy)
+    return np.full(
+        shape,
+        np.nan if dtype.is_float else (1 if dtype.kind == "b" else -(2**7 - 1) if dtype.kind == "i" else 99),
+        dtype.numpy,
+    )
 
 
 def total(x: Value) -> Value:
@@ -382,9 +398,7 @@ def scattered_cotangents(x: Value, v: Value, *indices: Value, dy: Value, axes: t
             shape = extents_of(part)
             first = axes[0]
             if keep.rank != part.rank:
-                keep = builder().emit1(
-                    "broadcast", [keep, *shape], {"axes": tuple(range(first, first + keep.rank))}
-                )
+                keep = builder().emit1("broadcast", [keep, *shape], {"axes": tuple(range(first, first + keep.rank))})
             part = builder().emit1("select", [keep, part, Const(0, part.dtype)])
         return part if v.is_array else total(part)
 
@@ -437,7 +451,13 @@ def evaluate_broadcast(x: Any, *extents: Any, axes: tuple[int, ...]) -> Any:
 
 
 def broadcast_element(
-    get: Get, index: list[Value], *, axes: tuple[int, ...], dims: list[tuple[int | None, ...]], result: tuple[int | None, ...], **_: Any
+    get: Get,
+    index: list[Value],
+    *,
+    axes: tuple[int, ...],
+    dims: list[tuple[int | None, ...]],
+    result: tuple[int | None, ...],
+    **_: Any,
 ) -> Value:
     zero = Const(0, I64)
     return get(0, [zero if dims[0][k] == 1 and result[a] != 1 else index[a] for k, a in enumerate(axes)])
@@ -451,7 +471,11 @@ def broadcast_transpose(x: Value, *extents: Value, dy: Value, axes: tuple[int, .
     if stretched:  # put the extents of 1 back
         shape = [Const(1, I64) if k in stretched else extents[a] for k, a in enumerate(axes)]
         kept = tuple(k for k in range(x.rank) if k not in stretched)
-        out = builder().emit1("broadcast", [out, *shape], {"axes": kept}) if kept else builder().emit1("fill", [out, *shape])
+        out = (
+            builder().emit1("broadcast", [out, *shape], {"axes": kept})
+            if kept
+            else builder().emit1("fill", [out, *shape])
+        )
     return (out,)
 
 
@@ -489,9 +513,7 @@ transpose = declare(
         evaluate=lambda x, *, perm: np.transpose(x, perm),
         category="shape",
         linear=(0,),
-        transpose=lambda x, *, dy, perm: (
-            builder().emit1("transpose", [dy], {"perm": inverse_permutation(perm)}),
-        ),
+        transpose=lambda x, *, dy, perm: (builder().emit1("transpose", [dy], {"perm": inverse_permutation(perm)}),),
         extents=lambda op: [[extent(op.operands[0], p) for p in op.attrs["perm"]]],
         element=lambda get, index, *, perm, **_: get(0, [index[k] for k in inverse_permutation(perm)]),
     )

@@ -19,12 +19,11 @@ from ..ops.declare import same_extents
 from ..ops.shape import split_spec
 from ..types import I64, Array, Scalar, Type
 from .algebra import offset
-from .simplify import Rule, Simplifier
+from .simplify import WRITES, Rule, Simplifier
 
-__all__ = ["RULES", "keeps_shape", "of_fills"]
+__all__ = ["RULES", "keeps_shape", "of_fills", "shape_source"]
 
 ONE, ZERO = Const(1, I64), Const(0, I64)
-WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add"})
 
 
 def defining(value: Value, name: str) -> Op | None:
@@ -41,7 +40,7 @@ def keeps_shape(loop: Op, k: int) -> bool:
     return shape_source(loop.regions[-1].terminator.operands[k], arg) is arg
 
 
-def shape_source(value: Value, until: Value) -> Value:
+def shape_source(value: Value, until: Value | None = None) -> Value:
     """The array a value has its shape from, followed back to `until` or as far as it goes."""
     while value is not until and value.op is not None:
         op = value.op
@@ -62,7 +61,7 @@ def shape_source(value: Value, until: Value) -> Value:
             arrays = [v for v in op.operands if v.is_array]
             if not arrays:
                 break
-            value = until if until in arrays else arrays[0]
+            value = until if until is not None and until in arrays else arrays[0]
         else:
             break
     return value

@@ -22,21 +22,23 @@ them and control flow:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..core import Builder, Const, Function, Op, Region, Span, Value
 from ..ops import REGISTRY
 from ..rewrite import Rewriter, clone_args
-from ..types import BOOL, I64, Array, Scalar, Tape, Type
+from ..types import BOOL, I64, Array, Scalar, Type
 from ..verify import fits
 
 __all__ = ["Simplifier", "run"]
 
+WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add"})
 TRUE, FALSE = Const(True, BOOL), Const(False, BOOL)
 
 Rule = Callable[["Simplifier", list[Value], dict[str, Any], Type], Value | None]
-"""A rule: given operands, attributes and the result's type, the value that the operation is equal to, or None."""
+"""Given operands, attributes and the result's type: the value that the operation is equal to, or None."""
 
 
 def run(function: Function) -> Function:
@@ -53,6 +55,8 @@ class Simplifier(Rewriter):
         self.hint: str | None = None
         self.extent_source: dict[Value, Value] = {}
         """For a carried array or its result, an array outside the loop that has the same extents."""
+        self.overwritten: set[Value] = set()
+        """Arrays of which a newer version may exist: reading them later than the program does costs a copy."""
 
     def visit(self, op: Op) -> None:
         if op.regions:
@@ -69,9 +73,20 @@ class Simplifier(Rewriter):
         self.span, self.hint = op.span, op.results[0].name
         operands = self.operands(op)
         result = op.results[0]
+        mark, changed = len(self.out), self.changed
         simpler = self.simplify(op.name, operands, op.attrs, result.type)
+        if simpler is not None and self.overwritten and self.reads_older(simpler, mark, operands):
+            del self.out[mark:]
+            simpler, self.changed = None, changed
         if simpler is None or not self.replace(result, simpler):
             self.copy(op, operands)
+        if op.name in WRITES:
+            self.overwritten.add(operands[0])
+
+    def reads_older(self, result: Value, mark: int, operands: list[Value]) -> bool:
+        """Whether what was emitted since `mark` reads an array with a newer version that is not an operand."""
+        read = {v for op in self.out[mark:] if op.name != "dim" for v in op.operands} | {result}
+        return not read.isdisjoint(self.overwritten.difference(operands))
 
     def simplify(self, name: str, operands: list[Value], attrs: dict[str, Any], type_: Type) -> Value | None:
         """A simpler value than the operation would give, already emitted; None where there is none."""
@@ -91,7 +106,7 @@ class Simplifier(Rewriter):
         return None
 
     def make(self, name: str, operands: Sequence[Value], attrs: dict[str, Any] | None = None) -> Value:
-        """The value of an operation, simplified or else emitted; it has the place of the one being visited."""
+        """The value of an operation, simplified or else emitted, in place of the one being visited."""
         operands = list(operands)
         attrs = attrs or {}
         (type_,) = REGISTRY[name].infer(operands, attrs, [])
@@ -113,6 +128,8 @@ class Simplifier(Rewriter):
         return True
 
     def if_(self, op: Op) -> bool:
+        from .shapes import shape_source
+
         condition = self.get(op.operands[0])
         then, other = op.regions
         if isinstance(condition, Const):
@@ -140,24 +157,33 @@ class Simplifier(Rewriter):
         new = Op("if", [condition], types, dict(op.attrs), regions, op.span, names)
         for k, result in zip(kept, new.results):
             self.env[op.results[k]] = result
-            sources = {self.extent_source.get(y[k], y[k]) for y in yields}
-            if len(sources) == 1 and result.is_array:
-                self.extent_source[result] = sources.pop()
+            if result.is_array:
+                self.overwritten.update(values[k] for values in yields)
+                sources = {shape_source(r.terminator.operands[k]) for r in op.regions}
+                if len(sources) == 1:  # in sight of both branches, so outside of them
+                    source = self.get(sources.pop())
+                    self.extent_source[result] = self.extent_source.get(source, source)
         self.out.append(new)
         return True
 
     def branch(self, condition: Value, region: Region, truth: bool) -> Region:
         """A branch, in which the condition is known."""
-        if isinstance(condition, Const):
+        with self.known(condition, truth):
             return self.region(region)
+
+    @contextlib.contextmanager
+    def known(self, condition: Value, truth: bool) -> Iterator[None]:
+        """A (not yet rewritten) boolean has a known value inside."""
+        if isinstance(condition, Const):
+            yield
+            return
         missing = condition not in self.env
         saved = self.get(condition)
         self.env[condition] = TRUE if truth else FALSE
-        new = self.region(region)
+        yield
         self.env[condition] = saved
         if missing:
             del self.env[condition]
-        return new
 
     def for_(self, op: Op) -> bool:
         lo, hi, *inits = self.operands(op)
@@ -194,7 +220,8 @@ class Simplifier(Rewriter):
             self.inline(before)
             return self.pass_on(op, inits)
         new = self.loop(op, [inits[k] for k in kept], kept)
-        new.regions = [first, self.kept_region(body, [], kept)]
+        with self.known(before.terminator.operands[0], True):
+            new.regions = [first, self.kept_region(body, [], kept)]
         return True
 
     def carried(self, op: Op, args: list[Value], inits: list[Value], yielded: list[Value]) -> list[int]:
@@ -202,7 +229,7 @@ class Simplifier(Rewriter):
         kept = []
         for k, (arg, init, new) in enumerate(zip(args, inits, yielded, strict=True)):
             unchanged = new is arg or (type(new) is not Const and self.env.get(new) is init) or new == init
-            if unchanged and not isinstance(arg.type, Tape) and fits(init.type, op.results[k].type):
+            if unchanged and fits(init.type, op.results[k].type):
                 self.env[arg] = init
                 self.env[op.results[k]] = init
                 self.changed = True
@@ -224,16 +251,17 @@ class Simplifier(Rewriter):
         return new
 
     def kept_region(self, region: Region, args: list[Value], kept: list[int]) -> Region:
-        """The last region of a loop, yielding what is kept; emitted after the loop was, so into its own list."""
+        """The last region of a loop, yielding what is kept."""
         new = self.region(region, args)
         terminator = new.terminator
         terminator.operands = [terminator.operands[k] for k in kept]
         return new
 
     def keep_extents(self, op: Op, args: list[Value], inits: list[Value], kept: list[int]) -> None:
-        """Note which carried arrays keep their extents, so that `dim` of them is `dim` of the initial ones."""
+        """Note which carried arrays keep their extents: `dim` of them is `dim` of the initial ones."""
         from .shapes import keeps_shape
 
+        self.overwritten.update(v for v in inits if v.is_array)
         for arg, k in zip(args, kept):
             if isinstance(arg.type, Array) and keeps_shape(op, k):
                 source = self.extent_source.get(inits[k], inits[k])

@@ -1,0 +1,162 @@
+"""The fast way into a kernel: straight-line code for calls like the one it was compiled for.
+
+In: a specialization, the call that made it, the user's function. Out: a function with the user's parameters that tests
+the arguments, calls the kernel and builds the result, and hands every other call to `miss`; or None where the call
+has a shape that straight-line code cannot test (star arguments, pytree nodes of other libraries).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import optree
+
+from ..codegen import host
+from ..tracer import Result
+from .arguments import Call, Static
+from .specialize import Specialization, as_tuple
+
+__all__ = ["fast_entry"]
+
+SIMPLE = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY)
+
+
+class _NotSimple(Exception):
+    pass
+
+
+def fast_entry(
+    function: Callable[..., Any], spec: Specialization, call: Call, miss: Callable[..., Any]
+) -> Callable[..., Any] | None:
+    """See the module's docstring."""
+    try:
+        parameters = _parameters(function, call)
+        result = _result(spec, call)
+    except _NotSimple:
+        return None
+    count = sum(t is not None for t in call.types)
+    captures: list[tuple[Callable[[], Any], Any]] = [(g.read, host.Static(g.expected)) for g in spec.traced.guards]
+    for k, capture in enumerate(spec.traced.captures):
+        captures.append((capture.read, host.Slot(count + k, host.leaf_of(capture.read()))))
+    donated: dict[int, int] = spec.forward.attrs.get("donated") or {}
+    fast, _ = host.specialize(
+        getattr(function, "__name__", "call"),
+        parameters,
+        spec.executable.kernel.call,
+        result,
+        failed=_raise(spec),
+        miss=miss,
+        captures=captures,
+        written=sorted(donated.values()),
+    )
+    return fast
+
+
+def _raise(spec: Specialization) -> Callable[..., Any]:
+    def failed(status: int, detail0: int, detail1: int, arguments: tuple[Any, ...]) -> Any:
+        raise spec.executable.failure(status, detail0, detail1, arguments)
+
+    return failed
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _parameters(function: Callable[..., Any], call: Call) -> list[host.Parameter]:
+    slots: list[Any] = []
+    for x, t in zip(call.leaves, call.types, strict=True):
+        if t is None:
+            slots.append(host.Static(x.value if isinstance(x, Static) else x))
+        else:
+            number = sum(isinstance(s, host.Slot) for s in slots)
+            slots.append(host.Slot(number, host.leaf_of(x)))
+    args, kwargs = optree.tree_unflatten(call.treespec, slots)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise _NotSimple from error
+    bound = signature.bind(*args, **kwargs).arguments
+    out: list[host.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        if parameter.kind not in SIMPLE:
+            raise _NotSimple
+        default = None if parameter.default is parameter.empty else (parameter.default,)
+        structure = _structure(bound[name]) if name in bound else host.Static(parameter.default)
+        out.append(host.Parameter(name, structure, default, parameter.kind is parameter.KEYWORD_ONLY))
+    return out
+
+
+def _structure(x: Any) -> Any:
+    """A part of the arguments, as `host` describes structures."""
+    if isinstance(x, host.Slot | host.Static):
+        return x
+    if x is None:
+        return host.Static(None)
+    if type(x) in (tuple, list):
+        return type(x)(_structure(part) for part in x)
+    if type(x) is dict:
+        return {k: _structure(v) for k, v in x.items()}
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return host.Record(type(x), {f: _structure(getattr(x, f)) for f in x._fields})
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        return host.Record(type(x), {f.name: _structure(getattr(x, f.name)) for f in dataclasses.fields(x)})
+    raise _NotSimple
+
+
+# ---------------------------------------------------------------- results
+
+
+def _result(spec: Specialization, call: Call) -> Any:
+    transform = spec.transform
+    leaves: list[Any] = []
+    for r in spec.results:
+        leaves.append(host.Output(r.index) if isinstance(r, Result) else host.Constant(r))
+    value = optree.tree_unflatten(spec.result_spec, leaves)
+    if transform.kind == "jit":
+        return _built(value)
+    assert spec.plan is not None and transform.argnums is not None
+    kept = spec.plan.function.attrs["kept"]
+    dynamic = [k for k, t in enumerate(call.types) if t is not None]
+    slots: list[Any] = [host.Constant(None)] * len(call.leaves)
+    for k, number in enumerate(spec.wrt):
+        leaf = host.leaf_of(call.leaves[dynamic[number]])
+        convert = None
+        if leaf.kind == "scalar" and leaf.dtype != "f64":
+            convert = host.DTYPES[leaf.dtype].numpy.type
+        slots[dynamic[number]] = host.Output(kept + k, convert)
+    args, _ = optree.tree_unflatten(call.treespec, slots)
+    chosen = tuple(args[k] for k in as_tuple(transform.argnums))
+    gradient = _built(chosen if isinstance(transform.argnums, tuple) else chosen[0])
+    if transform.kind == "value_and_grad":
+        return (_built(value), gradient)
+    if transform.has_aux:
+        return (gradient, _built(value[1]))
+    return gradient
+
+
+def _built(x: Any) -> Any:
+    """A part of the result, as `host` describes results."""
+    if isinstance(x, host.Output | host.Constant):
+        return x
+    if x is None:
+        return host.Constant(None)
+    if type(x) in (tuple, list):
+        return type(x)(_built(part) for part in x)
+    if type(x) is dict:
+        return {k: _built(v) for k, v in x.items()}
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return host.Build(type(x), tuple(_built(part) for part in x))
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        kind, names = type(x), [f.name for f in dataclasses.fields(x)]
+
+        def make(*parts: Any) -> Any:
+            out = object.__new__(kind)
+            for name, part in zip(names, parts, strict=True):
+                object.__setattr__(out, name, part)
+            return out
+
+        return host.Build(make, tuple(_built(getattr(x, n)) for n in names))
+    raise _NotSimple

@@ -1,0 +1,43 @@
+"""Array IR -> scheduled IR: explicit loops over buffers.
+
+In: a function of the array IR. Out: a function of the scheduled IR (`codegen.scheduled`), same results. `fusion` decides what
+is stored at all and what is live, `storage` which memory it gets, `scheduler` walks the function, `rules` make the loop nests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...ir.core import Function
+from .. import scheduled as _operations
+from . import fusion
+from .cleanup import cleanup
+from .scheduler import Scheduler
+
+__all__ = ["schedule"]
+
+
+def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
+    """The scheduled IR of a function. `layouts`: per argument ``C``, ``A`` (any strides), or "" for scalars.
+
+    Arguments are read only; results are fresh buffers, distinct from each other and from arguments.
+
+    >>> from adjit.ir.text import parse
+    >>> f = parse("func @f(%x: f64[?]) -> f64 { %s: f64 = reduce_sum %x {axes=(0,)}  return %s }")
+    >>> print(schedule(f))
+    func @f(%x: &f64[?]) -> f64 {
+      %0: i64 = buffer.dim %x {axis=0}
+      %s: f64 = for %i in (0, %0) (%s_1 = 0.0) {
+        %1: f64 = buffer.load %x, %i
+        %2: f64 = add_any_order %s_1, %1
+        yield %2
+      }
+      return %s
+    }
+    """
+    out = Scheduler(function, fusion.plan(function)).run()
+    cleanup(out)
+    return out
+
+
+_ = _operations

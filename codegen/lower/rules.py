@@ -1,0 +1,431 @@
+"""How each operation that is not virtual becomes loops: one function per operation name.
+
+In: the `Scheduler` and an operation. Out: loop nests in the scheduled function, and the places of the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...ir.core import Const, Op, Value
+from ...ir.ops.shape import split_spec
+from ...ir.types import BOOL, I64, Array, DType
+from .fusion import REDUCTIONS, product_operands, source_of_transpose
+from .hazards import may_overwrite
+from .scheduler import Scheduler
+
+__all__ = ["RULES", "row_of"]
+
+ZERO = Const(0, I64)
+ONE = Const(1, I64)
+
+Where = Callable[[list[Value]], list[Value]]
+
+
+# ---------------------------------------------------------------- reads of one element, checks
+
+
+def index(s: Scheduler, op: Op) -> None:
+    """`index` and `gather` with a scalar result: one element."""
+    value = s.virtual_element(op, [])
+    s.scalars[op.result] = named(value, op.result.name)
+
+
+def named(value: Value, name: str | None) -> Value:
+    if value.name is None and not isinstance(value, Const):
+        value.name = name
+    return value
+
+
+def bound(s: Scheduler, op: Op) -> None:
+    """A check of one index is copied; of an array of indices, a loop of checks (the result is virtual)."""
+    if not op.result.is_array:
+        s.scalar(op)
+        return
+
+    def body(where: list[Value]) -> None:
+        i, n = s.element(op.operands[0], where), s.element(op.operands[1], where)
+        s.b.emit("bound", [i, n], op.attrs)
+
+    s.b.nest(s.storage.extents_of(op.result), body)
+    if op.result in s.plan.stored:
+        s.materialize(op.result)
+
+
+def check(s: Scheduler, op: Op) -> None:
+    details = [s.get(x) for x in op.operands]
+    s.b.emit(op.name, details, op.attrs)
+
+
+def same_extent(s: Scheduler, op: Op) -> None:
+    a, b = (s.get(x) for x in op.operands)
+    if isinstance(a, Const) and isinstance(b, Const) and a == b:
+        s.scalars[op.result] = a
+    else:
+        s.scalars[op.result] = s.b.emit1("same_extent", [a, b], op.attrs, names=[op.result.name])
+
+
+def empty(s: Scheduler, op: Op) -> None:
+    if op.result.is_array:
+        assert isinstance(op.result.type, Array)
+        dest = s.storage.fresh(op.result.type.dtype, s.extents.of[op.result], op.result.name)
+        s.storage.place(op.result, dest)
+
+
+# ---------------------------------------------------------------- writes
+
+
+def update(s: Scheduler, op: Op) -> None:
+    """`update` and `accumulate`: the selected region is written, in place where the old array is dead."""
+    array, value, *positions = op.operands
+    spec = op.attrs["spec"]
+    add = op.name == "accumulate"
+    whole = not add and spec.strip(":") == "" and op.result.type == array.type
+    dest = s.writable(array, keep=not whole)
+    parts = split_spec(spec, [s.get(p) for p in positions])
+    own = s.storage.extents_of(array)
+    extents = [own[k] if letter == ":" else parts[k][1] for k, letter in enumerate(spec) if letter != "i"]
+
+    def where(at: list[Value]) -> list[Value]:
+        rest = iter(at)
+        out: list[Value] = []
+        for letter, part in zip(spec, parts):
+            if letter == "i":
+                out.append(part[0])
+            elif letter == ":":
+                out.append(next(rest))
+            else:
+                start, _, step = part
+                out.append(s.b.emit1("add", [start, s.b.emit1("mul", [next(rest), step])]))
+        return out
+
+    write(s, dest, extents, where, value, [value], add)
+    s.storage.place(op.result, dest)
+
+
+def scatter(s: Scheduler, op: Op) -> None:
+    """`scatter` and `scatter_add`: in the order of the index arrays, so that of equal indices the last one stays."""
+    array, value, *indices = op.operands
+    first, width = op.attrs["axes"][0], indices[0].rank
+    dest = s.writable(array)
+    own = s.storage.extents_of(array)
+    inner = s.storage.extents_of(indices[0]) if width else []
+    extents = [*own[:first], *inner, *own[op.attrs["axes"][-1] + 1 :]]
+
+    def where(at: list[Value]) -> list[Value]:
+        chosen = [s.element(i, at[first : first + width]) for i in indices]
+        return [*at[:first], *chosen, *at[first + width :]]
+
+    write(s, dest, extents, where, value, [value, *indices], op.name == "scatter_add")
+    s.storage.place(op.result, dest)
+
+
+def write(
+    s: Scheduler,
+    dest: Value,
+    extents: Sequence[Value],
+    where: Where,
+    value: Value,
+    reading: Sequence[Value],
+    add: bool,
+) -> None:
+    """The nest that stores `value` (or adds it) at `where(index)` of `dest`; values of `reading` that would read what it
+    has already overwritten are computed into memory before."""
+
+    def nest() -> None:
+        def body(at: list[Value]) -> None:
+            position = where(at)
+            new = s.element(value, at if value.is_array else [])
+            if add:
+                new = s.b.emit1("add", [s.b.load(dest, position), new])
+            s.b.store(new, dest, position)
+
+        s.b.nest(extents, body)
+
+    for x in reading:
+        if x.is_array and not safe(s, dest, extents, where, x):
+            with s.temporary(x):
+                write(s, dest, extents, where, value, [y for y in reading if y is not x], add)
+            return
+    nest()
+
+
+def safe(s: Scheduler, dest: Value, extents: Sequence[Value], where: Where, value: Value) -> bool:
+    """Whether `value` may be computed while `dest` is being written."""
+    from ...ir.core import Region
+    from ...ir.types import Scalar
+
+    loops: list[Value] = [
+        Const(0, I64) if isinstance(n, Const) and n.value == 1 else Value(Scalar(I64)) for n in extents
+    ]
+    region = Region([x for x in loops if not isinstance(x, Const)])
+    with s.b.scope(region, barrier=True):
+        position = where(loops)
+        at = loops if value.rank == len(loops) else loops[-value.rank :] if value.rank else []
+        reads = [r for source, r in s.reads_of(value, at) if s.storage.buffer[source] is dest]
+    return may_overwrite(position, loops, reads)
+
+
+# ---------------------------------------------------------------- reductions
+
+
+def identity_of(name: str, dtype: DType) -> Const:
+    """What a reduction starts from."""
+    if name in ("reduce_any", "reduce_all"):
+        return Const(name == "reduce_all", BOOL)
+    if name in ("reduce_max", "reduce_min"):
+        low = name == "reduce_max"
+        if dtype.is_float:
+            return Const(-np.inf if low else np.inf, dtype)
+        if dtype is BOOL:
+            return Const(not low, BOOL)
+        info = np.iinfo(dtype.numpy)
+        return Const(info.min if low else info.max, dtype)
+    return Const(1 if name == "reduce_prod" else 0, dtype)
+
+
+STEP = {
+    "reduce_sum": "add_any_order",
+    "reduce_prod": "mul_any_order",
+    "reduce_max": "maximum",
+    "reduce_min": "minimum",
+    "reduce_any": "logical_or",
+    "reduce_all": "logical_and",
+}
+
+
+def step(s: Scheduler, name: str, total: Value, x: Value) -> Value:
+    if total.dtype is BOOL:
+        name = {"reduce_max": "reduce_any", "reduce_min": "reduce_all"}.get(name, name)
+    return s.b.emit1(STEP[name], [total, x])
+
+
+def reduction(s: Scheduler, op: Op) -> None:
+    """Over all axes: one scalar. Over some: the last axis stays innermost, so sums over others go through memory."""
+    (x,), axes, name = op.operands, op.attrs["axes"], op.name
+    start = identity_of(name, op.result.dtype)
+    extents = s.storage.extents_of(x)
+    if not op.result.is_array:
+        (total,) = s.b.fold(extents, [accumulator(start, op)], lambda at, c: [step(s, name, c[0], s.element(x, at))])
+        s.scalars[op.result] = named(total, op.result.name)
+        return
+    assert isinstance(op.result.type, Array)
+    kept = [k for k in range(x.rank) if k not in axes]
+    dest = s.storage.fresh(op.result.type.dtype, s.extents.of[op.result], op.result.name)
+    s.b.nest([extents[k] for k in kept], lambda at: s.b.store(start, dest, at))
+
+    def body(at: list[Value]) -> None:
+        position = [at[k] for k in kept]
+        s.b.store(step(s, name, s.b.load(dest, position), s.element(x, at)), dest, position)
+
+    s.b.nest(extents, body)
+    s.storage.place(op.result, dest)
+
+
+def accumulator(start: Const, op: Op) -> Const:
+    """The start of a sum, named after its result."""
+    out = Const(start.value, start.dtype)
+    out.name = op.result.name or "total"
+    return out
+
+
+def row_of(s: Scheduler, op: Op, at: list[Value]) -> Value:
+    """One element of a reduction over the last axes, or of a matrix times a vector."""
+    if op.name == "matmul":
+        matrix, vector = product_operands(op)
+        count = s.storage.extents_of(vector)[0]
+        start = accumulator(Const(0, op.result.dtype), op)
+
+        def add(k: list[Value], carried: list[Value]) -> list[Value]:
+            term = s.b.emit1("mul", [s.element(matrix, [*at, *k]), s.element(vector, k)])
+            return [s.b.emit1("add_any_order", [carried[0], term])]
+
+        return s.b.fold([count], [start], add)[0]
+    (x,) = op.operands
+    start = accumulator(identity_of(op.name, op.result.dtype), op)
+    extents = s.storage.extents_of(x)[len(at) :]
+    return s.b.fold(extents, [start], lambda k, c: [step(s, op.name, c[0], s.element(x, [*at, *k]))])[0]
+
+
+def arg_extreme(s: Scheduler, op: Op) -> None:
+    """`argmax` and `argmin`: the first extreme; the first NaN where there is one, as NumPy does."""
+    (x,) = op.operands
+    axis, largest = op.attrs["axis"], op.name == "argmax"
+    extents = s.storage.extents_of(x)
+    dtype = x.dtype
+    start = identity_of("reduce_max" if largest else "reduce_min", dtype)
+
+    def best(at: list[Value]) -> Value:
+        def body(k: Value, carried: list[Value]) -> list[Value]:
+            value = s.element(x, [*at[:axis], k, *at[axis:]])
+            if dtype is BOOL:
+                new = [value, ~carried[0]] if largest else [~value, carried[0]]
+                better = s.b.emit1("logical_and", new)
+            else:
+                better = value > carried[0] if largest else value < carried[0]
+            if dtype.is_float:
+                is_nan, was_nan = s.b.emit1("ne", [value, value]), s.b.emit1("ne", [carried[0], carried[0]])
+                better = better | (is_nan & ~was_nan)
+            return [s.b.emit1("select", [better, value, carried[0]]), s.b.emit1("select", [better, k, carried[1]])]
+
+        first = Const(0, I64)
+        first.name = op.result.name or "best"
+        extreme = Const(start.value, dtype)
+        extreme.name = "extreme"
+        return s.b.loop(ZERO, extents[axis], [extreme, first], body)[1]
+
+    if not op.result.is_array:
+        s.scalars[op.result] = named(best([]), op.result.name)
+        return
+    dest = s.storage.fresh(I64, s.extents.of[op.result], op.result.name)
+    s.b.nest(extents[:axis] + extents[axis + 1 :], lambda at: s.b.store(best(at), dest, at))
+    s.storage.place(op.result, dest)
+
+
+def scan(s: Scheduler, op: Op) -> None:
+    """`cumsum` and `cumprod` along an axis, from either end."""
+    (x,) = op.operands
+    axis = op.attrs["axis"]
+    name, start = ("add", 0) if op.name == "cumsum" else ("mul", 1)
+    extents = s.storage.extents_of(x)
+    assert isinstance(op.result.type, Array)
+    dest = s.storage.fresh(op.result.type.dtype, s.extents.of[op.result], op.result.name)
+
+    def line(at: list[Value]) -> None:
+        def body(k: Value, carried: list[Value]) -> list[Value]:
+            position = [*at[:axis], k, *at[axis:]]
+            total = s.b.emit1(name, [carried[0], s.element(x, position)])
+            s.b.store(total, dest, position)
+            return [total]
+
+        first = Const(start, op.result.dtype)
+        first.name = "running"
+        s.b.loop(ZERO, extents[axis], [first], body, reverse=bool(op.attrs.get("reverse")))
+
+    s.b.nest(extents[:axis] + extents[axis + 1 :], line)
+    s.storage.place(op.result, dest)
+
+
+# ---------------------------------------------------------------- products
+
+
+def matmul(s: Scheduler, op: Op) -> None:
+    """Products that are not virtual: dot products are a loop, vector times matrix goes by rows, the rest is BLAS'."""
+    a, b = op.operands
+    dtype = op.result.dtype
+    if a.rank == b.rank == 1:
+
+        def add(k: list[Value], carried: list[Value]) -> list[Value]:
+            term = s.b.emit1("mul", [s.element(a, k), s.element(b, k)])
+            return [s.b.emit1("add_any_order", [carried[0], term])]
+
+        (total,) = s.b.fold(s.storage.extents_of(a), [accumulator(Const(0, dtype), op)], add)
+        s.scalars[op.result] = named(total, op.result.name)
+        return
+    dest = s.storage.fresh(dtype, s.extents.of[op.result], op.result.name)
+    if a.rank + b.rank == 3:
+        matrix, vector = product_operands(op)  # dest[j] = sum over k of vector[k] * matrix[k, j]
+        rows, columns = s.storage.extents_of(matrix)
+        s.b.nest([columns], lambda at: s.b.store(Const(0, dtype), dest, at))
+
+        def body(at: list[Value]) -> None:
+            term = s.b.emit1("mul", [s.element(vector, at[:1]), s.element(matrix, at)])
+            s.b.store(s.b.emit1("add_any_order", [s.b.load(dest, at[1:]), term]), dest, at[1:])
+
+        s.b.nest([rows, columns], body)
+    else:
+        flags = "".join("n" if source_of_transpose(x) is x else "t" for x in (a, b))
+        kernel = "matmul" if flags == "nn" else f"matmul_{flags}"
+        operands = [s.stored(source_of_transpose(x)) for x in (a, b)]
+        s.b.emit("buffer.call", [dest, *operands], {"kernel": kernel})
+    s.storage.place(op.result, dest)
+
+
+# ---------------------------------------------------------------- rearrangements
+
+
+def concat(s: Scheduler, op: Op) -> None:
+    axis = op.attrs["axis"]
+    assert isinstance(op.result.type, Array)
+    dest = s.storage.fresh(op.result.type.dtype, s.extents.of[op.result], op.result.name)
+    offset: Value = ZERO
+    for x in op.operands:
+        extents = s.storage.extents_of(x)
+
+        def body(at: list[Value], x: Value = x, offset: Value = offset) -> None:
+            moved = s.b.emit1("add", [offset, at[axis]])
+            s.b.store(s.element(x, at), dest, [*at[:axis], moved, *at[axis + 1 :]])
+
+        s.b.nest(extents, body)
+        offset = s.b.emit1("add", [offset, extents[axis]])
+    s.storage.place(op.result, dest)
+
+
+def reshape(s: Scheduler, op: Op) -> None:
+    """The result is fresh memory in C order, filled through a view of it in the operand's shape."""
+    x = op.operands[0]
+    assert isinstance(op.result.type, Array)
+    dest = s.storage.fresh(op.result.type.dtype, s.extents.of[op.result], op.result.name)
+    extents = s.storage.extents_of(x)
+    view = s.b.emit1("buffer.reshape", [dest, *extents], names=[op.result.name])
+    s.b.nest(extents, lambda at: s.b.store(s.element(x, at), view, at))
+    s.storage.place(op.result, dest)
+
+
+def stayed(s: Scheduler, op: Op) -> None:
+    """Which entries of index arrays write last: every target remembers who wrote, then everyone looks."""
+    count = len(op.attrs["axes"])
+    indices = op.operands[:count]
+    targets = [s.get(n) for n in op.operands[count:]]
+    owner = s.b.emit1("buffer.alloc", targets, {"dtype": I64}, names=["owner"])
+    if not op.result.is_array:
+        s.scalars[op.result] = Const(True, BOOL)
+        return
+    extents = s.storage.extents_of(indices[0])
+
+    def number(at: list[Value]) -> Value:
+        out: Value = ZERO
+        for k, n in zip(at, extents):
+            out = s.b.emit1("add", [s.b.emit1("mul", [out, n]), k])
+        return out
+
+    def target(at: list[Value]) -> list[Value]:
+        return [s.element(i, at) for i in indices]
+
+    dest = s.storage.fresh(BOOL, s.extents.of[op.result], op.result.name)
+    s.b.nest(extents, lambda at: s.b.store(number(at), owner, target(at)))
+    s.b.nest(
+        extents,
+        lambda at: s.b.store(s.b.emit1("eq", [s.b.load(owner, target(at)), number(at)]), dest, at),
+    )
+    s.storage.place(op.result, dest)
+
+
+from .tapes import TAPE_RULES  # noqa: E402
+
+RULES: dict[str, Callable[[Scheduler, Op], Any]] = {
+    "index": index,
+    "gather": index,
+    "bound": bound,
+    "check": check,
+    "same_extent": same_extent,
+    "empty": empty,
+    "update": update,
+    "accumulate": update,
+    "scatter": scatter,
+    "scatter_add": scatter,
+    **dict.fromkeys(REDUCTIONS, reduction),
+    "argmax": arg_extreme,
+    "argmin": arg_extreme,
+    "cumsum": scan,
+    "cumprod": scan,
+    "matmul": matmul,
+    "concat": concat,
+    "reshape": reshape,
+    "stayed": stayed,
+    **TAPE_RULES,
+}
+_ = ONE

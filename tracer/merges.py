@@ -1,0 +1,546 @@
+"""Where paths meet: branches of an `if` traced side by side and merged into one state.
+
+In: a condition and what to trace on either side. Out: an ``if`` operation whose results are exactly what the two
+states disagree about, and the merged state in the tracer's store.
+
+Objects: a name that means object A on one path and B on the other means a new object M afterwards, which holds
+the contents of whichever it is; and for M and every object X that is still in sight, the store keeps the flag
+"M is X" (the condition itself, mostly). A write to one goes to the other under the flag, so all names see what
+Python would show them, and where nobody writes, nothing of this is left in the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ..ir.core import Const, Region, Value
+from ..ir.types import BOOL, I64, Array, Scalar, Type
+from . import views
+from .context import DEAD, FLAGS, Store, Tracer
+from .numeric import cast, scalar_value
+from .templates import (
+    ContentsLeaf,
+    Fixed,
+    MaybeNode,
+    NumberLeaf,
+    PoisonNode,
+    RefNode,
+    Template,
+    TupleNode,
+    Widener,
+    merged_nodes,
+    same,
+    same_value,
+)
+from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Maybe, Number, Poison, Reference
+
+__all__ = ["Branch", "Join", "aliases", "flag_of", "merge_branches", "reachable", "stage_if", "update_if"]
+
+Names = frozenset[str]
+Flag = bool | Value
+
+
+# ---------------------------------------------------------------- which objects may be one
+
+
+def flag_of(t: Tracer, a: ArrayObject, b: ArrayObject) -> Flag:
+    """Whether two objects are one and the same."""
+    if a is b:
+        return True
+    found: Flag = t.store.get(frozenset((a, b)), False)
+    return found
+
+
+def aliases(t: Tracer, obj: ArrayObject) -> list[tuple[ArrayObject, Flag]]:
+    """Other objects that may be `obj`, with the flag that says whether."""
+    out: list[tuple[ArrayObject, Flag]] = []
+    for key, flag in t.store.items():
+        if type(key) is frozenset and obj in key and flag is not False:
+            (other,) = key - {obj}
+            out.append((other, flag))
+    return out
+
+
+def update_if(t: Tracer, flag: Value, obj: ArrayObject, change: Callable[[Value], Value]) -> None:
+    """Change an object's contents where `flag` holds."""
+    old = views.contents(t, obj)
+    then, other = Region(), Region()
+    with t.inside(then):
+        t.emit("yield", [change(old)])
+    with t.inside(other):
+        t.emit("yield", [old])
+    t.store[obj] = t.emit("if", [flag], regions=[then, other])[0]
+
+
+def reachable(t: Tracer, store: Store, skip: set[Any]) -> set[ArrayObject]:
+    """Array objects that variables (other than those in `skip`) and the caller can still see."""
+    found: set[ArrayObject] = set(t.captures.objects())
+    seen: set[int] = set()
+    stack: list[Any] = [v for k, v in store.items() if isinstance(k, tuple) and k not in skip]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Reference):
+            found.add(value.object)
+        elif isinstance(value, tuple):
+            stack.extend(value)
+        elif isinstance(value, Maybe):
+            stack.append(value.value)
+        elif isinstance(value, ListObject | DictObject | Instance):
+            if id(value) not in seen:
+                seen.add(id(value))
+                stack.extend(store.get(value, value.initial))
+        elif hasattr(value, "__dict__") and type(value).__module__.startswith("adjit.tracer"):
+            if id(value) not in seen:
+                seen.add(id(value))
+                stack.extend(v for k, v in vars(value).items() if k not in ("frame", "code"))
+    return found
+
+
+# ---------------------------------------------------------------- templates of a whole state
+
+
+class Join:
+    """Templates for the keys of a store that differ between paths, and the objects merged for them."""
+
+    def __init__(self, t: Tracer, per_path: bool) -> None:
+        self.t = t
+        self.widener = Widener(t, per_path)
+        self.templates: dict[Any, Template] = {}
+        self.links: dict[tuple[Any, Any], Template] = {}
+        """Per pair (merged object's path, object or path): the flag that the two are one."""
+
+    # growing
+
+    def cover(self, key: Any, value: Any) -> bool:
+        """Grow the template of a key to cover a value; True where it had to grow."""
+        old = self.templates.get(key)
+        if old is None:
+            self.templates[key] = Fixed(value)
+            return True
+        new = self.widener.widen(old, value, key, name_of(key))
+        self.templates[key] = new
+        return new is not old
+
+    def sources(self, values: dict[Any, Any]) -> dict[Any, ArrayObject]:
+        """For each merged object (by path) the object that it is on a path with these values."""
+        out: dict[Any, ArrayObject] = {}
+        for key, template in self.templates.items():
+            for node, value in paired(template, values.get(key, UNDEFINED)):
+                assert node.merged is not None
+                if isinstance(value, Reference):
+                    out[node.merged.path] = value.object
+        return out
+
+    def cover_links(self, values: dict[Any, Any], visible: Callable[[ArrayObject], bool]) -> bool:
+        """Grow the flags "is one object" to cover the current store's; True where one had to grow."""
+        grown = False
+        sources = self.sources(values)
+        found: dict[tuple[Any, Any], Flag] = {}
+        paths = list(sources)
+        for i, path in enumerate(paths):
+            obj = sources[path]
+            for other, flag in [(obj, True), *aliases(self.t, obj)]:
+                if visible(other):
+                    found[path, other] = flag
+            for second in paths[:i]:
+                flag = flag_of(self.t, obj, sources[second])
+                if flag is not False:
+                    found[second, path] = flag
+        for pair in found.keys() | self.links.keys():
+            flag = found.get(pair, False)
+            old = self.links.get(pair)
+            if old is None:
+                self.links[pair] = Fixed(flag) if isinstance(flag, bool) else NumberLeaf(BOOL, True)
+                grown = True
+            elif isinstance(old, Fixed) and old.value is not flag:
+                self.links[pair] = NumberLeaf(BOOL, True)
+                grown = True
+        return grown
+
+    # carrying
+
+    def nodes(self) -> Iterator[tuple[Any, RefNode]]:
+        """Merged nodes, each merged object once."""
+        seen: set[Any] = set()
+        for template in self.templates.values():
+            for node in merged_nodes(template):
+                assert node.merged is not None
+                if node.merged.path not in seen:
+                    seen.add(node.merged.path)
+                    yield node.merged.path, node
+
+    def types(self) -> list[Type]:
+        from .templates import leaf_types
+
+        out: list[Type] = []
+        for template in self.templates.values():
+            out += [type_ for _, type_ in leaf_types(template)]
+        for _, node in self.nodes():
+            assert node.merged is not None
+            out.append(Array(node.merged.dtype, node.merged.dims))
+        out += [Scalar(BOOL) for flag in self.links.values() if isinstance(flag, NumberLeaf)]
+        return out
+
+    def names(self) -> list[str | None]:
+        """A name for every carried value."""
+        from .templates import leaf_types
+
+        out: list[str | None] = []
+        for key, template in self.templates.items():
+            name = name_of(key)
+            out += [name for _ in leaf_types(template)]
+        for key, template in self.templates.items():
+            pass
+        owners: dict[Any, str] = {}
+        for key, template in self.templates.items():
+            for node in merged_nodes(template):
+                assert node.merged is not None
+                owners.setdefault(node.merged.path, name_of(key))
+        out += [owners[path] for path, _ in self.nodes()]
+        out += ["is_same" for flag in self.links.values() if isinstance(flag, NumberLeaf)]
+        return [n if n and n.isidentifier() else None for n in out]
+
+    def flatten(self, values: dict[Any, Any]) -> list[Value]:
+        """The carried values on a path whose values are these (in the current region and store)."""
+        t = self.t
+        out: list[Value] = []
+        for key, template in self.templates.items():
+            out += flatten(t, template, values.get(key, UNDEFINED))
+        sources = self.sources(values)
+        for path, node in self.nodes():
+            assert node.merged is not None
+            if path in sources:
+                out.append(views.contents(t, sources[path]))
+            else:
+                out.append(dummy(t, Array(node.merged.dtype, node.merged.dims)))
+        for (first, second), flag in self.links.items():
+            if isinstance(flag, NumberLeaf):
+                a = sources.get(first)
+                b = sources.get(second) if not isinstance(second, ArrayObject) else second
+                found = flag_of(t, a, b) if a is not None and b is not None else False
+                out.append(found if isinstance(found, Value) else Const(found, BOOL))
+        return out
+
+    def rebuild(self, carried: Sequence[Value]) -> dict[Any, Any]:
+        """Store entries from carried values, in the order of `flatten`; merged objects are made anew."""
+        t = self.t
+        rest = iter(carried)
+        pending: list[tuple[Any, Template, list[Value]]] = []
+        from .templates import leaf_types
+
+        for key, template in self.templates.items():
+            pending.append((key, template, [next(rest) for _ in leaf_types(template)]))
+        objects: dict[Any, ArrayObject] = {}
+        for path, node in self.nodes():
+            merged = node.merged
+            assert merged is not None
+            value = next(rest)
+            known: list[Value | None] = list(merged.extents)
+            for k, d in enumerate(merged.dims):
+                if d is not None:
+                    known[k] = Const(d, I64)
+            objects[path] = ArrayObject(value, known, t.region, ("merged", path_key(path)), merged.c_order)
+        out: dict[Any, Any] = {}
+        for key, template, leaves in pending:
+            out[key] = rebuild(t, template, iter(leaves), objects)
+        for (first, second), flag in self.links.items():
+            a = objects[first]
+            b = second if isinstance(second, ArrayObject) else objects[second]
+            if isinstance(flag, NumberLeaf):
+                out[frozenset((a, b))] = next(rest)
+            elif isinstance(flag, Fixed) and flag.value is True:
+                out[frozenset((a, b))] = True
+        return out
+
+
+def path_key(path: Any) -> Any:
+    return path if not isinstance(path, tuple) else tuple(path_key(p) for p in path if not isinstance(p, ArrayObject))
+
+
+def name_of(key: Any) -> str:
+    if isinstance(key, tuple) and len(key) == 2:
+        return str(key[1]).strip("<>")
+    if isinstance(key, ArrayObject):
+        return key.initial.name or ""
+    return ""
+
+
+def paired(template: Template, value: Any) -> Iterator[tuple[RefNode, Any]]:
+    """Merged nodes of a template with the parts of a value that they stand for."""
+    if isinstance(value, Maybe):
+        value = value.value
+    if isinstance(template, MaybeNode):
+        yield from paired(template.inner, value)
+    elif isinstance(template, RefNode):
+        if template.merged is not None:
+            yield template, value
+    elif isinstance(template, TupleNode):
+        for k, item in enumerate(template.items):
+            yield from paired(item, value[k] if isinstance(value, tuple) else UNDEFINED)
+
+
+def dummy(t: Tracer, type_: Type) -> Value:
+    """Some value of a type, for paths on which nobody will look at it."""
+    assert isinstance(type_, Scalar | Array)
+    zero = Const(0, type_.dtype)
+    if isinstance(type_, Scalar):
+        return zero
+    return t.emit1("fill", [zero, *[Const(0 if d is None else d, I64) for d in type_.dims]])
+
+
+def flatten(t: Tracer, template: Template, value: Any) -> list[Value]:
+    """The values that a template carries, of an abstract value that it covers (UNDEFINED: anything)."""
+    if isinstance(template, Fixed | PoisonNode):
+        return []
+    if isinstance(template, MaybeNode):
+        flag: Flag = value is not UNDEFINED
+        if isinstance(value, Maybe):
+            flag, value = value.defined, value.value
+        return [*flatten(t, template.inner, value), flag if isinstance(flag, Value) else Const(flag, BOOL)]
+    if isinstance(value, Maybe):
+        value = value.value
+    if isinstance(template, TupleNode):
+        parts = value if isinstance(value, tuple) else (UNDEFINED,) * len(template.items)
+        return [v for item, part in zip(template.items, parts) for v in flatten(t, item, part)]
+    undefined = value is UNDEFINED or isinstance(value, Poison)
+    if isinstance(template, NumberLeaf):
+        if undefined:
+            return [Const(0, template.dtype)]
+        return [cast(t, scalar_value(t, value), template.dtype)]
+    if isinstance(template, ContentsLeaf):
+        if undefined:
+            return [dummy(t, Array(template.dtype, template.dims))]
+        assert isinstance(value, Value)
+        return [value]
+    if undefined:
+        return [Const(0, I64) for part in template.parts if part is None]
+    return [have for part, have in zip(template.parts, value.parts()) if part is None]
+
+
+def rebuild(t: Tracer, template: Template, rest: Iterator[Value], objects: dict[Any, ArrayObject]) -> Any:
+    """The abstract value that a template and its carried values stand for."""
+    if isinstance(template, Fixed):
+        return template.value
+    if isinstance(template, PoisonNode):
+        return Poison(template.message)
+    if isinstance(template, NumberLeaf):
+        return Number(next(rest), template.weak)
+    if isinstance(template, ContentsLeaf):
+        return next(rest)
+    if isinstance(template, MaybeNode):
+        inner = rebuild(t, template.inner, rest, objects)
+        return Maybe(inner, next(rest))
+    if isinstance(template, TupleNode):
+        return make_tuple(template.cls, [rebuild(t, item, rest, objects) for item in template.items])
+    parts = [next(rest) if part is None else part for part in template.parts]
+    obj = template.like.object if template.merged is None else objects[template.merged.path]
+    return template.like.with_parts(obj, parts)
+
+
+def make_tuple(cls: type, items: Sequence[Any]) -> Any:
+    return cls._make(items) if hasattr(cls, "_make") else tuple(items)
+
+
+# ---------------------------------------------------------------- branches
+
+
+class Branch:
+    """One side of an `if`: its region and the state at its end. May be entered several times."""
+
+    def __init__(self, t: Tracer) -> None:
+        self.t = t
+        self.region = Region()
+        self.store: Store = dict(t.store)
+        self.result: Any = None
+
+    def run(self, body: Callable[[], Any]) -> None:
+        t = self.t
+        saved, t.store = t.store, self.store
+        try:
+            with t.inside(self.region):
+                self.result = body()
+        finally:
+            self.store, t.store = t.store, saved
+
+    @property
+    def dead(self) -> bool:
+        return self.store.get(DEAD) is True
+
+
+RESULT = "<value of the expression>"
+
+
+def stage_if(
+    t: Tracer, condition: Value, then: Callable[[], Any], orelse: Callable[[], Any], live: Names | None = None
+) -> Any:
+    """Trace both sides, merge them, and return the merged result of the two callables."""
+    first, second = Branch(t), Branch(t)
+    first.run(then)
+    second.run(orelse)
+    return merge_branches(t, condition, first, second, live)
+
+
+def merge_branches(t: Tracer, condition: Value, first: Branch, second: Branch, live: Names | None) -> Any:
+    """Emit the `if`, put the merged state into the store, return the merged results of the branches."""
+    outer = t.store
+    if first.dead and second.dead:
+        finish(t, condition, first, second, [], [])
+        t.store = dict(outer)
+        t.store[DEAD] = True
+        return first.result
+    sides = (first, second)
+    for side in sides:
+        side.store[RESULT] = side.result
+    join = Join(t, per_path=False)
+    settled: dict[Any, Any] = {}
+    values: tuple[dict[Any, Any], dict[Any, Any]] = ({}, {})
+    for key in ordered_keys(outer, first.store, second.store):
+        a, b = side_value(t, first, key), side_value(t, second, key)
+        old = outer.get(key, MISSING)
+        if a is b and a is old:
+            continue
+        if key == RESULT:
+            pass
+        elif not t.alive(key):
+            continue
+        elif live is not None and isinstance(key, tuple) and key[0] is t.frame and key[1] not in live and key[1][0] != "<":
+            settled[key] = UNDEFINED
+            continue
+        if a is IRRELEVANT or b is IRRELEVANT:
+            if a is b:
+                settled[key] = UNDEFINED
+                continue
+            kept = b if a is IRRELEVANT else a
+            if kept is old or kept is UNDEFINED:
+                settled[key] = kept
+                continue
+            join.templates[key] = join.widener.lift(kept, key)
+            values[0][key], values[1][key] = (UNDEFINED if x is IRRELEVANT else x for x in (a, b))
+            continue
+        if same(a, b):
+            settled[key] = a
+            continue
+        join.templates[key] = Fixed(a)
+        join.cover(key, b)
+        values[0][key], values[1][key] = a, b
+    kept_objects: set[ArrayObject] | None = None
+
+    def visible(obj: ArrayObject) -> bool:
+        nonlocal kept_objects
+        if not t.visible(obj.region):
+            return False
+        if kept_objects is None:
+            skip = {k for k, v in join.templates.items() if any(True for _ in merged_nodes(v))}
+            kept_objects = reachable(t, {**outer, **settled, **fixed_parts(join)}, skip)
+        return obj in kept_objects
+
+    if any(True for _ in join.nodes()):
+        for side, have in zip(sides, values):
+            saved, t.store = t.store, side.store
+            try:
+                join.cover_links(have, visible)
+            finally:
+                t.store = saved
+        missing_links(join)
+    carried: list[list[Value]] = []
+    for side, have in zip(sides, values):
+        saved, t.store = t.store, side.store
+        try:
+            with t.inside(side.region):
+                carried.append(join.flatten(have))
+        finally:
+            t.store = saved
+    results = finish(t, condition, first, second, carried[0], carried[1], join.types(), join.names())
+    t.store = dict(outer)
+    for key, value in settled.items():
+        if value is UNDEFINED:
+            t.store.pop(key, None)
+        else:
+            t.store[key] = value
+    t.store.update(join.rebuild(results))
+    out = t.store.pop(RESULT, None)
+    for key in list(t.store):
+        if isinstance(key, tuple) and t.store[key] is UNDEFINED:
+            del t.store[key]
+        elif isinstance(key, tuple) and key[1] in FLAGS:
+            flag = t.store[key]
+            if isinstance(flag, Number):
+                t.store[key] = bool(flag.value.value) if isinstance(flag.value, Const) else flag.value
+    return out
+
+
+def fixed_parts(join: Join) -> dict[Any, Any]:
+    return {}
+
+
+def missing_links(join: Join) -> None:
+    """A pair that only one side knows of is False on the other."""
+
+
+MISSING = object()
+IRRELEVANT = object()
+
+
+def ordered_keys(*stores: Store) -> list[Any]:
+    seen: dict[Any, None] = {}
+    for store in stores:
+        for key in store:
+            seen.setdefault(key, None)
+    seen.pop(DEAD, None)
+    return list(seen)
+
+
+def side_value(t: Tracer, side: Branch, key: Any) -> Any:
+    """What a key holds at the end of a branch; IRRELEVANT where nobody will ask on this path."""
+    if side.dead:
+        return IRRELEVANT
+    store = side.store
+    if isinstance(key, tuple):
+        if key[1] not in FLAGS and key[1] != "<result>" and store.get((key[0], "<returned>")) is True:
+            return IRRELEVANT
+        if key in store:
+            return store[key]
+        return False if key[1] in FLAGS else UNDEFINED
+    if key in store:
+        return store[key]
+    if isinstance(key, ArrayObject | ListObject | DictObject | Instance):
+        return key.initial
+    return False if isinstance(key, frozenset) else None
+
+
+def finish(
+    t: Tracer,
+    condition: Value,
+    first: Branch,
+    second: Branch,
+    a: Sequence[Value],
+    b: Sequence[Value],
+    types: Sequence[Type] = (),
+    names: Sequence[str | None] = (),
+) -> list[Value]:
+    """The `if` operation; values that are the same on both sides, or the condition itself, bypass it."""
+    out: list[Value | None] = []
+    for x, y in zip(a, b):
+        if same_value(x, y):
+            out.append(x)
+        elif isinstance(x, Const) and isinstance(y, Const) and x.dtype is BOOL:
+            out.append(condition if x.value else negated(t, condition))
+        else:
+            out.append(None)
+    kept = [k for k, v in enumerate(out) if v is None]
+    if not kept and not first.region.ops and not second.region.ops:
+        return [v for v in out if v is not None]
+    for side, values in ((first, a), (second, b)):
+        with t.inside(side.region):
+            t.emit("yield", [values[k] for k in kept])
+    results = t.emit("if", [condition], regions=[first.region, second.region], names=[names[k] for k in kept])
+    for k, result in zip(kept, results):
+        out[k] = result
+        if all(isinstance(v[k], Const) and v[k].value >= 0 or v[k] in t.nonnegative for v in (a, b)):  # type: ignore[attr-defined]
+            t.nonnegative.add(result)
+    return [v for v in out if v is not None]
+
+
+def negated(t: Tracer, condition: Value) -> Value:
+    return t.emit1("logical_not", [condition])

@@ -1,0 +1,356 @@
+"""Templates: what a variable may be where several paths meet, and which IR values carry it there.
+
+In: abstract values of one variable (or container, or object) on different paths. Out: a template that covers them
+all. A template says what is the same on every path and which parts become IR values at the merge:
+
+* `Fixed`: the same on every path, nothing is carried;
+* `NumberLeaf`: one number of a joined type (`s = 0` and `s += x[i]` join to a float);
+* `TupleNode`, `RefNode`, `MaybeNode`: structure around leaves;
+* `ContentsLeaf`: what an array object holds;
+* `PoisonNode`: nothing covers the values; reading them later is an error.
+
+`widen` grows a template until it covers a value; growing ends, because types only join upwards. A `RefNode` whose
+paths mean different objects is *merged*: it stands for a new object that holds the contents of whichever object
+the path meant, and `Join` keeps for every pair of objects that may be one a flag that says whether they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..ir.core import Const, Value
+from ..ir.types import BOOL, F64, I64, Array, DType, Scalar, Type, dtype_of, join_dims
+from .context import Tracer
+from .numeric import describe, dtype_spec, is_static_number
+from .values import (
+    UNDEFINED,
+    ArrayObject,
+    BoundMethod,
+    DictObject,
+    FunctionValue,
+    Instance,
+    ListObject,
+    Maybe,
+    Number,
+    Partial,
+    Poison,
+    Reference,
+)
+
+__all__ = ["ContentsLeaf", "Fixed", "MaybeNode", "NumberLeaf", "PoisonNode", "RefNode", "Template", "TupleNode", "same", "widen"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    value: Any
+
+
+@dataclass(frozen=True)
+class NumberLeaf:
+    dtype: DType
+    weak: bool
+
+
+@dataclass(frozen=True)
+class ContentsLeaf:
+    dtype: DType
+    dims: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class TupleNode:
+    cls: type
+    items: tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """A new object in place of different ones: its type, the extents all of them share, where it is."""
+
+    path: Any
+    dtype: DType
+    dims: tuple[int | None, ...]
+    extents: tuple[Value | None, ...]
+    c_order: bool | None
+
+
+@dataclass(frozen=True, eq=False)
+class RefNode:
+    """A reference: the views of `like`; `parts`: their values, None where carried; `merged` where objects differ."""
+
+    like: Reference
+    parts: tuple[Value | None, ...]
+    merged: Merged | None
+
+
+@dataclass(frozen=True)
+class MaybeNode:
+    """A value that some paths do not define: the value and a flag are carried."""
+
+    inner: Any
+
+
+@dataclass(frozen=True)
+class PoisonNode:
+    message: str
+
+
+Template = Fixed | NumberLeaf | ContentsLeaf | TupleNode | RefNode | MaybeNode | PoisonNode
+
+IMMUTABLE = (str, bytes, type(None), type, np.dtype, slice, type(Ellipsis), range)
+
+
+# ---------------------------------------------------------------- sameness
+
+
+def same_value(a: Value | None, b: Value | None) -> bool:
+    return a is b or (isinstance(a, Const) and isinstance(b, Const) and a == b)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two abstract values are certainly one and the same."""
+    if a is b:
+        return True
+    if isinstance(a, Number) and isinstance(b, Number):
+        return a.weak == b.weak and same_value(a.value, b.value)
+    if is_static_number(a) and is_static_number(b):
+        if type(a) is not type(b):
+            return False
+        return bool(np.asarray(a).tobytes() == np.asarray(b).tobytes()) if isinstance(a, float | np.generic) else a == b
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(same(x, y) for x, y in zip(a, b))
+    if isinstance(a, Reference) and isinstance(b, Reference):
+        return (
+            a.object is b.object
+            and a.shape_of_views() == b.shape_of_views()
+            and all(same_value(x, y) for x, y in zip(a.parts(), b.parts()))
+        )
+    if isinstance(a, BoundMethod) and isinstance(b, BoundMethod):
+        return a.function is b.function and same(a.self, b.self)
+    if isinstance(a, Partial) and isinstance(b, Partial):
+        return a.function is b.function and same(a.args, b.args) and same(tuple(a.kwargs.items()), tuple(b.kwargs.items()))
+    if isinstance(a, FunctionValue) and isinstance(b, FunctionValue):
+        # made again by a repeated statement: the same function as long as it closes over the same frame
+        return (
+            a.code is b.code
+            and a.frame is b.frame
+            and same(a.defaults, b.defaults)
+            and same(tuple(a.keyword_defaults.items()), tuple(b.keyword_defaults.items()))
+        )
+    if isinstance(a, Maybe) and isinstance(b, Maybe):
+        return same(a.value, b.value) and (a.defined is b.defined)
+    if isinstance(a, Value) and isinstance(b, Value):
+        return same_value(a, b)
+    if isinstance(a, Poison) and isinstance(b, Poison):
+        return True
+    if type(a) is type(b) and isinstance(a, IMMUTABLE):
+        return bool(a == b)
+    if type(a) is type(b) and not isinstance(a, ListObject | DictObject | Instance | ArrayObject | Maybe | Value):
+        try:
+            return callable(a) and bool(a == b)  # bound methods of the caller's objects
+        except Exception:
+            return False
+    return False
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def number_leaf(x: Any) -> NumberLeaf:
+    spec = dtype_spec(x)
+    if isinstance(spec, type) and not isinstance(spec, np.dtype):
+        return NumberLeaf(BOOL if spec is bool else I64 if spec is int else F64, True)
+    dtype = dtype_of(spec)
+    return NumberLeaf(dtype if dtype is not None else F64, False)
+
+
+def join_numbers(a: NumberLeaf, b: NumberLeaf) -> NumberLeaf:
+    """The type of a number that is `a` on one path and `b` on another: NumPy's promotion, weak numbers giving way."""
+    if a == b:
+        return a
+    if a.weak == b.weak:
+        dtype = dtype_of(np.promote_types(a.dtype.numpy, b.dtype.numpy))
+        return NumberLeaf(dtype if dtype is not None else F64, a.weak)
+    weak, strong = (a, b) if a.weak else (b, a)
+    order = "biuf"
+    if order.index(weak.dtype.kind.replace("u", "i")) <= order.index(strong.dtype.kind.replace("u", "i")):
+        return NumberLeaf(strong.dtype, False)
+    return NumberLeaf(weak.dtype, weak.dtype.kind != "f")
+
+
+# ---------------------------------------------------------------- growing
+
+
+class Widener:
+    """Grows templates; knows the tracer (what is visible outside) and how to name merged objects."""
+
+    def __init__(self, t: Tracer, per_path: bool) -> None:
+        self.t = t
+        self.per_path = per_path
+
+    def lift(self, value: Any, path: Any) -> Template:
+        """A template for a value that only one path has."""
+        if isinstance(value, Number):
+            return number_leaf(value)
+        if isinstance(value, tuple):
+            return TupleNode(type(value), tuple(self.lift(v, (path, k)) for k, v in enumerate(value)))
+        if isinstance(value, Reference):
+            if self.t.visible(value.object.region):
+                return RefNode(value, (None,) * len(value.parts()), None)
+            return RefNode(value, (None,) * len(value.parts()), self.merged(value.object, value.object, path))
+        if isinstance(value, Maybe):
+            return MaybeNode(self.lift(value.value, path))
+        if isinstance(value, Poison):
+            return PoisonNode(value.message)
+        if isinstance(value, Value):
+            return ContentsLeaf(value.dtype, value.type.dims if isinstance(value.type, Array) else ())
+        if isinstance(value, ListObject | DictObject | Instance) and not self.t.visible(value.region):
+            return PoisonNode("a list, dict or object that only some paths make cannot be used afterwards")
+        return Fixed(value)
+
+    def merged(self, a: ArrayObject, b: ArrayObject, path: Any) -> Merged | None:
+        """A new object for two of one dtype and rank; None where they have none."""
+        if a.dtype is not b.dtype or a.rank != b.rank:
+            return None
+        extents = tuple(x if x is not None and same_value(x, y) else None for x, y in zip(a.extents, b.extents))
+        dims = join_dims(self.dims(a), self.dims(b))
+        c_order = a.c_order if a.c_order == b.c_order else None
+        return Merged(path if self.per_path else (a, b), a.dtype, dims, extents if a is not b else self.outer_extents(a), c_order)
+
+    def outer_extents(self, a: ArrayObject) -> tuple[Value | None, ...]:
+        return tuple(e if isinstance(e, Const) else None for e in a.extents)
+
+    def dims(self, a: ArrayObject) -> tuple[int | None, ...]:
+        assert isinstance(a.initial.type, Array)
+        now = self.t.store.get(a, a.initial)
+        return join_dims(a.initial.type.dims, now.type.dims) if isinstance(now, Value) and isinstance(now.type, Array) else a.initial.type.dims
+
+    def widen(self, template: Template, value: Any, path: Any, name: str) -> Template:
+        """`template` itself where it covers `value`, else a larger one that does."""
+        if isinstance(template, PoisonNode):
+            return template
+        if isinstance(template, MaybeNode):
+            if value is UNDEFINED:
+                return template
+            inner = self.widen(template.inner, value.value if isinstance(value, Maybe) else value, path, name)
+            if isinstance(inner, PoisonNode):
+                return inner
+            return template if inner is template.inner else MaybeNode(inner)
+        if isinstance(template, Fixed):
+            return self.widen_fixed(template, value, path, name)
+        if isinstance(value, Poison):
+            return PoisonNode(value.message)
+        if value is UNDEFINED or isinstance(value, Maybe):
+            inner = template if value is UNDEFINED else self.widen(template, value.value, path, name)
+            return inner if isinstance(inner, PoisonNode) else MaybeNode(inner)
+        if isinstance(template, NumberLeaf):
+            if isinstance(value, Number) or is_static_number(value):
+                joined = join_numbers(template, number_leaf(value))
+                return template if joined == template else joined
+            return PoisonNode(f"`{name}` is a number on one path and {describe(value)} on another")
+        if isinstance(template, ContentsLeaf):
+            assert isinstance(value, Value)
+            dims = join_dims(template.dims, value.type.dims) if isinstance(value.type, Array) else ()
+            return template if dims == template.dims else ContentsLeaf(template.dtype, dims)
+        if isinstance(template, TupleNode):
+            return self.widen_tuple(template, value, path, name)
+        return self.widen_reference(template, value, path, name)
+
+    def widen_fixed(self, template: Fixed, value: Any, path: Any, name: str) -> Template:
+        old = template.value
+        if same(old, value):
+            return template
+        if isinstance(old, Poison):
+            return PoisonNode(old.message)
+        if old is UNDEFINED:
+            lifted = self.lift(value, path)
+            return lifted if isinstance(lifted, PoisonNode | MaybeNode) else MaybeNode(lifted)
+        if isinstance(old, Maybe):
+            return self.widen(MaybeNode(self.lift(old.value, path)), value, path, name)
+        if isinstance(old, Number) or is_static_number(old):
+            return self.widen(number_leaf(old), value, path, name)
+        if isinstance(old, Value):
+            return self.widen(self.lift(old, path), value, path, name)
+        if isinstance(old, tuple):
+            fixed = TupleNode(type(old), tuple(Fixed(v) for v in old))
+            return self.widen(fixed, value, path, name)
+        if isinstance(old, Reference):
+            return self.widen(RefNode(old, tuple(old.parts()), None), value, path, name)
+        if value is UNDEFINED or isinstance(value, Maybe):
+            lifted = self.lift(old, path)
+            return lifted if isinstance(lifted, PoisonNode) else self.widen(MaybeNode(lifted), value, path, name)
+        if isinstance(old, ListObject) and isinstance(value, ListObject):
+            return PoisonNode(f"`{name}` is one list on one path and another list on another")
+        return PoisonNode(f"`{name}` is {describe(old)} on one path and {describe(value)} on another")
+
+    def widen_tuple(self, template: TupleNode, value: Any, path: Any, name: str) -> Template:
+        if not isinstance(value, tuple) or type(value) is not template.cls or len(value) != len(template.items):
+            return PoisonNode(f"`{name}` is a tuple of {len(template.items)} on one path and {describe(value)} on another")
+        items = tuple(self.widen(x, v, (path, k), f"{name}[{k}]") for k, (x, v) in enumerate(zip(template.items, value)))
+        if all(a is b for a, b in zip(items, template.items)):
+            return template
+        return TupleNode(template.cls, items)
+
+    def widen_reference(self, template: RefNode, value: Any, path: Any, name: str) -> Template:
+        like = template.like
+        if not isinstance(value, Reference):
+            return PoisonNode(f"`{name}` is {describe(like)} on one path and {describe(value)} on another")
+        if like.dtype is not value.dtype or like.rank != value.rank or like.object.rank != value.object.rank:
+            return PoisonNode(f"`{name}` is {describe(like)} on one path and {describe(value)} on another")
+        if like.shape_of_views() != value.shape_of_views():
+            return PoisonNode(
+                f"`{name}` is a view of one kind on one path and of another kind on another (write `.copy()` for a fresh array)"
+            )
+        parts = tuple(
+            p if p is not None and same_value(p, v) else None for p, v in zip(template.parts, value.parts())
+        )
+        merged = template.merged
+        if merged is not None:
+            merged = self.grow(merged, value.object)
+        elif like.object is not value.object or not self.t.visible(like.object.region):
+            merged = self.merged(like.object, value.object, path)
+            if merged is None:
+                return PoisonNode(f"`{name}` is {describe(like)} on one path and {describe(value)} on another")
+        if merged is template.merged and all(p is q for p, q in zip(parts, template.parts)):
+            return template
+        return RefNode(like, parts, merged)
+
+    def grow(self, merged: Merged, obj: ArrayObject) -> Merged:
+        extents = tuple(x if x is not None and same_value(x, y) else None for x, y in zip(merged.extents, obj.extents))
+        dims = join_dims(merged.dims, self.dims(obj))
+        c_order = merged.c_order if merged.c_order == obj.c_order else None
+        if dims == merged.dims and c_order == merged.c_order and all(a is b for a, b in zip(extents, merged.extents)):
+            return merged
+        return Merged(merged.path, merged.dtype, dims, extents, c_order)
+
+
+def leaf_types(template: Template) -> Iterator[tuple[str, Type]]:
+    """The types of the values that a template carries, in order, without contents of merged objects."""
+    if isinstance(template, NumberLeaf):
+        yield "number", Scalar(template.dtype)
+    elif isinstance(template, ContentsLeaf):
+        yield "contents", Array(template.dtype, template.dims) if template.dims else Scalar(template.dtype)
+    elif isinstance(template, TupleNode):
+        for item in template.items:
+            yield from leaf_types(item)
+    elif isinstance(template, RefNode):
+        for part in template.parts:
+            if part is None:
+                yield "part", Scalar(I64)
+    elif isinstance(template, MaybeNode):
+        yield from leaf_types(template.inner)
+        yield "flag", Scalar(BOOL)
+
+
+def merged_nodes(template: Template) -> Iterator[RefNode]:
+    if isinstance(template, TupleNode):
+        for item in template.items:
+            yield from merged_nodes(item)
+    elif isinstance(template, MaybeNode):
+        yield from merged_nodes(template.inner)
+    elif isinstance(template, RefNode) and template.merged is not None:
+        yield template
