@@ -100,6 +100,7 @@ class Kernel:
     compile_seconds: float
     from_cache: bool
     checked: bool
+    distinguish_ones: bool
     text: str
     _code: bridge.MachineCode
     _again: Callable[[], bridge.MachineCode]
@@ -170,16 +171,13 @@ def compile_kernel(
         ValueError: `arg_types` and `layouts` do not match, or `parallel`.
     """
     if parallel:
-        raise ValueError(
-            "kernels are serial: threads run them over chunks (Numba's own thread layers break forks)"
-        )
+        raise ValueError("kernels are serial: threads run them over chunks (Numba's own thread layers break forks)")
     if len(arg_types) != len(layouts):
         raise ValueError(f"{len(arg_types)} argument types, but {len(layouts)} layouts")
     permissions = fastmath if isinstance(fastmath, bool) else frozenset(fastmath)
     flags = bridge.CompileFlags(permissions, noalias, nogil)
     signature = ",".join(
-        str(t) if isinstance(t, Scalar) else f"{t.dtype}[{t.rank}]{layout}"
-        for t, layout in zip(arg_types, layouts)
+        str(t) if isinstance(t, Scalar) else f"{t.dtype}[{t.rank}]{layout}" for t, layout in zip(arg_types, layouts)
     )
     flags_text = f"{flags.text()};distinguish_ones={distinguish_ones}"
     key = cache.digest("kernel", _FORMAT, source, name, signature, flags_text, _environment())
@@ -189,8 +187,8 @@ def compile_kernel(
     with _lock:
         kernel = _kernels.get(key)
         if kernel is None:
-            arguments = [bridge.Argument(t, layout, distinguish_ones) for t, layout in zip(arg_types,
-            layouts)] kernel = _kernels[key] = _make(source, name, arguments, flags, key)
+            arguments = [bridge.Argument(t, layout, distinguish_ones) for t, layout in zip(arg_types, layouts)]
+            kernel = _kernels[key] = _make(source, name, arguments, flags, key)
     return kernel
 
 
@@ -220,7 +218,8 @@ def _make(
     again = memoize(lambda: compile_now(f"adjit_kernel_{key}_again"))
     code = dataclasses.replace(code, image=None)
     types_, layouts = tuple(a.type for a in arguments), tuple(a.layout for a in arguments)
-    return Kernel(name, types_, layouts, key, code.entry, path, seconds, from_cache, code.checked, source, code, again)
+    how = (path, seconds, from_cache, code.checked, all(a.distinguish_ones for a in arguments))
+    return Kernel(name, types_, layouts, key, code.entry, *how, source, code, again)
 
 
 def _load(key: str) -> bridge.MachineCode | None:

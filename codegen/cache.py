@@ -90,9 +90,7 @@ def root() -> Path | None:
     named = os.environ.get("ADJIT_CACHE_DIR")
     if named is not None and not named.strip():
         return None
-    folder = (
-        Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("adjit", appauthor=False))
-    )
+    folder = Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("adjit", appauthor=False))
     text = str(folder)
     usable = _checked.get(text)
     if usable is None or (usable and not folder.is_dir()):  # removed by someone since: make it again

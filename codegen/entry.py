@@ -344,9 +344,7 @@ class _Wrapper:
                     "adjit_PyArray_NewFromDescr",
                 )
                 null = ir.Constant(self.pointer, None)
-                extents = builder.bitcast(
-                    self.cgutils.alloca_once_value(builder, array.shape), self.i64.as_pointer()
-                )
+                extents = builder.bitcast(self.cgutils.alloca_once_value(builder, array.shape), self.i64.as_pointer())
                 self.api.incref(dtype)  # the constructor takes it over
                 made = builder.call(
                     new,
@@ -361,15 +359,11 @@ class _Wrapper:
             with keep:
                 adapt = self.cgutils.get_or_insert_function(
                     self.module,
-                    ir.FunctionType(
-                        self.pointer, [self.pointer, self.pointer, self.i32, self.i32, self.pointer]
-                    ),
+                    ir.FunctionType(self.pointer, [self.pointer, self.pointer, self.i32, self.i32, self.pointer]),
                     "NRT_adapt_ndarray_to_python_acqref",
                 )
                 place = builder.bitcast(slot, self.pointer)
-                made = builder.call(
-                    adapt, [place, self.symbol("ndarray"), self.i32(type_.ndim), self.i32(1), dtype]
-                )
+                made = builder.call(adapt, [place, self.symbol("ndarray"), self.i32(type_.ndim), self.i32(1), dtype])
                 builder.store(made, result)
         self.context.nrt.decref(builder, type_, value)
         return builder.load(result)

@@ -9,15 +9,17 @@ array's dtype, which of its extents are 1 and its memory layout. `signature_of` 
 hashable key. `specialize` then generates, for one signature, the function with the user's own parameter names
 that serves calls of that kind in well under a microsecond, and hands every other call to `miss`.
 
-Machine code trusts its caller (`numba_bridge`), so nothing reaches it unchecked: every leaf's exact type,
-dtype object, rank, extents of 1, contiguity and alignment, and for arrays that the kernel writes that they
-are writable and share no memory with another argument.
+Nothing reaches machine code unchecked: every leaf's exact type, dtype, rank, extents of 1, contiguity and
+alignment, and for arrays that the kernel writes that they are writable and share no memory with another
+argument. A kernel that checks its arrays itself (`entry`) is not asked twice.
 
->>> signature_of([1.0, np.ones((3, 1))])
-(Leaf(kind='float', dtype='f64', ones=(), layout=''), Leaf(kind='array', dtype='f64', ones=(False, True),
-layout='C'))
->>> fast, run = specialize("twice", [Parameter("x", Slot(0, leaf_of(1.0)))], lambda x: (0, 0, 0, 2 * x),
-Output(0), ...                        failed=None, miss=lambda x: "not a float")
+>>> signature_of([1.0])
+(Leaf(kind='float', dtype='f64', ones=(), layout=''),)
+>>> leaf_of(np.ones((3, 1)))
+Leaf(kind='array', dtype='f64', ones=(False, True), layout='C')
+>>> x = Parameter("x", Slot(0, leaf_of(1.0)))
+>>> double = lambda x: (0, 0, 0, 2 * x)
+>>> fast, run = specialize("f", [x], double, Output(0), failed=None, miss=lambda x: "not a float")
 >>> fast(1.5), fast(1), run([0.25])
 (3.0, 'not a float', 0.5)
 """
@@ -33,8 +35,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ir.errors import ArgumentError
+from ..ir.errors import ArgumentError, InternalError
 from ..ir.types import BOOL, DTYPES, F64, I64, Array, DType, Scalar, dtype_of
+from .build import Kernel
 
 __all__ = [
     "Build",
@@ -80,9 +83,7 @@ _LAYOUT_BITS = {"C": (_C | _ALIGNED, _C | _ALIGNED), "F": (_C | _F | _ALIGNED, _
 _LAYOUT_BITS["A"] = (_C | _F | _ALIGNED, _ALIGNED)
 _PYTHON = {float: FLOAT, int: INT, bool: BOOLEAN}
 _SCALARS: dict[type, Leaf] = {d.numpy.type: Leaf("scalar", d.name) for d in DTYPES.values()}
-_arrays: dict[
-    tuple[Any, int, int], Leaf
-] = {}  # (dtype, rank, flags) -> leaf, of arrays without an extent of 1
+_arrays: dict[tuple[Any, int, int], Leaf] = {}  # (dtype, rank, flags) -> leaf, where no extent is 1
 
 
 def leaf_of(value: Any, name: str = "an argument") -> Leaf:
@@ -151,9 +152,7 @@ def _plain(value: Any, name: str) -> Any:
             return base(value)  # an IntEnum's member, a user's subclass
     if hasattr(value, "__array__") or isinstance(value, list | tuple):
         raise ArgumentError(f"{name} is a {what}, not a NumPy array", help="pass np.asarray(x)")
-    raise ArgumentError(
-        f"{name} is a {what}: neither a number nor a NumPy array", help="make it a static argument"
-    )
+    raise ArgumentError(f"{name} is a {what}: neither a number nor a NumPy array", help="make it a static argument")
 
 
 def signature_of(values: Sequence[Any]) -> tuple[Leaf, ...]:
@@ -195,14 +194,10 @@ def check_and_convert(value: Any, leaf: Leaf, name: str = "an argument", *, writ
             f"{name} is written to, but its memory is byte-swapped or not aligned",
             help="pass x.astype(np.float64)",
         )
-    return (
-        np.ascontiguousarray(array, dtype=dtype) if array.flags.aligned else np.array(array, dtype, order="C")
-    )
+    return np.ascontiguousarray(array, dtype=dtype) if array.flags.aligned else np.array(array, dtype, order="C")
 
 
-def require_disjoint(
-    values: Sequence[Any], written: Sequence[int], names: Sequence[str] | None = None
-) -> None:
+def require_disjoint(values: Sequence[Any], written: Sequence[int], names: Sequence[str] | None = None) -> None:
     """Raise ArgumentError if an array that a kernel writes shares memory with another argument: the kernel
     takes them for different arrays."""
     for i in written:
@@ -314,7 +309,7 @@ _numbers = count()
 def specialize(
     name: str,
     parameters: Sequence[Parameter],
-    call: Callable[..., tuple[Any, ...]],
+    kernel: Kernel | Callable[..., tuple[Any, ...]],
     result: Any,
     *,
     failed: Callable[[int, int, int, tuple[Any, ...]], Any] | None,
@@ -328,7 +323,8 @@ def specialize(
         name: the user's function, for Python's own messages about missing arguments.
         parameters: its parameters with the structure of what is passed for each; slots number the kernel's
             arguments.
-        call: the kernel's entry; it gives ``(status, detail0, detail1, *results)``.
+        kernel: a `Kernel` compiled for the slots' leaves, or a Python function of the same contract: it gives
+            ``(status, detail0, detail1, *results)``.
         result: the structure of what `fast` returns: `Output`, `Constant`, `Build`, or a tuple, list or dict
             of such.
         failed: called with status, details and the kernel's arguments where the status is not 0; it raises.
@@ -341,9 +337,11 @@ def specialize(
     as a sequence, raises ArgumentError where they are not of this signature, and converts byte-swapped and
     unaligned arrays.
 
-    Raises ValueError where slots are not numbered 0, 1, ... without a gap.
+    Raises ValueError where slots are not numbered 0, 1, ... without a gap, or the kernel was compiled for
+    others.
     """
-    writer = _Writer(frozenset(written))
+    checked = isinstance(kernel, Kernel) and kernel.checked and kernel.distinguish_ones
+    writer = _Writer(frozenset(written), checked)
     header = _header(parameters, writer)
     for parameter in parameters:
         writer.guard(parameter.name, parameter.structure)
@@ -351,46 +349,65 @@ def specialize(
         writer.guard(f"{writer.bind(get)}()", structure)
     if sorted(writer.slots) != list(range(len(writer.slots))):
         raise ValueError(f"slots are numbered {sorted(writer.slots)}")
-    leaves = [writer.slots[i][1] for i in range(len(writer.slots))]
-    arguments = [writer.slots[i][0] for i in range(len(writer.slots))]
-    writer.disjoint(arguments, leaves)
+    slots = [writer.slots[i] for i in range(len(writer.slots))]
+    leaves = [slot.leaf for slot in slots]
+    _same_types(kernel, leaves)
+    writer.disjoint(slots)
     built = writer.build(result)
-    function, passed = writer.bind(call, "_kernel"), ", ".join(arguments)
+    call = writer.bind(kernel.call if isinstance(kernel, Kernel) else kernel, "_kernel")
+    passed, seen = (", ".join(parts) for parts in ((s.first for s in slots), (s.name for s in slots)))
     again = ", ".join(f"{p.name}={p.name}" if p.keyword_only else p.name for p in parameters)
     on_miss, on_failure = writer.bind(miss, "_miss"), writer.bind(failed or _unexpected, "_failed")
     shown = name if name.isidentifier() and not keyword.iskeyword(name) else "call"
     text = f"""def {shown}({header}):
     if {" and ".join(writer.conditions) or "True"}:
-        _r = {function}({passed})
-        if not _r[0]:
-            return {built}
-        return {on_failure}(_r[0], _r[1], _r[2], ({passed}{"," if arguments else ""}))
+        _adjit_r = {call}({passed})
+        if _adjit_r is not None:
+            if not _adjit_r[0]:
+                return {built}
+            return {on_failure}(_adjit_r[0], _adjit_r[1], _adjit_r[2], ({seen}{"," if slots else ""}))
     return {on_miss}({again})
 
-def _run(_arguments):
-    _r = {function}(*_arguments)
-    if not _r[0]:
+def _adjit_finish(_adjit_r, _adjit_arguments):
+    if not _adjit_r[0]:
         return {built}
-    return {on_failure}(_r[0], _r[1], _r[2], tuple(_arguments))
+    return {on_failure}(_adjit_r[0], _adjit_r[1], _adjit_r[2], tuple(_adjit_arguments))
 """
     file = f"<adjit call of {shown} {next(_numbers)}>"
     exec(compile(text, file, "exec"), writer.names)
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-    unchecked = writer.names["_run"]
-    total = len(leaves)
+    direct, finish = writer.names[call], writer.names["_adjit_finish"]
+    writes, total = sorted(writer.written), len(slots)
 
     def run(values: Sequence[Any]) -> Any:
         if len(values) != total:
             raise ArgumentError(f"{len(values)} leaves passed to a kernel of {total}")
+        if checked and not writes:
+            returned = direct(*values)
+            if returned is not None:
+                return finish(returned, values)
         converted = [
-            check_and_convert(value, leaf, f"argument {i}", written=i in writer.written)
+            check_and_convert(value, leaf, f"argument {i}", written=i in writes)
             for i, (value, leaf) in enumerate(zip(values, leaves))
         ]
-        if writer.written:
-            require_disjoint(converted, sorted(writer.written))
-        return unchecked(converted)
+        require_disjoint(converted, writes)
+        returned = direct(*converted)
+        if returned is None:
+            raise InternalError(f"a kernel refuses what fits it: {leaves}")
+        return finish(returned, converted)
 
     return writer.names[shown], run
+
+
+def _same_types(kernel: Any, leaves: Sequence[Leaf]) -> None:
+    if not isinstance(kernel, Kernel):
+        return
+    expected = [kernel_type(leaf) for leaf in leaves]
+    found = list(zip(kernel.arg_types, kernel.layouts))
+    if len(expected) != len(found) or any(
+        e[0] != f[0] or (isinstance(e[0], Array) and e[1] != f[1]) for e, f in zip(expected, found)
+    ):
+        raise ValueError(f"the kernel was compiled for {found}, the slots say {expected}")
 
 
 def _unexpected(status: int, detail0: int, detail1: int, arguments: tuple[Any, ...]) -> Any:
@@ -409,15 +426,25 @@ def _header(parameters: Sequence[Parameter], writer: _Writer) -> str:
     return ", ".join(parts)
 
 
-class _Writer:
-    """Writes the guards and the result of one specialized function, collecting the names that its text
-    uses."""
+class _Filled(NamedTuple):
+    """A slot in the text: `first` evaluates and names the value, `name` is it afterwards."""
 
-    def __init__(self, written: frozenset[int]) -> None:
-        self.written = written
+    leaf: Leaf
+    first: str
+    name: str
+
+
+class _Writer:
+    """Writes the guards and the result of one specialized function, collecting the names that its text uses.
+
+    With `checked`, the kernel itself looks at arrays that it does not write.
+    """
+
+    def __init__(self, written: frozenset[int], checked: bool) -> None:
+        self.written, self.checked = written, checked
         self.names: dict[str, Any] = {"_adjit_ndarray": np.ndarray}
         self.conditions: list[str] = []
-        self.slots: dict[int, tuple[str, Leaf]] = {}
+        self.slots: dict[int, _Filled] = {}
         self._temporaries = count()
 
     def bind(self, value: Any, hint: str = "_v") -> str:
@@ -463,7 +490,10 @@ class _Writer:
         leaf = slot.leaf
         if slot.index in self.slots:
             raise ValueError(f"two slots are numbered {slot.index}")
-        self.slots[slot.index] = (name, leaf)
+        if self.checked and leaf.kind == "array" and slot.index not in self.written:
+            self.slots[slot.index] = _Filled(leaf, first, name)
+            return
+        self.slots[slot.index] = _Filled(leaf, name, name)
         if leaf.kind in ("float", "int", "bool"):
             self._test(f"type({first}) is {leaf.kind}")
             return
@@ -495,19 +525,20 @@ class _Writer:
         else:
             self._test(test if first == name else f"({first} is {name} and {test})")
 
-    def disjoint(self, arguments: Sequence[str], leaves: Sequence[Leaf]) -> None:
+    def disjoint(self, slots: Sequence[_Filled]) -> None:
         """Conditions under which no array that is written can share memory with another."""
-        arrays = [i for i, leaf in enumerate(leaves) if leaf.kind == "array"]
         test = self.bind(np.may_share_memory) if self.written else ""
+        named = set()
         for i in sorted(self.written):
-            for j in arrays:
-                if j != i and not (j in self.written and j < i):
-                    self._test(f"not {test}({arguments[i]}, {arguments[j]})")
+            for j, other in enumerate(slots):
+                if other.leaf.kind == "array" and j != i and not (j in self.written and j < i):
+                    self._test(f"not {test}({slots[i].name}, {other.name if j in named else other.first})")
+                    named.add(j)
 
     def build(self, structure: Any) -> str:
-        """The expression of a part of the result, from the kernel's tuple `_r`."""
+        """The expression of a part of the result, from the kernel's tuple `_adjit_r`."""
         if isinstance(structure, Output):
-            taken = f"_r[{3 + structure.index}]"
+            taken = f"_adjit_r[{3 + structure.index}]"
             return taken if structure.convert is None else f"{self.bind(structure.convert)}({taken})"
         if isinstance(structure, Constant):
             return self.bind(structure.value)

@@ -71,17 +71,19 @@ class CompileFlags:
 
     def text(self) -> str:
         fast = self.fastmath if isinstance(self.fastmath, bool) else ",".join(sorted(self.fastmath))
-        return (
-            f"fastmath={fast};noalias={self.noalias};nogil={self.nogil};error_model=numpy;boundscheck=False"
-        )
+        return f"fastmath={fast};noalias={self.noalias};nogil={self.nogil};error_model=numpy;boundscheck=False"
 
 
 @dataclass
 class MachineCode:
     """One compiled function. `entry(*args)` calls it; `image` is what `load` needs, None where it cannot be
-    stored."""
+    stored.
+
+    `checked`: `entry` gives None for arguments of other types. If not, it must never see such.
+    """
 
     entry: Callable[..., Any]
+    checked: bool
     llvm: Callable[[], str]
     asm: Callable[[], str]
     image: bytes | None
@@ -222,9 +224,7 @@ def compile_function(
     settings.no_cfunc_wrapper = True
     settings.noalias = flags.noalias
     fast = flags.fastmath
-    settings.fastmath = _numba("core.cpu_options").FastMathOptions(
-        fast if isinstance(fast, bool) else set(fast)
-    )
+    settings.fastmath = _numba("core.cpu_options").FastMathOptions(fast if isinstance(fast, bool) else set(fast))
 
     target = _target()
     with _numba("core.compiler_lock").global_compiler_lock:
@@ -348,9 +348,8 @@ def load(image: bytes, read_again: Callable[[], bytes | None]) -> MachineCode:
             raise LookupError("the cache no longer holds this kernel")
         return _parts(again)[2]
 
-    return MachineCode(
-        entry, lambda: llvm_text(bitcode()), lambda: asm_text(bitcode()), image, (library, kept)
-    )
+    llvm, asm = (lambda: llvm_text(bitcode())), (lambda: asm_text(bitcode()))
+    return MachineCode(call, description["checked"], llvm, asm, image, (library, kept))
 
 
 def _require_symbols(names: Sequence[str]) -> None:

@@ -134,9 +134,7 @@ def f(x):
 
 def test_noalias_reaches_llvm():
     def of_data(kernel):
-        lines = [
-            line for line in kernel.llvm().splitlines() if line.startswith("define") and "arg.x.4" in line
-        ]
+        lines = [line for line in kernel.llvm().splitlines() if line.startswith("define") and "arg.x.4" in line]
         assert lines, "no kernel with an argument x in the LLVM"
         return lines[0].split("arg.x.4")[0].rsplit(",", 1)[1]
 

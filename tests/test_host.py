@@ -1,5 +1,5 @@
-"""What stands between a user's arguments and machine code that trusts them: nothing unchecked gets through, and
-what fits is called directly."""
+"""What stands between a user's arguments and machine code that trusts them: nothing unchecked gets through,
+and what fits is called directly."""
 
 import dataclasses
 import enum
@@ -161,9 +161,7 @@ def echo(*arguments):
 def specialized(values, call=echo, result=None, written=(), failed=None):
     parameters = [Parameter(f"a{i}", Slot(i, leaf_of(value))) for i, value in enumerate(values)]
     outputs = tuple(map(Output, range(len(values)))) if result is None else result
-    return specialize(
-        "loss", parameters, call, outputs, failed=failed, miss=lambda *a: "miss", written=written
-    )
+    return specialize("loss", parameters, call, outputs, failed=failed, miss=lambda *a: "miss", written=written)
 
 
 VALUES = [
@@ -399,9 +397,7 @@ def test_slots_without_a_gap():
 
 
 def test_names_that_are_no_identifiers():
-    fast, _ = specialize(
-        "<lambda>", [Parameter("x", Slot(0, leaf_of(1.0)))], echo, Output(0), failed=None, miss=echo
-    )
+    fast, _ = specialize("<lambda>", [Parameter("x", Slot(0, leaf_of(1.0)))], echo, Output(0), failed=None, miss=echo)
     assert fast(1.0) == 1.0
 
 

@@ -19,7 +19,7 @@ floats (they need AVX-512 on x86), no arithmetic shifts of 64-bit words (likewis
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 ROUND: float = 1.5 * 2.0**52
@@ -185,6 +185,10 @@ class Real(Value):
         return Word(self.writer, self.writer.add(f"bitcast double {self.name} to i64"))
 
 
+Body = Callable[["Writer", Real], Real]
+"""The body of a function of one argument."""
+
+
 class Writer:
     """Collects the instructions of one function of float64 arguments `%x0`, `%x1`, ….
 
@@ -199,7 +203,7 @@ class Writer:
         self.single = single
         self.lines: list[str] = []
         self.declared: dict[str, int] = {}  # LLVM intrinsics in use, with their number of operands
-        self.fallbacks: list[str] = []  # functions of the C library that `rarely` calls
+        self.rare: dict[str, Body] = {}  # the functions that `rarely` calls
         self._count = 0
         self._block = "entry"
 
@@ -311,20 +315,19 @@ class Writer:
         """The number in a word below 2**52, plus 2**52: a conversion without a conversion instruction."""
         return (word | bits_of(2.0**52)).real()
 
-    def rarely(self, mask: Mask, function: str, x: Real, otherwise: Real) -> Real:
-        """`function(x)` of the C library where `mask`, else `otherwise`.
+    def rarely(self, mask: Mask, name: str, body: Body, x: Real, otherwise: Real) -> Real:
+        """`body(x)` where `mask`, else `otherwise`; `name` is unique to the body.
 
-        The only branch there is. It is not in the way of the vectorizer: see `lowering.py`, which defines the
-        callee.
+        The only branch there is. It is not in the way of the vectorizer: the body becomes a function of its own,
+        with masked vector forms (see `lowering.py`).
         """
         label = f"rare{self._count}"
         self._count += 1
-        if function not in self.fallbacks:
-            self.fallbacks.append(function)
+        self.rare[name] = body
         self.lines += [
             f"  br i1 {mask.name}, label %{label}, label %{label}.join",
             f"{label}:",
-            f"  %{label}.value = call double @adjit_{function}_far(double {x.name}) #FAR_{function}#",
+            f"  %{label}.value = call double @adjit_{name}(double {x.name}) #FORMS_{name}#",
             f"  br label %{label}.join",
             f"{label}.join:",
         ]

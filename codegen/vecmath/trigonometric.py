@@ -1,24 +1,25 @@
 """sin, cos, tan: in, a float64 `Real`; out, a `Real`.
 
 |x| = n pi/2 + r + r_low with |r| <= pi/4, by subtracting n times pi/2 in three or four pieces (Cody and
-Waite), which keeps about 2**-120 and so every bit of a result near a zero. That holds up to `far`; beyond it
-the C library is called for the elements concerned (`Writer.rarely`), and the loop still vectorizes for the
-others. Then polynomials in r**2 for sine and cosine.
+Waite), which keeps about 2**-120 and so every bit of a result near a zero. That holds up to `limit`; beyond it
+the reduction of `far.py` is called for the elements concerned (`Writer.rarely`), and the loop still vectorizes
+for the others. Then polynomials in r**2 for sine and cosine.
 """
 
 from __future__ import annotations
 
 from .coefficients import COS, COS_32, HALF_PI, HALF_PI_33, SIN, SIN_32, TWO_OVER_PI
+from .far import far_reduced
 from .lanes import ROUND, Mask, Real, Word, Writer
 
 
-def far(w: Writer) -> float:
+def limit(w: Writer) -> float:
     """The largest magnitude that is reduced here: n times a piece of pi/2 must be exact or fused."""
     return 2.0**30 if w.fused else 2.0**20
 
 
 def reduced(w: Writer, x: Real) -> tuple[Word, Real, Real]:
-    """(n, r, r_low) for 0 <= x <= far."""
+    """(n, r, r_low) for 0 <= x <= limit."""
     shifted = w.muladd(x, TWO_OVER_PI[0], ROUND)
     n = shifted - ROUND
     if w.fused:
@@ -61,42 +62,65 @@ def odd(n: Word) -> Mask:
     return (n & 1).equals(1)
 
 
-def sin(w: Writer, x: Real) -> Real:
-    """The sine, at most 1 ulp."""
-    magnitude = abs(x)
-    n, r, r_low = reduced(w, magnitude)
+def with_sign_bit(value: Real, x: Real) -> Real:
+    """`value` with its sign changed if x has one."""
+    return (value.word() ^ (x.word() & (1 << 63))).real()
+
+
+def sine(w: Writer, n: Word, r: Real, r_low: Real) -> Real:
+    """sin(n pi/2 + r + r_low)."""
     a, b, c, d = sin_and_cos(w, r, r_low)
-    value = flipped(w, w.select(odd(n), c + d, a + b), n)
-    value = (value.word() ^ (x.word() & (1 << 63))).real()
-    return w.rarely(magnitude > far(w), "sin", x, value)
+    return flipped(w, w.select(odd(n), c + d, a + b), n)
 
 
-def cos(w: Writer, x: Real) -> Real:
-    """The cosine, at most 1 ulp."""
-    magnitude = abs(x)
-    n, r, r_low = reduced(w, magnitude)
-    a, b, c, d = sin_and_cos(w, r, r_low)
-    value = flipped(w, w.select(odd(n), a + b, c + d), n + 1)
-    # n = 0: +cos, 1: -sin, 2: -cos, 3: +sin; so the sign is bit 1 of n + 1
-    return w.rarely(magnitude > far(w), "cos", x, value)
-
-
-def tan(w: Writer, x: Real) -> Real:
-    """The tangent, at most 1 ulp."""
-    magnitude = abs(x)
-    n, r, r_low = reduced(w, magnitude)
+def tangent(w: Writer, n: Word, r: Real, r_low: Real) -> Real:
+    """tan(n pi/2 + r + r_low)."""
     a, b, c, d = sin_and_cos(w, r, r_low)
     sine, sine_low = w.fast_two_sum(a, b)
     cosine, cosine_low = w.fast_two_sum(c, d)
     swap = odd(n)
     above, below = w.select(swap, -cosine, sine), w.select(swap, sine, cosine)
     if w.single:
-        value = above / below
-    else:
-        above_low, below_low = w.select(swap, -cosine_low, sine_low), w.select(swap, sine_low, cosine_low)
-        inverse = 1.0 / below
-        value = above * inverse
-        rest = w.residual(above, value, below) + (above_low - value * below_low)
-        value = w.muladd(rest, inverse, value)
-    value = (value.word() ^ (x.word() & (1 << 63))).real()
-    return w.rarely(magnitude > far(w), "tan", x, value)
+        return above / below
+    above_low, below_low = w.select(swap, -cosine_low, sine_low), w.select(swap, sine_low, cosine_low)
+    inverse = 1.0 / below
+    value = above * inverse
+    rest = w.residual(above, value, below) + (above_low - value * below_low)
+    return w.muladd(rest, inverse, value)
+
+
+def far_sin(w: Writer, x: Real) -> Real:
+    """The sine of any |x| >= 2**20."""
+    return with_sign_bit(sine(w, *far_reduced(w, x)), x)
+
+
+def far_cos(w: Writer, x: Real) -> Real:
+    """The cosine of any |x| >= 2**20."""
+    n, r, r_low = far_reduced(w, x)
+    return sine(w, n + 1, r, r_low)
+
+
+def far_tan(w: Writer, x: Real) -> Real:
+    """The tangent of any |x| >= 2**20."""
+    return with_sign_bit(tangent(w, *far_reduced(w, x)), x)
+
+
+def sin(w: Writer, x: Real) -> Real:
+    """The sine, at most 1 ulp."""
+    magnitude = abs(x)
+    value = with_sign_bit(sine(w, *reduced(w, magnitude)), x)
+    return w.rarely(magnitude > limit(w), "far_sin", far_sin, x, value)
+
+
+def cos(w: Writer, x: Real) -> Real:
+    """The cosine, at most 1 ulp."""
+    magnitude = abs(x)
+    n, r, r_low = reduced(w, magnitude)
+    return w.rarely(magnitude > limit(w), "far_cos", far_cos, x, sine(w, n + 1, r, r_low))
+
+
+def tan(w: Writer, x: Real) -> Real:
+    """The tangent, at most 1 ulp."""
+    magnitude = abs(x)
+    value = with_sign_bit(tangent(w, *reduced(w, magnitude)), x)
+    return w.rarely(magnitude > limit(w), "far_tan", far_tan, x, value)

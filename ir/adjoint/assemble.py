@@ -362,6 +362,13 @@ class _Backward:
                 return self.state[lineage]
         if self.prepared.home[value] is self.prepared.function.body:
             return value
+        final = self.plan.read_at_the_end(value)
+        if final is not None:
+            array = self.plan.lineages.final(final.lineage)
+            positions = [self.fetch(p, scope) for p in final.positions]
+            new = builder().emit1("index", [array, *positions], {"spec": final.spec}, names=[value.name])
+            scope.values[value] = new
+            return new
         induction = self.plan.reverse.inductions.get(value)
         if induction is not None:
             new = self.nth(induction, scope)

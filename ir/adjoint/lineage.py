@@ -29,11 +29,14 @@ class Lineages:
         self.overwrites: dict[Value, list[Op]] = {}
         self._collect_uses(prepared.function.body)
         self._walk(prepared.function.body)
-        found: dict[Value, list[Op]] = defaultdict(list)
+        self.all_writes: dict[Value, list[Op]] = defaultdict(list)
         for op in prepared.order:
-            if op.name in OVERWRITES and self.continues(op) and self._is_mirrored(op):
-                found[self.of(op.result)].append(op)
-        self.overwrites = dict(found)
+            if op.name in OVERWRITES and self.continues(op):
+                self.all_writes[self.of(op.result)].append(op)
+        for lineage, writes in self.all_writes.items():
+            mirrored_writes = [op for op in writes if self._is_mirrored(op)]
+            if mirrored_writes:
+                self.overwrites[lineage] = mirrored_writes
 
     def of(self, value: Value) -> Value:
         """The lineage of an array value."""

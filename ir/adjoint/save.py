@@ -2,7 +2,8 @@
 
 In: a prepared primal, its reverse sweep with `residual` placeholders. Out: a `Plan`. There are four ways:
 
-1. read again: the value still exists (arguments, constants, anything at the top level, the loop variable itself);
+1. read again: the value still exists (arguments, constants, anything at the top level, the loop variable itself,
+   places of an array that are not overwritten afterwards: `dependence`);
 2. recompute: from values that exist, by operations that are cheap next to memory traffic;
 3. save: keep it when it is computed, on a tape where there are loops around it;
 4. undo: roll an overwritten array back while walking backwards, keeping only what the writes overwrote.
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from ..core import Const, Op, Region, Value, walk
 from ..ops import lookup
 from ..types import Array, Scalar
+from .dependence import FinalRead, final_reads
 from .lineage import Lineages, Versions
 from .prepare import Prepared
 from .reverse import OVERWRITES, Reverse
@@ -49,6 +51,7 @@ class Plan:
     prepared: Prepared
     lineages: Lineages
     reverse: Reverse
+    final_reads: dict[Value, FinalRead] = field(default_factory=dict)
     saved: set[Value] = field(default_factory=set)
     undone: set[Value] = field(default_factory=set)
     cost: float = 0.0
@@ -79,9 +82,17 @@ class Plan:
 
     def sources(self, value: Value) -> list[Value] | None:
         """The values that `value` can be computed from again; None where it cannot."""
+        final = self.read_at_the_end(value)
+        if final is not None:
+            return list(final.positions)
         if value in self.reverse.inductions:
             return self.reverse.inductions[value].operands
         return value.op.operands if value.op is not None and self.can_recompute(value) else None
+
+    def read_at_the_end(self, value: Value) -> FinalRead | None:
+        """Where the final contents of an array hold `value`, if they do (and are not being undone)."""
+        final = self.final_reads.get(value)
+        return final if final is not None and final.lineage not in self.undone else None
 
     def can_recompute(self, value: Value) -> bool:
         """Whether a value may be computed again from its operands."""
@@ -104,11 +115,12 @@ class Plan:
 def make_plan(prepared: Prepared, reverse: Reverse) -> Plan:
     """The cheapest plan found: greedily, lineage by lineage, undo where it pays."""
     lineages = Lineages(prepared, reverse.reversed_ops)
-    best = _evaluate(Plan(prepared, lineages, reverse))
+    final = final_reads(lineages, reverse)
+    best = _evaluate(Plan(prepared, lineages, reverse, final))
     for lineage in lineages.overwrites:
         if best.cost == 0:
             break
-        candidate = _evaluate(Plan(prepared, lineages, reverse, undone={*best.undone, lineage}))
+        candidate = _evaluate(Plan(prepared, lineages, reverse, final, undone={*best.undone, lineage}))
         if candidate.cost < best.cost:
             best = candidate
     return best

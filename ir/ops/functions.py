@@ -140,7 +140,7 @@ def power_by_base(x: Value, p: Value) -> Any:
 
 def power_by_exponent(x: Value, p: Value, y: Value) -> Value:
     """log(x) x**p; 0 where x**p is 0 although log(x) is infinite (x = 0 < p, or x = inf and p < 0)."""
-    if isinstance(x, Const) and x.value > 0:
+    if isinstance(x, Const) and 0 < x.value < math.inf:
         return const(np.log(x.value), x.dtype) * y
     return where(eq(y, 0) & (x >= 0), 0, log(x) * y, y)
 
