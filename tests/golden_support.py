@@ -21,6 +21,7 @@ join by appending to `MEANINGS`.
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib
 import linecache
 import re
@@ -198,7 +199,11 @@ def check_case(case: Case, update: bool) -> None:
         write_case(case)
         return
     assert expected is not None, "no ir section (--update-data writes it)"
-    assert text == expected.body
+    assert text == expected.body, "the text differs (--update-data writes it):\n" + difference(expected.body, text)
+
+
+def difference(expected: str, found: str) -> str:
+    return "\n".join(difflib.unified_diff(expected.splitlines(), found.splitlines(), "expected", "found", lineterm=""))
 
 
 def copies(call: dict[str, Any]) -> list[Any]:

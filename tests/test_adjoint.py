@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adjit.ir.adjoint import vjp
+from adjit.ir.adjoint import jvp, vjp
 from adjit.ir.core import Function, walk
 from adjit.ir.interp import run
 from adjit.ir.text import parse, to_text
@@ -414,3 +414,25 @@ def test_zeros_by_structure_meet_no_infinity(name: str) -> None:
 def test_a_zero_that_is_a_number_multiplies_as_ieee_says() -> None:
     function = parse("func @f(%x: f64) -> f64 { %s: f64 = sqrt %x\n %r: f64 = mul %s, 0.0\n return %r }")
     assert np.isnan(run(vjp(function, [0], ["one"], keep=[]).function, [0.0])[0])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_forward_mode_agrees_with_reverse_mode(name: str) -> None:
+    """<gradient, u> = tangent along u; and forward over reverse is the same as reverse over reverse."""
+    case = CASES[name]
+    function = parse(case.text)
+    tangent = jvp(function, case.wrt)
+    verify(tangent)
+    gradient = vjp(function, case.wrt, ["one"], keep=[]).function
+    second = jvp(gradient, case.wrt)
+    verify(second)
+    back = vjp(gradient, case.wrt, ["argument"] * len(case.wrt), keep=[]).function
+    u, v = ([RNG.normal(size=np.shape(case.args[k])) for k in case.wrt] for _ in range(2))
+    got = run(tangent, [*case.args, *u])[1]
+    first = run(gradient, case.args)
+    assert got == pytest.approx(sum(np.sum(g * d) for g, d in zip(first, u, strict=True)), rel=1e-12)
+    along = run(second, [*case.args, *u])[len(case.wrt) :]
+    transposed = run(back, [*case.args, *v])
+    a = sum(np.sum(g * d) for g, d in zip(along, v, strict=True))
+    b = sum(np.sum(g * d) for g, d in zip(transposed, u, strict=True))
+    assert a == pytest.approx(b, rel=1e-11)

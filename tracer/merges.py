@@ -48,17 +48,19 @@ def flag_of(t: Tracer, a: ArrayObject, b: ArrayObject) -> Flag:
     """Whether two objects are one and the same."""
     if a is b:
         return True
-    found: Flag = t.store.get(frozenset((a, b)), False)
-    return found
+    found = t.store.get(frozenset((a, b)), False)
+    return found.value if isinstance(found, Number) else bool(found)
 
 
 def aliases(t: Tracer, obj: ArrayObject) -> list[tuple[ArrayObject, Flag]]:
     """Other objects that may be `obj`, with the flag that says whether."""
     out: list[tuple[ArrayObject, Flag]] = []
-    for key, flag in t.store.items():
-        if type(key) is frozenset and obj in key and flag is not False:
+    for key in t.store:
+        if type(key) is frozenset and obj in key:
             (other,) = key - {obj}
-            out.append((other, flag))
+            flag = flag_of(t, obj, other)
+            if flag is not False:
+                out.append((other, flag))
     return out
 
 
@@ -109,6 +111,9 @@ class Join:
         self.templates: dict[Any, Template] = {}
         self.links: dict[tuple[Any, Any], Template] = {}
         """Per pair (merged object's path, object or path): the flag that the two are one."""
+        self.paths_seen = 0
+        self.unlinked: frozenset[Any] = frozenset()
+        """Paths that a loop only permutes: who is who is settled after the loop."""
 
     # growing
 
@@ -137,7 +142,7 @@ class Join:
         grown = False
         sources = self.sources(values)
         found: dict[tuple[Any, Any], Flag] = {}
-        paths = list(sources)
+        paths = [path for path, _ in self.nodes() if path in sources and path not in self.unlinked]
         for i, path in enumerate(paths):
             obj = sources[path]
             for other, flag in [(obj, True), *aliases(self.t, obj)]:
@@ -151,11 +156,13 @@ class Join:
             flag = found.get(pair, False)
             old = self.links.get(pair)
             if old is None:
-                self.links[pair] = Fixed(flag) if isinstance(flag, bool) else NumberLeaf(BOOL, True)
+                known = isinstance(flag, bool) and self.paths_seen == 0
+                self.links[pair] = Fixed(flag) if known else NumberLeaf(BOOL, True)
                 grown = True
             elif isinstance(old, Fixed) and old.value is not flag:
                 self.links[pair] = NumberLeaf(BOOL, True)
                 grown = True
+        self.paths_seen += 1
         return grown
 
     # carrying
@@ -190,8 +197,6 @@ class Join:
         for key, template in self.templates.items():
             name = name_of(key)
             out += [name for _ in leaf_types(template)]
-        for key, template in self.templates.items():
-            pass
         owners: dict[Any, str] = {}
         for key, template in self.templates.items():
             for node in merged_nodes(template):
@@ -243,12 +248,17 @@ class Join:
             objects[path] = ArrayObject(value, known, t.region, ("merged", path_key(path)), merged.c_order)
         out: dict[Any, Any] = {}
         for key, template, leaves in pending:
+            if isinstance(template, PoisonNode) and isinstance(key, ListObject | DictObject | Instance):
+                t.unsupported(
+                    "a list, dict or object changes its length or its kinds of entries on a path decided at run time",
+                    "allocate an array before (`np.zeros(n)`) and write to its elements",
+                )
             out[key] = rebuild(t, template, iter(leaves), objects)
         for (first, second), flag in self.links.items():
             a = objects[first]
             b = second if isinstance(second, ArrayObject) else objects[second]
             if isinstance(flag, NumberLeaf):
-                out[frozenset((a, b))] = next(rest)
+                out[frozenset((a, b))] = Number(next(rest), True)
             elif isinstance(flag, Fixed) and flag.value is True:
                 out[frozenset((a, b))] = True
         return out
@@ -411,13 +421,16 @@ def merge_branches(t: Tracer, condition: Value, first: Branch, second: Branch, l
             if a is b:
                 settled[key] = UNDEFINED
                 continue
-            kept = b if a is IRRELEVANT else a
-            if kept is old or kept is UNDEFINED:
-                settled[key] = kept
+            if not isinstance(key, tuple):
+                a, b = (outer_value(outer, key) if x is IRRELEVANT else x for x in (a, b))
+            if a is IRRELEVANT or b is IRRELEVANT:
+                kept = b if a is IRRELEVANT else a
+                if kept is old or kept is UNDEFINED:
+                    settled[key] = kept
+                else:
+                    join.templates[key] = join.widener.lift(kept, key)
+                    values[0][key], values[1][key] = (UNDEFINED if x is IRRELEVANT else x for x in (a, b))
                 continue
-            join.templates[key] = join.widener.lift(kept, key)
-            values[0][key], values[1][key] = (UNDEFINED if x is IRRELEVANT else x for x in (a, b))
-            continue
         if same(a, b):
             settled[key] = a
             continue
@@ -432,7 +445,10 @@ def merge_branches(t: Tracer, condition: Value, first: Branch, second: Branch, l
             return False
         if kept_objects is None:
             skip = {k for k, v in join.templates.items() if any(True for _ in merged_nodes(v))}
-            kept_objects = reachable(t, {**outer, **settled, **fixed_parts(join)}, skip)
+            state = {**outer, **settled}
+            for key in join.templates:
+                state[key] = (values[0].get(key), values[1].get(key))
+            kept_objects = reachable(t, state, skip)
         return obj in kept_objects
 
     if any(True for _ in join.nodes()):
@@ -442,7 +458,6 @@ def merge_branches(t: Tracer, condition: Value, first: Branch, second: Branch, l
                 join.cover_links(have, visible)
             finally:
                 t.store = saved
-        missing_links(join)
     carried: list[list[Value]] = []
     for side, have in zip(sides, values):
         saved, t.store = t.store, side.store
@@ -465,17 +480,17 @@ def merge_branches(t: Tracer, condition: Value, first: Branch, second: Branch, l
             del t.store[key]
         elif isinstance(key, tuple) and key[1] in FLAGS:
             flag = t.store[key]
-            if isinstance(flag, Number):
-                t.store[key] = bool(flag.value.value) if isinstance(flag.value, Const) else flag.value
+            if isinstance(flag, Number) and isinstance(flag.value, Const):
+                t.store[key] = bool(flag.value.value)
     return out
 
 
-def fixed_parts(join: Join) -> dict[Any, Any]:
-    return {}
-
-
-def missing_links(join: Join) -> None:
-    """A pair that only one side knows of is False on the other."""
+def outer_value(outer: Store, key: Any) -> Any:
+    if key in outer:
+        return outer[key]
+    if isinstance(key, ArrayObject | ListObject | DictObject | Instance):
+        return key.initial
+    return False if isinstance(key, frozenset) else UNDEFINED
 
 
 MISSING = object()

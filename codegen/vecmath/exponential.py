@@ -78,9 +78,7 @@ def quarter_expm1(w: Writer, x: Real) -> tuple[Real, Real]:
     """
     n, r, r_low = reduced(w, x)
     scale = w.power_of_two(n + (BIAS - 2))
-    u, error = w.fast_two_sum(
-        scale - 0.25, scale * r
-    )  # both terms exact, the second smaller unless the first is 0
+    u, error = w.fast_two_sum(scale - 0.25, scale * r)  # both terms exact, the second smaller unless the first is 0
     return u, w.muladd(scale, tail(w, r, r_low), error)
 
 

@@ -109,9 +109,7 @@ def arctanh(w: Writer, x: Real) -> Real:
         value = 0.5 * w.muladd(k, LN2[0] + LN2[1], s * w.muladd(z, w.polynomial(z, LOG_32), 2.0))
     else:
         below, below_low = power * below, power * below_low
-        number, number_low = w.fast_two_sum(
-            above - below, above_low - below_low
-        )  # the first difference is exact
+        number, number_low = w.fast_two_sum(above - below, above_low - below_low)  # the first difference is exact
         divisor, divisor_low = w.fast_two_sum(above, below)
         inverse = 1.0 / divisor
         s = number * inverse

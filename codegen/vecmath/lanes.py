@@ -70,9 +70,7 @@ class Word(Value):
     __slots__ = ()
 
     def _binary(self, operation: str, other: Word | int) -> Word:
-        return Word(
-            self.writer, self.writer.add(f"{operation} i64 {self.name}, {self.writer.word(other).name}")
-        )
+        return Word(self.writer, self.writer.add(f"{operation} i64 {self.name}, {self.writer.word(other).name}"))
 
     def __add__(self, other: Word | int) -> Word:
         return self._binary("add", other)
@@ -202,7 +200,8 @@ class Writer:
         self.fused = fused
         self.single = single
         self.lines: list[str] = []
-        self.declared: dict[str, int] = {}  # LLVM intrinsics in use, with their number of operands
+        self.declared: dict[str, tuple[str, tuple[str, ...]]] = {}  # LLVM intrinsics: result, operands
+        self.constants: dict[str, tuple[int, ...]] = {}  # tables of words
         self.rare: dict[str, Body] = {}  # the functions that `rarely` calls
         self._count = 0
         self._block = "entry"
@@ -214,11 +213,15 @@ class Writer:
         self.lines.append(f"  {name} = {text}")
         return name
 
+    def call(self, function: str, result: str, *operands: tuple[str, Value | str]) -> str:
+        """Call an LLVM intrinsic, with (type, value) operands; return the name of the result."""
+        self.declared[function] = (result, tuple(kind for kind, _ in operands))
+        arguments = ", ".join(f"{kind} {v if isinstance(v, str) else v.name}" for kind, v in operands)
+        return self.add(f"call {result} @{function}({arguments})")
+
     def intrinsic(self, name: str, *operands: Real) -> Real:
         """Call `llvm.<name>.f64`."""
-        self.declared[name] = len(operands)
-        arguments = ", ".join(f"double {operand.name}" for operand in operands)
-        return Real(self, self.add(f"call double @llvm.{name}.f64({arguments})"))
+        return Real(self, self.call(f"llvm.{name}.f64", "double", *(("double", x) for x in operands)))
 
     def argument(self, index: int) -> Real:
         """The function's argument `index`."""

@@ -22,11 +22,13 @@ from llvmlite import ir
 from numba import extending
 from numba.core import types
 
-from .lanes import Real, Writer
+from .lanes import Body, Real, Writer
 
 ATTRIBUTES = "nounwind willreturn memory(none)"
+RARE = ""
 WIDTHS = (2, 4, 8, 16)  # lanes of float64 that the vectorizer may choose
 DOUBLE = ir.DoubleType()
+KINDS = {"double": DOUBLE, "float": ir.FloatType(), "i64": ir.IntType(64), "i1": ir.IntType(1)}
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,16 @@ class Code:
 
     name: str
     text: str
-    intrinsics: tuple[tuple[str, int], ...]
-    fallbacks: tuple[str, ...]
+    result: ir.Type
+    operands: tuple[ir.Type, ...]
+    intrinsics: dict[str, tuple[str, tuple[str, ...]]]
+    constants: dict[str, tuple[int, ...]]
+    callees: tuple[Code, ...]
 
 
 @cache
 def code(elementary: Elementary, single: bool, fused: bool) -> Code:
-    """Write the function for float64, or float32 (`single`), on machines with or without a fused
-    multiply-add.
-    """
+    """Write the function for float64, or float32 (`single`), with or without a fused multiply-add."""
     writer = Writer(fused=fused, single=single)
     count = elementary.ufunc.nin
     result = elementary.body(writer, *(writer.argument(i) for i in range(count)))
@@ -67,54 +70,63 @@ def code(elementary: Elementary, single: bool, fused: bool) -> Code:
         [
             f"define linkonce_odr {kind} @{name}({arguments}) alwaysinline {ATTRIBUTES} {{",
             "entry:",
-            *(re.sub(r"#FAR_(\w+)#", lambda match: variants(match[1]), line) for line in lines),
+            *(re.sub(r"#FORMS_(\w+)#", lambda match: forms(match[1]), line) for line in lines),
             f"  ret {kind} {'%result' if single else result.name}",
             "}",
         ]
     )
-    return Code(name, text, tuple(writer.declared.items()), tuple(writer.fallbacks))
+    callees = tuple(rare_code(rare, body, fused) for rare, body in writer.rare.items())
+    return Code(name, text, KINDS[kind], (KINDS[kind],) * count, writer.declared, writer.constants, callees)
 
 
-def variants(function: str) -> str:
-    """The attribute that tells the vectorizer of the masked vector forms of `adjit_<function>_far`."""
-    name = f"adjit_{function}_far"
-    names = ",".join(f"_ZGV_LLVM_M{n}v_{name}({name}_v{n})" for n in WIDTHS)
+def forms(name: str) -> str:
+    """The attribute that tells the vectorizer of the masked vector forms of `adjit_<name>`."""
+    names = ",".join(f"_ZGV_LLVM_M{n}v_adjit_{name}(adjit_{name}_v{n})" for n in WIDTHS)
     return f'"vector-function-abi-variant"="{names}"'
 
 
 @cache
-def fallback(function: str) -> str:
-    """The LLVM text of `adjit_<function>_far`, which calls the C library, and of its vector forms.
+def rare_code(name: str, body: Body, fused: bool) -> Code:
+    """Write a function that is called for few elements, and its vector forms.
 
     A vector form gets the mask of the lanes that need it and does nothing when there is none. So a loop over
-    ordinary arguments pays one call and one test per vector. The forms are `weak_odr` because nothing refers
-    to them until the loop is vectorized and anything less would be dropped before.
+    ordinary arguments pays one call and one test per vector. The forms are `weak_odr` because nothing refers to
+    them until the loop is vectorized; anything less would be dropped before.
     """
-    name = f"adjit_{function}_far"
-    parts = [
-        f"define linkonce_odr double @{name}(double %x) noinline {ATTRIBUTES} {{",
-        f"  %r = call double @llvm.{function}.f64(double %x)",
-        "  ret double %r",
-        "}",
-    ]
+    writer = Writer(fused=fused, single=False)
+    result = body(writer, writer.argument(0))
+    parts = [f"define linkonce_odr double @adjit_{name}(double %x0) noinline {RARE}{ATTRIBUTES} {{", "entry:"]
+    parts += [*writer.lines, f"  ret double {result.name}", "}"]
     for n in WIDTHS:
-        vector = f"<{n} x double>"
-        parts += [
-            f"declare {vector} @llvm.{function}.v{n}f64({vector})",
-            f"define weak_odr {vector} @{name}_v{n}({vector} %x, <{n} x i1> %mask) noinline {ATTRIBUTES} {{",
-            "entry:",
-            f"  %lanes = bitcast <{n} x i1> %mask to i{n}",
-            f"  %any = icmp ne i{n} %lanes, 0",
-            "  br i1 %any, label %call, label %done",
-            "call:",
-            f"  %r = call {vector} @llvm.{function}.v{n}f64({vector} %x)",
-            "  br label %done",
-            "done:",
-            f"  %result = phi {vector} [ %x, %entry ], [ %r, %call ]",
-            f"  ret {vector} %result",
-            "}",
-        ]
-    return "\n".join(parts)
+        vector, lane = f"<{n} x double>", "i32"
+        parts.append(
+            f"""define weak_odr {vector} @adjit_{name}_v{n}({vector} %x, <{n} x i1> %mask) noinline {ATTRIBUTES} {{
+entry:
+  %lanes = bitcast <{n} x i1> %mask to i{n}
+  %none = icmp eq i{n} %lanes, 0
+  br i1 %none, label %done, label %loop
+loop:
+  %i = phi {lane} [ 0, %entry ], [ %i.next, %next ]
+  %y = phi {vector} [ %x, %entry ], [ %y.next, %next ]
+  %wanted = extractelement <{n} x i1> %mask, {lane} %i
+  br i1 %wanted, label %call, label %next
+call:
+  %element = extractelement {vector} %x, {lane} %i
+  %value = call double @adjit_{name}(double %element)
+  %y.set = insertelement {vector} %y, double %value, {lane} %i
+  br label %next
+next:
+  %y.next = phi {vector} [ %y, %loop ], [ %y.set, %call ]
+  %i.next = add {lane} %i, 1
+  %last = icmp eq {lane} %i.next, {n}
+  br i1 %last, label %done, label %loop
+done:
+  %result = phi {vector} [ %x, %entry ], [ %y.next, %next ]
+  ret {vector} %result
+}}"""
+        )
+    text = "\n".join(parts)
+    return Code(f"adjit_{name}", text, DOUBLE, (DOUBLE,), writer.declared, writer.constants, ())
 
 
 class TextFunction(ir.Function):  # type: ignore[misc]
@@ -134,21 +146,23 @@ class TextFunction(ir.Function):  # type: ignore[misc]
         return self.text + "\n"
 
 
-def insert(module: ir.Module, wanted: Code, count: int, single: bool) -> ir.Function:
+def insert(module: ir.Module, wanted: Code) -> ir.Function:
     """Return the function in `module`, adding it and what it mentions if need be."""
     found = module.globals.get(wanted.name)
     if found is not None:
         return found
-    scalars = [(f"llvm.{name}.f64", operands) for name, operands in wanted.intrinsics]
-    scalars += [(f"llvm.{name}.f64", 1) for name in wanted.fallbacks]
-    for name, operands in scalars:
+    for name, (result, operands) in wanted.intrinsics.items():
         if name not in module.globals:
-            ir.Function(module, ir.FunctionType(DOUBLE, [DOUBLE] * operands), name)
-    for name in wanted.fallbacks:
-        if f"adjit_{name}_far" not in module.globals:
-            TextFunction(module, ir.FunctionType(DOUBLE, [DOUBLE]), f"adjit_{name}_far", fallback(name))
-    kind = ir.FloatType() if single else DOUBLE
-    return TextFunction(module, ir.FunctionType(kind, [kind] * count), wanted.name, wanted.text)
+            ir.Function(module, ir.FunctionType(KINDS[result], [KINDS[kind] for kind in operands]), name)
+    for name, words in wanted.constants.items():
+        if name not in module.globals:
+            kind = ir.ArrayType(KINDS["i64"], len(words))
+            table = ir.GlobalVariable(module, kind, name)
+            table.initializer = ir.Constant(kind, list(words))
+            table.linkage, table.global_constant = "linkonce_odr", True
+    for callee in wanted.callees:
+        insert(module, callee)
+    return TextFunction(module, ir.FunctionType(wanted.result, wanted.operands), wanted.name, wanted.text)
 
 
 def has_fused_multiply_add(triple: str, features: str) -> bool:
@@ -199,7 +213,7 @@ def bind(elementary: Elementary) -> Callable[..., Any]:
         single = signature.return_type == types.float32
         triple, _, features = context.codegen().magic_tuple()
         wanted = code(elementary, single, has_fused_multiply_add(triple, features))
-        callee = insert(builder.module, wanted, count, single)
+        callee = insert(builder.module, wanted)
         values = [
             context.cast(builder, value, kind, signature.return_type)
             for value, kind in zip(arguments, signature.args, strict=True)

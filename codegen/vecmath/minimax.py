@@ -12,7 +12,7 @@ double first and the rest is fitted again, so that it absorbs this rounding.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,9 +84,7 @@ def fit(spec: Fit) -> tuple[list[float], float]:
         rounded = [first, *(float(c) for c in rest)]
         points = [low + (high - low) * (2 * i + 1) / 2000 for i in range(1000)]
         largest = max(
-            abs(spec.weight(t) * (mp.polyval(rounded[::-1], t) - spec.function(t)))
-            for t in points
-            if abs(t) > 1e-9
+            abs(spec.weight(t) * (mp.polyval(rounded[::-1], t) - spec.function(t))) for t in points if abs(t) > 1e-9
         )
         return rounded, float(mp.log(largest, 2))
 
@@ -177,6 +175,21 @@ def constants() -> dict[str, list[float]]:
     }
 
 
+def digits_of_two_over_pi(words: int) -> list[int]:
+    """64 zero bits and then the binary digits of 2 / pi, in words."""
+    with mp.workprec(64 * words):
+        scaled = int(mp.floor(mp.ldexp(2 / mp.pi, 64 * (words - 1))))
+    return [scaled >> (64 * i) & (2**64 - 1) for i in reversed(range(words))]
+
+
+def assignment(name: str, values: Sequence[object], comment: str = "") -> str:
+    """The line, or lines, that give `name` a tuple, as `ruff format` leaves them."""
+    line = f"{name}: Final = ({', '.join(map(repr, values))}{',' if len(values) == 1 else ''})"
+    if not comment and len(line) <= 110:
+        return line
+    return "\n".join([f"{name}: Final = ({comment}", *(f"    {v!r}," for v in values), ")"])
+
+
 def text() -> str:
     """The text of `coefficients.py`."""
     lines = [
@@ -191,11 +204,11 @@ def text() -> str:
     ]
     with mp.workprec(PRECISION):
         for name, values in constants().items():
-            lines.append(f"{name}: Final = ({', '.join(map(repr, values))}{',' if len(values) == 1 else ''})")
+            lines.append(assignment(name, values))
+        lines.append(assignment("TWO_OVER_PI_DIGITS", digits_of_two_over_pi(22)))
         for spec in table():
             coefficients, error = fit(spec)
-            lines += [f"{spec.name}: Final = (  # 2**{error:.1f}"]
-            lines += [f"    {c!r}," for c in coefficients] + [")"]
+            lines.append(assignment(spec.name, coefficients, f"  # 2**{error:.1f}"))
     return "\n".join(lines) + "\n"
 
 

@@ -13,7 +13,7 @@ from ..core import Function, Op, Region, Value
 from ..ops import lookup
 from ..types import Array, Scalar, Tape
 
-__all__ = ["active_values", "is_differentiable_type"]
+__all__ = ["active_values", "is_differentiable_type", "loop_parts", "varied_values"]
 
 
 def is_differentiable_type(value: Value) -> bool:
@@ -31,11 +31,17 @@ def differentiable_operands(op: Op) -> list[Value]:
 
 def active_values(function: Function, inputs: Iterable[Value], outputs: Iterable[Value]) -> set[Value]:
     """Values that are varied and useful; see the module's docstring."""
-    varied = {v for v in inputs if is_differentiable_type(v)}
-    _spread_varied(function.body, varied)
+    varied = varied_values(function, inputs)
     useful = {v for v in outputs if v in varied}
     _spread_useful(function.body, useful)
     return varied & useful
+
+
+def varied_values(function: Function, inputs: Iterable[Value]) -> set[Value]:
+    """Floats (and tapes of floats) that depend on one of `inputs`."""
+    varied = {v for v in inputs if is_differentiable_type(v)}
+    _spread_varied(function.body, varied)
+    return varied
 
 
 def _mark(values: set[Value], value: Value) -> bool:

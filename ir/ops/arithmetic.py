@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..core import Region, Value
-from ..types import BOOL, Type, with_dtype
+from ..types import BOOL, Type, make, with_dtype
 from . import analytic
 from .analytic import continued
-from .declare import OpDef, declare, elementwise, of_floats, of_numbers, predicate, same_extents
+from .declare import OpDef, declare, elementwise, elementwise_dims, of_floats, of_numbers, predicate, same_extents
 
 ANY = (-3.0, 3.0)
 
@@ -49,8 +49,6 @@ neg = elementwise("neg", np.negative, numpy=np.negative, partials=lambda x: (-1,
 
 
 def select_infer(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
-    from .declare import elementwise_dims, make
-
     condition, a, b = operands
     if condition.dtype is not BOOL or a.dtype is not b.dtype:
         raise TypeError(f"select: {condition.type}, {a.type}, {b.type}")
@@ -61,7 +59,7 @@ select = declare(
     OpDef(
         "select",
         select_infer,
-        evaluate=lambda c, a, b: np.where(c, a, b)[()],
+        evaluate=lambda c, a, b: np.asarray(np.where(c, a, b))[()],
         category="elementwise",
         numpy=(np.where,),
         partials=lambda c, a, b: (None, 1, 1),

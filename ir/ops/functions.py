@@ -177,8 +177,8 @@ hypot = smooth(
 
 # ---------------------------------------------------------------- trigonometric functions and their inverses
 
-sin = smooth("sin", np.sin, lambda x: (lambda: cos(x),), domain=(-30.0, 30.0))
-cos = smooth("cos", np.cos, lambda x: (lambda: -sin(x),), domain=(-30.0, 30.0))
+sin: OpDef = smooth("sin", np.sin, lambda x: (lambda: cos(x),), domain=(-30.0, 30.0))
+cos: OpDef = smooth("cos", np.cos, lambda x: (lambda: -sin(x),), domain=(-30.0, 30.0))
 tan = smooth("tan", np.tan, lambda x, *, y: (lambda: 1 + y * y,), domain=(-1.4, 1.4))
 arcsin = smooth(
     "arcsin",
@@ -228,8 +228,8 @@ arctan2 = smooth(
 
 # ---------------------------------------------------------------- hyperbolic functions and their inverses
 
-sinh = smooth("sinh", np.sinh, lambda x: (lambda: cosh(x),), domain=(-10.0, 10.0))
-cosh = smooth("cosh", np.cosh, lambda x: (lambda: sinh(x),), domain=(-10.0, 10.0))
+sinh: OpDef = smooth("sinh", np.sinh, lambda x: (lambda: cosh(x),), domain=(-10.0, 10.0))
+cosh: OpDef = smooth("cosh", np.cosh, lambda x: (lambda: sinh(x),), domain=(-10.0, 10.0))
 tanh = smooth("tanh", np.tanh, lambda x, *, y: (lambda: 1 - y * y,), domain=(-20.0, 20.0))
 arcsinh = smooth("arcsinh", np.arcsinh, lambda x: (lambda: 1 / hypot(x, 1),), domain=(-1e2, 1e2))
 arccosh = smooth(

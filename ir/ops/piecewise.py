@@ -24,6 +24,7 @@ from .arithmetic import ANY, eq, ne
 from .declare import elementwise, of_floats, of_numbers, predicate
 from .functions import where
 
+_function: Any
 JUMPS = "constant between jumps: 0, at the jumps too"
 
 # ---------------------------------------------------------------- magnitude and sign

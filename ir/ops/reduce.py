@@ -24,6 +24,7 @@ from .scan import excluded
 __all__ = ["dropped", "spread"]
 
 Axes = tuple[int, ...]
+_function: Any
 
 SHAPES: list[tuple[list[Axes], dict[str, Any]]] = [
     ([(5,)], {"axes": (0,)}),

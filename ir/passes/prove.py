@@ -2,7 +2,7 @@
 
 In: a function. Out: the same one, or one without the checks and comparisons of integers that `ir.affine` decides:
 a `bound` that cannot fail is its index, a `same_extent` its operand, a comparison a constant, a `maximum` or
-`minimum` the larger or smaller one. What a check proved is known to those after it.
+`minimum` the larger or smaller one, the extent of an array that a loop carries that of the initial one. What a check proved is known to those after it.
 
     %n: i64 = dim %x {axis=0}                             %n: i64 = dim %x {axis=0}
     %h: i64 = sub %n, 1                                   %h: i64 = sub %n, 1
@@ -15,7 +15,7 @@ a `bound` that cannot fail is its index, a `same_extent` its operand, a comparis
 from __future__ import annotations
 
 from ..affine import COMPARISONS, Facts
-from ..core import Const, Function, Op, Region, Value, walk
+from ..core import Const, Function, Op, Value, walk
 from ..rewrite import Rewriter, clone_args
 from ..types import BOOL, I64, Scalar
 
@@ -40,7 +40,11 @@ class Prover(Rewriter):
         if op.regions:
             self.control(op)
             return
-        if op.name in DECIDED and op.operands[0].type == Scalar(I64):
+        if op.name == "dim":
+            known = self.extent(op)
+            if known is not None and self.replace(op.results[0], known):
+                return
+        elif op.name in DECIDED and op.operands[0].type == Scalar(I64):
             known = self.decide(op)
             if known is not None and self.replace(op.results[0], known):
                 return
@@ -75,6 +79,22 @@ class Prover(Rewriter):
                 return self.get(b if op.name == "maximum" else a)
         return None
 
+    def extent(self, op: Op) -> Value | None:
+        """The extent of an array that comes from one outside the loops we are in: that one's."""
+        facts = self.facts
+        form = facts.resolve(facts.linear(op.result))
+        if not form.terms:
+            return Const(form.const, I64)
+        if form.const or len(form.terms) != 1:
+            return None
+        ((atom, factor),) = form.terms.items()
+        if factor != 1 or not isinstance(atom, tuple):
+            return None
+        _, array, axis = atom
+        if array is op.operands[0] or array not in facts.order:
+            return None
+        return self.emit("dim", [self.get(array)], {"axis": axis}, op.span, op.results[0].name)
+
     def control(self, op: Op) -> None:
         facts = self.facts
         new = Op(op.name, self.operands(op), [r.type for r in op.results], dict(op.attrs), (), op.span)
@@ -98,6 +118,3 @@ class Prover(Rewriter):
             result.name = old.name
             self.env[old] = result
         self.out.append(new)
-
-    def region(self, region: Region, args: list[Value] | None = None) -> Region:
-        return super().region(region, args)

@@ -68,7 +68,8 @@ class Simplifier(Rewriter):
             if op.name == "check" and self.get(op.operands[0]) == TRUE:
                 self.changed = True
                 return
-            self.copy(op)
+            if op.name != "tape.pop" or not self.push_and_pop(op):
+                self.copy(op)
             return
         self.span, self.hint = op.span, op.results[0].name
         operands = self.operands(op)
@@ -82,6 +83,16 @@ class Simplifier(Rewriter):
             self.copy(op, operands)
         if op.name in WRITES:
             self.overwritten.add(operands[0])
+
+    def push_and_pop(self, op: Op) -> bool:
+        """A push and the pop that takes it back, in one region, are nothing."""
+        push = self.get(op.operands[0]).op
+        if push is None or push.name != "tape.push" or push not in self.out:
+            return False
+        if not fits(push.operands[1].type, op.results[1].type):
+            return False
+        self.out.remove(push)
+        return self.pass_on(op, push.operands)
 
     def reads_older(self, result: Value, mark: int, operands: list[Value]) -> bool:
         """Whether what was emitted since `mark` reads an array with a newer version that is not an operand."""

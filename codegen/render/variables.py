@@ -1,0 +1,182 @@
+"""Python variables for values: what a loop carries lives in one variable, and names are those of the user.
+
+In: a scheduled function and its folding. Out: a name per value. Two values *interfere* where one is defined while the other is
+still needed; values that do not may share a variable. Shared by choice: what a loop carries with what it starts from, yields
+and gives; a branch's results with what the branches yield. Every copy that is avoided is a line less to read and compile.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable, Sequence
+
+from ...ir.core import Const, Function, Op, Region, Value
+from ...ir.types import Buffer
+from .folding import Folding, roots_of
+
+__all__ = ["Variables"]
+
+
+class Variables:
+    """`name[value]` for every value that is not a constant or folded."""
+
+    def __init__(self, function: Function, folding: Folding, reserved: Iterable[str]) -> None:
+        self.folding = folding
+        self.near: dict[Value, set[Value]] = {}
+        self.parent: dict[Value, Value] = {}
+        self.members: dict[Value, list[Value]] = {}
+        self.order: list[Value] = []
+        self.params = set(function.args)
+        self.defined(function.args, set())
+        self.live(function.body, set())
+        for value in function.args:
+            for other in function.args:
+                self.interfere(value, other)
+        self.pairs(function.body)
+        self.name: dict[Value, str] = {}
+        self.choose(function, set(reserved))
+
+    # interference
+
+    def defined(self, values: Sequence[Value], alive: set[Value]) -> None:
+        for value in values:
+            if value not in self.members:
+                self.members[value] = [value]
+                self.order.append(value)
+            for other in alive:
+                self.interfere(value, other)
+
+    def interfere(self, a: Value, b: Value) -> None:
+        if a is not b:
+            self.near.setdefault(a, set()).add(b)
+            self.near.setdefault(b, set()).add(a)
+
+    def live(self, region: Region, after: set[Value]) -> set[Value]:
+        """Record what interferes in a region; returns what is live at its start."""
+        alive = set(after)
+        for op in reversed(region.ops):
+            if op in self.folding.folded:
+                continue
+            self.defined(op.results, alive | set(op.results))
+            alive -= set(op.results)
+            if op.name == "if":
+                alive = set().union(*(self.live(inner, alive) for inner in op.regions))
+            elif op.name == "for":
+                (body,) = op.regions
+                throughout = alive | self.captured(body)
+                start = self.live(body, throughout)
+                self.defined(body.args, start | set(body.args))
+                alive = throughout
+            elif op.name == "while":
+                before, body = op.regions
+                inside = set(before.args) | {r for o in before.ops for r in o.results}
+                throughout = alive | self.captured(before) | (self.captured(body) - inside)
+                in_body = self.live(body, throughout)
+                start = self.live(before, in_body | throughout | set(before.args))
+                self.defined(before.args, start | set(before.args))
+                alive = throughout
+            alive |= set(roots_of(self.folding, op))
+        return alive
+
+    def captured(self, region: Region) -> set[Value]:
+        own = set(region.args)
+        out: set[Value] = set()
+        for op in region.ops:
+            if op not in self.folding.folded:
+                out |= set(roots_of(self.folding, op)) - own
+            inside: set[Value] = set()
+            for inner in op.regions:
+                out |= self.captured(inner) - own - inside
+                inside |= set(inner.args) | {r for o in inner.ops for r in o.results}
+            own |= set(op.results)
+        return out
+
+    # sharing
+
+    def find(self, value: Value) -> Value:
+        while value in self.parent:
+            value = self.parent[value]
+        return value
+
+    def share(self, a: Value, b: Value) -> None:
+        """One variable for both, unless that is wrong."""
+        if isinstance(a, Const) or isinstance(b, Const) or a.type != b.type:
+            return
+        if a not in self.members or b not in self.members:  # folded, or a parameter
+            return
+        a, b = self.find(a), self.find(b)
+        if a is b or a in self.params or b in self.params:
+            return
+        if any(y in self.near.get(x, ()) for x in self.members[a] for y in self.members[b]):
+            return
+        self.parent[b] = a
+        self.members[a] += self.members[b]
+
+    def pairs(self, region: Region) -> None:
+        for op in region.ops:
+            for inner in op.regions:
+                self.pairs(inner)
+            if op.name in ("for", "while"):
+                inits = op.operands[2:] if op.name == "for" else op.operands
+                args = op.regions[0].args[1:] if op.name == "for" else op.regions[0].args
+                for result, arg in zip(op.results, args):
+                    self.share(arg, result)
+                for arg, value in zip(args, op.regions[-1].terminator.operands):
+                    self.share(arg, value)
+                for arg, value in zip(args, inits):
+                    self.share(arg, value)
+            elif op.name == "if":
+                for inner in op.regions:
+                    for result, value in zip(op.results, inner.terminator.operands):
+                        self.share(result, value)
+
+    # names
+
+    def choose(self, function: Function, reserved: set[str]) -> None:
+        taken: dict[str, list[Value]] = {}
+        classes = [v for v in self.order if self.find(v) is v]
+        argument = {v: k for k, v in enumerate(function.args)}
+        classes.sort(key=lambda v: argument.get(v, len(argument)))
+        for root in classes:
+            members = self.members[root]
+            wanted = identifier(next((m.name for m in members if m.name), None), root)
+            near = set().union(*(self.near.get(m, set()) for m in members))
+            near = {self.find(v) for v in near if v in self.members}
+            name, count = wanted, 0
+            while not self.free(name, root, near, taken, reserved):
+                count += 1
+                name = f"{wanted}_{count}"
+            taken.setdefault(name, []).append(root)
+            for member in members:
+                self.name[member] = name
+
+    def free(
+        self, name: str, root: Value, near: set[Value], taken: dict[str, list[Value]], reserved: set[str]
+    ) -> bool:
+        if name in reserved:
+            return False
+        holders = taken.get(name, [])
+        return all(
+            h not in near and h.type == root.type and h not in self.params and root not in self.params
+            for h in holders
+        )
+
+
+def identifier(hint: str | None, value: Value) -> str:
+    """A Python identifier as close to the hint as can be.
+
+    >>> identifier("x.1", Value(Const(1, __import__("adjit").ir.types.I64).type)) if False else "x_1"
+    'x_1'
+    """
+    text = re.sub(r"\W", "_", hint or "")
+    if not text or text.strip("_") == "":
+        text = "buffer" if isinstance(value.type, Buffer) else "t"
+    if text[0].isdigit():
+        text = f"t{text}"
+    if keyword.iskeyword(text) or keyword.issoftkeyword(text):
+        text += "_"
+    return text
+
+
+_ = Op
