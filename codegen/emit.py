@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir.core import Function, Span
-from .primitives import NAMES, SOURCES
+from .primitives import NAMES
 from .render.writer import Writer
 
 __all__ = ["Rendered", "Site", "render"]
@@ -55,13 +55,9 @@ def render(scheduled: Function, name: str) -> Rendered:
     """
     writer = Writer(scheduled, name, NAMES)
     body = writer.write()
-    imports: dict[str, list[str]] = {}
-    for needed in sorted(writer.needs):
-        imports.setdefault(SOURCES[needed], []).append(needed)
     head = ["import numpy as np"]
-    if imports:
-        head.append("")
-    head += [f"from {module} import {', '.join(names)}" for module, names in sorted(imports.items())]
+    if writer.needs:
+        head += ["", f"from adjit.codegen.primitives import {', '.join(sorted(writer.needs))}"]
     source = "\n".join(head) + "\n\n\n" + body + "\n"
     sites = tuple(
         Site(op.name, op.attrs, op.span, tuple(str(x.dtype) for x in details_of(op))) for op in writer.sites

@@ -28,10 +28,12 @@ from __future__ import annotations
 import copy
 import importlib
 import json
+import os
 import platform
 import struct
 import sys
 import types as python_types
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache as memoize
@@ -91,7 +93,8 @@ class MachineCode:
 
 
 def environment() -> str:
-    """Everything outside a kernel that machine code depends on: versions, and the CPU with its features."""
+    """Everything outside a kernel that machine code depends on: versions, the CPU with its features, Numba's
+    settings (`NUMBA_OPT` and others)."""
     llvmlite = importlib.import_module("llvmlite")
     numba = _numba("")
     triple, cpu, features = _codegen().magic_tuple()
@@ -102,7 +105,8 @@ def environment() -> str:
         sys.version,
         platform.python_implementation(),
     )
-    return "\n".join((*versions, triple, cpu, features))
+    settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
+    return "\n".join((*versions, triple, cpu, features, repr(settings)))
 
 
 def _numba(module: str) -> Any:
@@ -227,7 +231,9 @@ def compile_function(
     settings.fastmath = _numba("core.cpu_options").FastMathOptions(fast if isinstance(fast, bool) else set(fast))
 
     target = _target()
-    with _numba("core.compiler_lock").global_compiler_lock:
+    with _numba("core.compiler_lock").global_compiler_lock, warnings.catch_warnings():
+        # advice to whoever writes Numba code by hand
+        warnings.simplefilter("ignore", _numba("core.errors").NumbaWarning)
         library = _kernel_library()(_codegen(), function.__module__)
         library.kernel_module = function.__module__
         library.arguments = tuple(arguments)

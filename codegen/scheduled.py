@@ -27,7 +27,7 @@ import numpy as np
 
 from ..ir.core import Function, Op, Region, Value
 from ..ir.interp import Env, Interpreter
-from ..ir.ops.declare import REGISTRY, OpDef, declare, elementwise, scalar_type
+from ..ir.ops.declare import REGISTRY, OpDef, declare, scalar_type
 from ..ir.ops.shape import poison
 from ..ir.types import I64, Array, Buffer, Scalar, Type
 
@@ -109,8 +109,16 @@ declare(
         category="buffer",
     )
 )
-elementwise("add_any_order", np.add)
-elementwise("mul_any_order", np.multiply)
+
+
+def same_scalar(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
+    a, b = operands
+    scalar_type(b, "a sum", a.dtype)
+    return [Scalar(a.dtype)]
+
+
+declare(OpDef("add_any_order", same_scalar, evaluate=np.add, category="buffer"))
+declare(OpDef("mul_any_order", same_scalar, evaluate=np.multiply, category="buffer"))
 
 
 # ---------------------------------------------------------------- library kernels

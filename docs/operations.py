@@ -1,18 +1,21 @@
 """Writes docs/operations.md, the table of operations, from the declarations themselves.
 
 In: `adjit.ir.ops`. Out: the page. `python docs/operations.py` writes it; `--check` fails where it is out of date.
-Derivatives are not typed in: the rules are called on symbols, and what they emit is printed as mathematics.
+Derivatives of functions of elements are not typed in: their rules are called on symbols, and what they emit is
+printed as mathematics.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from adjit.ir.core import Builder, Const, Op, Region, Value
 from adjit.ir.ops import REGISTRY, Into, OpDef, call_rule
-from adjit.ir.types import F64, I64, make
+from adjit.ir.types import BOOL, F64, I64, make
 
 PAGE = Path(__file__).with_name("operations.md")
 
@@ -62,7 +65,7 @@ or undefined derivative further back can turn it into NaN. The masks:
 def show(value: Any, above: int = 0) -> str:
     """A value that a rule made, as mathematics; parentheses where the context binds more tightly."""
     if not isinstance(value, Value):
-        return "-" if value is None else f"{value:g}"
+        return "0" if value is None else f"{value:g}"
     if isinstance(value, Const):
         return f"{value.value:.6g}" if value.value >= 0 or above < 5 else f"({value.value:.6g})"
     if value.op is None:
@@ -90,13 +93,24 @@ def show_op(op: Op, above: int) -> str:
         return f"{show(operands[0], 9)}ᵀ"
     if name == "matmul":
         return f"{show(operands[0], 5)} @ {show(operands[1], 6)}"
-    if name in ("dim", "fill", "broadcast") and name != "dim":
+    if name in ("fill", "broadcast"):
         return show(operands[0], above)  # repeated as often as needed
     return f"{name}({', '.join(show(v) for v in operands)})"
 
 
-def force(part: Any) -> Any:
-    return part() if callable(part) and not isinstance(part, Into) else part
+def emitted(part: Any) -> str:
+    """What a rule gives for one operand; what it uses several times is named: ``r·r where r = 1/x``."""
+    region = Region()
+    with Builder(region):
+        value = part() if callable(part) and not isinstance(part, Into) else part
+    uses = Counter(v for op in region.ops for v in op.operands if v.op is not None)
+    shared = [op for op in region.ops if uses[op.result] > 1]
+    definitions = []
+    for op, letter in zip(shared, "rstuvw", strict=False):
+        definitions.append(f"{letter} = {show_op(op, 0)}")
+        op.result.name, op.result.op = letter, None
+    text = show(value)
+    return f"{text} where {', '.join(definitions)}" if definitions else text
 
 
 def letters(name: str, count: int) -> str:
@@ -107,20 +121,18 @@ def derivative(definition: OpDef) -> tuple[str, str]:
     """(partial derivatives, masks) of an elementwise operation, as text."""
     domain = definition.domain
     parts = (domain,) if isinstance(domain, str) or isinstance(domain[0], float) else domain
-    kinds = [I64 if p == "int" else F64 for p in parts]
+    kinds = [{"int": I64, "bool": BOOL}.get(p, F64) if isinstance(p, str) else F64 for p in parts]
     operands = [Value(make(k, ()), s) for k, s in zip(kinds, letters(definition.name, len(kinds)), strict=True)]
     y = Value(make(F64, ()), "y")
+    assert definition.partials is not None
     with Builder(Region()):
-        if definition.name == "select":
-            return "-, 1, 1", "-, c, not c"
-        assert definition.partials is not None
-        partials = [force(p) for p in call_rule(definition.partials, operands, {}, y=y)]
-        masks = call_rule(definition.masks, operands, {}, y=y) if definition.masks else []
-        return listed(partials), listed([force(m) for m in masks])
+        partials = call_rule(definition.partials, operands, {}, y=y)
+        masks = call_rule(definition.masks, operands, {}, y=y) if definition.masks else ()
+    return listed(partials), listed(masks)
 
 
-def listed(parts: list[Any]) -> str:
-    return ", ".join(f"`{show(p)}`" for p in parts)
+def listed(parts: Iterable[Any]) -> str:
+    return ", ".join(f"`{emitted(p)}`" for p in parts)
 
 
 def bound(definition: OpDef) -> str:
@@ -163,8 +175,12 @@ def array_rule(definition: OpDef) -> str:
         with Builder(Region()):
             assert definition.transpose is not None
             dy = Value(make(F64, (None, None)), "dy")
-            return listed([force(p) for p in call_rule(definition.transpose, operands, {}, dy=dy)])
+            return listed(call_rule(definition.transpose, operands, {}, dy=dy))
     return COTANGENTS[definition.name] if definition.differentiable else "none"
+
+
+def row(*cells: str) -> str:
+    return f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |"
 
 
 def page() -> str:
@@ -174,11 +190,11 @@ def page() -> str:
         if d.category == "elementwise" and d.domain is not None:
             partials, masks = derivative(d) if d.differentiable else ("none", "")
             cells = [f"`{name}`", bound(d), partials, d.kinks, tested(d), str(d.cost)]
-            rows.append(f"| {' | '.join(cells)} |")
+            rows.append(row(*cells))
             if masks:
-                choices.append(f"| `{name}` | {masks} |")
+                choices.append(row(f"`{name}`", masks))
         elif d.category in ("shape", "reduction", "library"):
-            others.append(f"| {' | '.join([f'`{name}`', bound(d), array_rule(d), d.kinks])} |")
+            others.append(row(f"`{name}`", bound(d), array_rule(d), d.kinks))
     parts = [HEAD, ELEMENTWISE, "\n".join(sorted(rows)), "\n", OTHERS, "\n".join(sorted(others)), "\n"]
     return "".join([*parts, CHOICE, "\n".join(sorted(choices)), "\n"])
 

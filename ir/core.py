@@ -18,6 +18,7 @@ Regions may use any value of an enclosing region defined before them (there is n
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -240,14 +241,21 @@ def walk(region: Region) -> Iterator[Op]:
             yield from walk(inner)
 
 
-_STACK: list[Builder] = []
+class _Stack(threading.local):
+    """The builders in force, per thread."""
+
+    def __init__(self) -> None:
+        self.builders: list[Builder] = []
+
+
+_STACK = _Stack()
 
 
 def builder() -> Builder:
     """The builder in force (the innermost ``with Builder(...)``)."""
-    if not _STACK:
+    if not _STACK.builders:
         raise RuntimeError("no builder is in force")
-    return _STACK[-1]
+    return _STACK.builders[-1]
 
 
 class Builder:
@@ -267,11 +275,11 @@ class Builder:
         self.span = span
 
     def __enter__(self) -> Builder:
-        _STACK.append(self)
+        _STACK.builders.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        popped = _STACK.pop()
+        popped = _STACK.builders.pop()
         assert popped is self, "builders must nest"
 
     @contextlib.contextmanager

@@ -16,8 +16,8 @@ from adjit.ir.types import BOOL, F32, F64, I64, Array, DType, Scalar, Tape
 
 VECTOR, MATRIX = Array(F64, (None,)), Array(F64, (None, None))
 SCALARS: dict[DType, list[Any]] = {
-    F64: [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.25, np.inf],
-    I64: [0, 1, -1, 2, 3, 5],
+    F64: [0.0, 0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.25],
+    I64: [0, 1, 1, 2, -1],
     BOOL: [True, False],
     F32: [0.0, 1.0, 0.1],
 }
@@ -26,7 +26,7 @@ SCALARS: dict[DType, list[Any]] = {
 class Generator:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.budget = self.random.choice([8, 20, 45])
+        self.budget = self.random.choice([8, 25, 50, 80])
         self.line = 0
 
     def function(self) -> Function:
@@ -42,18 +42,19 @@ class Generator:
         with Builder(body) as b:
             pool = list(args)
             self.block(b, pool, 3)
-            chosen = [self.value(pool, t) for t in (Scalar(F64), Scalar(I64), VECTOR, MATRIX, Scalar(F32))]
-            b.emit("return", chosen + self.random.sample(self.plain(pool), k=min(2, len(self.plain(pool)))))
+            made = self.plain(pool)[len(args) :]
+            b.emit("return", made[:: max(1, len(made) // 16)] + made[-2:] + args[-1:])
         return Function("random", body, {"args": tuple(a.name for a in args)})
 
     def args(self) -> list[Any]:
         r = np.random.default_rng(self.random.randrange(10**9))
-        rows = int(r.integers(0, 4))
+        small = r.random() < 0.25
+        rows, columns, length = (int(k) for k in (r.integers(0, 3, size=3) if small else r.integers(3, 6, size=3)))
         return [
-            float(r.normal()),
-            int(r.integers(-2, 6)),
-            r.normal(size=int(r.integers(0, 5))),
-            r.normal(size=(rows, int(r.integers(0, 4)))),
+            float(r.choice([r.normal(), 0.0, -0.0, np.inf], p=[0.7, 0.1, 0.1, 0.1])),
+            int(r.integers(-1, 5)),
+            r.normal(size=length),
+            r.normal(size=(rows, columns)),
             bool(r.integers(2)),
             np.float32(r.normal()),
         ]
@@ -86,6 +87,7 @@ class Generator:
             self.budget -= 1
             self.line += 1
             choices = [self.scalar, self.scalar, self.integers, self.logic, self.array, self.array, self.element]
+            choices += [self.element, self.again]
             if depth:
                 choices += [self.branch, self.loop, self.while_, self.taped, self.check]
             with b.at(Span("random.py", self.line)):
@@ -125,9 +127,45 @@ class Generator:
         count = 1 if name == "logical_not" else 2
         return b.emit(name, [self.value(pool, Scalar(BOOL)) for _ in range(count)])
 
+    def again(self, b: Builder, pool: list[Value], depth: int) -> list[Value]:
+        """An operation that was done before, perhaps with its operands swapped."""
+        done = [v.op for v in pool if v.op is not None and not v.op.regions and len(v.op.results) == 1]
+        done = [op for op in done if not op.name.startswith("tape")]
+        if not done:
+            return []
+        op = self.random.choice(done)
+        operands = list(op.operands)
+        swap = len(operands) == 2 and operands[0].type == operands[1].type and op.name != "bound"
+        if swap and self.random.random() < 0.5:
+            operands.reverse()
+        return b.emit(op.name, operands, op.attrs)
+
     def position(self, b: Builder, pool: list[Value], array: Value, axis: int) -> Value:
+        """An index that is usually valid: small, or near an induction variable."""
         n = b.emit1("dim", [array], {"axis": axis})
-        return b.emit1("bound", [self.integer(pool), n], {"what": "index", "axis": axis})
+        inductions = [v for v in pool if v.name == "i" and v.op is None]
+        i = self.integer(pool)
+        if self.random.random() < 0.75:
+            i = (
+                self.random.choice(inductions)
+                if inductions and self.random.random() < 0.7
+                else self.random.choice([const(0), const(1), const(2)])
+            )
+            if self.random.random() < 0.4:
+                i = b.emit1(self.random.choice(["add", "sub"]), [i, const(1)])
+        if self.random.random() < 0.2:  # under a condition that may or may not suffice
+            inside = Region()
+            limit = self.random.choice([n, const(2)])
+            with Builder(inside) as inner:
+                inner.emit("yield", [inner.emit1("bound", [i, n], {"what": "index", "axis": axis})])
+            outside = Region()
+            with Builder(outside) as inner:
+                zero = inner.emit1("bound", [const(0), n], {"what": "index", "axis": axis})
+                inner.emit("yield", [zero])
+            test = b.emit1(self.random.choice(["lt", "le", "ge", "eq"]), [i, limit])
+            regions = [inside, outside] if self.random.random() < 0.7 else [outside, inside]
+            return b.emit("if", [test], {}, regions)[0]
+        return b.emit1("bound", [i, n], {"what": "index", "axis": axis})
 
     def length(self, b: Builder, pool: list[Value]) -> Value:
         """An integer that is an extent: not negative, and small."""
@@ -142,7 +180,7 @@ class Generator:
             x = self.random.choice([v, m])
             return b.emit(self.random.choice(["add", "mul", "sub"]), self.shuffled([x, self.number(pool)]))
         if kind == "zip":
-            w = self.value(pool, VECTOR)
+            w = self.value(pool, VECTOR) if self.random.random() < 0.5 else b.emit1("mul", [v, v])
             p, q = (b.emit1("dim", [u], {"axis": 0}) for u in (v, w))
             b.emit("same_extent", [p, q], {"what": "operands differ"})
             return b.emit(self.random.choice(["add", "mul"]), [v, w])
@@ -227,7 +265,7 @@ class Generator:
     def trip(self, b: Builder, pool: list[Value]) -> list[Value]:
         kind = self.random.choice(["const", "length", "dim", "inner"])
         if kind == "const":
-            return [const(self.random.choice([0, 1])), const(self.random.choice([0, 1, 2, 3]))]
+            return [const(self.random.choice([0, 0, 1])), const(self.random.choice([0, 1, 2, 3, 3]))]
         if kind == "length":
             return [const(0), self.length(b, pool)]
         n = b.emit1("dim", [self.value(pool, VECTOR)], {"axis": 0})

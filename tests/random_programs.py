@@ -19,6 +19,7 @@ import linecache
 import math
 import random
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -146,6 +147,13 @@ SQUASHED = (
 """Bounded functions of one expression."""
 TAME = ("np.sqrt(1.0 + np.square({}))", "np.log1p(({}) * ({}))", "np.abs({})", "-({})", "np.maximum({}, -0.37)", "({})")
 """Functions that grow no faster than their argument."""
+
+
+LOOPS = [
+    (6, "range n"), (6, "range len"), (2, "static"), (2, "down"), (2, "from one"), (2, "items"), (1, "enumerate"),
+    (1, "zip"), (1, "reversed"), (1, "stepped"), (1, "integers"),
+]  # fmt: skip
+"""Forms of `for`, with their weights."""
 
 
 @dataclass(frozen=True)
@@ -302,10 +310,16 @@ class Writer:
         arrays = {n: dims for n, dims in s.readable().items() if min(d.least for d in dims) >= 1}
         name = self.c.pick(list(arrays))
         dims = arrays[name]
-        whole = [f"np.mean({name})", f"0.2 * np.sum({name})", f"0.1 * ({name} * {name}).sum()", f"np.max({name})", f"{name}.min()"]
+        whole = [
+            f"np.mean({name})",
+            f"0.2 * np.sum({name})",
+            f"0.1 * ({name} * {name}).sum()",
+            f"np.max({name})",
+            f"{name}.min()",
+        ]
         if len(dims) == 1:
             other = self.array(s, dims, 1)
-            whole += [f"0.2 * ({name} @ {other})", f"0.1 * np.dot({other}, {name})", f"np.cumsum({name})[-1]"]
+            whole += [f"0.2 * ({name} @ ({other}))", f"0.1 * np.dot({other}, {name})", f"np.cumsum({name})[-1]"]
             if s.index_array and dims[0].least >= 3:
                 whole += [f"0.2 * np.sum({name}[{s.index_array}])", f"{name}[np.argmin({name})]"]
         else:
@@ -349,7 +363,9 @@ class Writer:
                 if len(dims) == 1 and own[0].least >= 2:
                     found.append(f"{name}[::-1]")
             if len(own) == len(dims) == 1:
-                found += [f"{name}[{text}]" for text, d in self.ranges(own[0]) if d == dims[0] and text not in (":", "::-1")]
+                found += [
+                    f"{name}[{text}]" for text, d in self.ranges(own[0]) if d == dims[0] and text not in (":", "::-1")
+                ]
             if len(own) == 2 and len(dims) == 1 and min(d.least for d in own) >= 1:
                 if own[1] == dims[0]:
                     found += [f"{name}[{self.position(s, name, 0, own[0])}]"] * 2
@@ -494,7 +510,16 @@ class Writer:
         if not names:
             return self.assign_number(s, where)
         name = self.c.pick(names)
-        form = self.c.pick(("{0} = {1}", "{0} += 0.5 * {2}", "{0} -= 0.2 * {3}", "{0} *= {2}", "{0} = 0.7 * {0} + {2}", "{0} /= 1.0 + ({2}) ** 2"))
+        form = self.c.pick(
+            (
+                "{0} = {1}",
+                "{0} += 0.5 * {2}",
+                "{0} -= 0.2 * {3}",
+                "{0} *= {2}",
+                "{0} = 0.7 * {0} + {2}",
+                "{0} /= 1.0 + ({2}) ** 2",
+            )
+        )
         self.emit(form.format(name, self.calm_number(s), self.bounded(s, 1), self.leaf(s)))
         return None
 
@@ -557,7 +582,9 @@ class Writer:
         name = self.array_of(s)
         assert name is not None
         form = self.c.pick(("{}[:] = {}", "{} *= np.cos({})", "{} += 0.4 * {}", "{} -= 0.2 * {}"))
-        self.emit(form.format(name, self.calm_array(s, s.arrays[name]) if " = " in form else self.array(s, s.arrays[name], 1)))
+        self.emit(
+            form.format(name, self.calm_array(s, s.arrays[name]) if " = " in form else self.array(s, s.arrays[name], 1))
+        )
 
     def write_dynamic_range(self, s: Scope, where: Block) -> None:
         """A slice whose extent only the run knows (it may be empty)."""
@@ -575,7 +602,9 @@ class Writer:
         if name is None or self.c.chance(25):
             self.emit(f"{idx}[{self.c.integer(-3, 2)}] = {self.integer(s)} % 3")
             return
-        form = self.c.pick(("{0}[{1}] = {2}", "{0}[{1}] = 0.7 * {3}", "{0}[{1}] += 0.4 * {2}", "{0}[{1}] *= np.cos({3})"))
+        form = self.c.pick(
+            ("{0}[{1}] = {2}", "{0}[{1}] = 0.7 * {3}", "{0}[{1}] += 0.4 * {2}", "{0}[{1}] *= np.cos({3})")
+        )
         self.emit(form.format(name, idx, self.bounded(s, 1), self.array(s, (INDEX,), 1)))
 
     def new_array(self, s: Scope, where: Block) -> None:
@@ -669,7 +698,9 @@ class Writer:
         if array is None:
             return self.assign_number(s, where)
         dims = s.arrays[array]
-        passed = self.c.pick([p for p in self.parts(s, dims) if "idx" not in p and not p.startswith(tuple(s.tables))] or [array])
+        passed = self.c.pick(
+            [p for p in self.parts(s, dims) if "idx" not in p and not p.startswith(tuple(s.tables))] or [array]
+        )
         call = f"{helper.name}({passed}, {self.number(s, 1)})"
         if helper.kind == "write":
             self.emit(call)
@@ -762,10 +793,7 @@ class Writer:
         i = self.new_name(s, "i")
         inner.ints[i] = []
         inner.protected.add(i)
-        kind = self.c.weighted(
-            [(6, "range n"), (6, "range len"), (2, "static"), (2, "down"), (2, "from one"), (2, "items"), (1, "enumerate"), (1, "zip"),
-             (1, "reversed"), (1, "stepped"), (1, "integers")]
-        )  # fmt: skip
+        kind = self.c.weighted(LOOPS)
         if not arrays and kind not in ("range n", "static"):
             kind = "static"
         bound = self.c.pick([k for k in s.ints if k in s.protected] or ["3"])
@@ -837,7 +865,9 @@ class Writer:
             inner.protected.add(t)
             s.floats.append(t)
             with self.indented():
-                self.emit(f"{t} = {t} * {self.c.pick(('0.6', '(0.5 + 0.1 * {})'.format(f'np.sin({self.number(s, 1)})')))}")
+                self.emit(
+                    f"{t} = {t} * {self.c.pick(('0.6', '(0.5 + 0.1 * {})'.format(f'np.sin({self.number(s, 1)})')))}"
+                )
             return self.loop_body(s, inner, where)
         limit = self.c.pick(("3", "4", "n", "6") if "n" in s.ints else ("3", "4", "6"))
         self.emit(f"{k} = 0")
@@ -965,17 +995,21 @@ class RandomProgram:
     def function(self) -> Callable[..., Any]:
         return load(self.text)
 
-    def complex_step(self, args: Sequence[Any], along: Sequence[Any], h: float = 1e-30) -> float:
-        """The derivative along (dx, da, db) by one run of the text in plain Python on complex numbers.
+    @cached_property
+    def analytic(self) -> Callable[..., Any]:
+        """The same text for complex numbers, so that complex step in plain Python is an exact derivative.
 
-        `np`, `math` and `abs` are replaced by analytic twins; comparisons look at real parts, as NumPy's do.
+        `np`, `math`, `abs` and `max` are analytic twins; comparisons look at real parts first, as NumPy's do. Takes
+        x as a NumPy scalar. A function that would drop an imaginary part raises.
         """
         function = load(self.text, np=ANALYTIC, math=ANALYTIC_MATH, abs=analytic_abs, max=analytic_max)
-        x, a, b, n, idx = args
-        shifted = (x + 1j * h * along[0], a + 1j * h * along[1], b + 1j * h * along[2])
-        with np.errstate(all="raise", under="ignore"):
-            value = function(np.complex128(shifted[0]), *shifted[1:], n, idx.copy())
-        return float(np.imag(value)) / h
+
+        def run(*args: Any) -> Any:
+            with np.errstate(all="raise", under="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("error")
+                return function(*args)
+
+        return run
 
     def __str__(self) -> str:
         sets = "\n".join(f"# {args!r}".replace("\n", "\n#") for args in self.argument_sets)

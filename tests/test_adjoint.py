@@ -389,6 +389,15 @@ STRUCTURAL_ZEROS = {
           }
           return %r
         }""",
+    "maximum_of_an_array": """
+        func @f(%x: f64) -> f64 {
+          %a: f64[2] = fill %x, 2
+          %b: f64[2] = update %a, 1.0, 1 {spec="i"}
+          %s: f64[2] = sqrt %b
+          %m: f64 = reduce_max %s {axes=(0,)}
+          %r: f64 = add %m, %x
+          return %r
+        }""",
     "sum_of_a_masked_array": """
         func @f(%x: f64) -> f64 {
           %s: f64 = sqrt %x

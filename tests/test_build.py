@@ -195,6 +195,14 @@ def test_text_that_does_not_compile_is_an_internal_error():
         compile_kernel(DECAY, "decay", [Scalar(F64)], ["C"], parallel=True)
 
 
+def test_no_message_of_numba_comes_through(recwarn):
+    text = "import numpy as np\n\ndef f(x, y):\n    np.dot(x.T, x, y)\n    return 0, 0, 0, y.copy()\n"
+    kernel = compile_kernel(text, "f", [MATRIX, MATRIX], ["A", "C"])
+    x = np.arange(24.0).reshape(4, 6)[::2, ::2]
+    np.testing.assert_allclose(kernel.call(x, np.zeros((3, 3)))[3], x.T @ x)
+    assert len(recwarn) == 0
+
+
 HELPERS = """
 import numba
 import numpy as np
@@ -320,12 +328,13 @@ def test_a_forked_child_calls_and_compiles():
 def test_numba_offers_what_the_bridge_uses():
     """Fails with the name of what a new Numba changed; the rest of this file then fails less clearly."""
     from numba import _dynfunc
-    from numba.core import base, codegen, compiler, cpu_options, environment, funcdesc
+    from numba.core import base, callconv, codegen, compiler, cpu, cpu_options, environment, funcdesc, pythonapi
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.dispatcher import Dispatcher
     from numba.core.registry import cpu_target
+    from numba.core.runtime import _nrt_python
     from numba.core.runtime.nrt import rtsys
-    from numba.np import linalg, numpy_support
+    from numba.np import arrayobj, linalg, numpy_support
 
     flags = compiler.Flags()
     for name in (
@@ -358,6 +367,21 @@ def test_numba_offers_what_the_bridge_uses():
     assert len(machine.magic_tuple()) == 3
     for name in ("llvm_cpython_wrapper_name", "modname", "qualname"):
         assert hasattr(funcdesc.FunctionDescriptor, name), f"numba.core.funcdesc.FunctionDescriptor.{name}"
+    for name in ("create_cpython_wrapper", "get_executable", "make_array", "get_python_api", "create_module"):
+        assert hasattr(cpu.CPUContext, name), f"numba.core.cpu.CPUContext.{name}"
+    wrapper = list(inspect.signature(cpu.CPUContext.create_cpython_wrapper).parameters)
+    assert wrapper == ["self", "library", "fndesc", "env", "call_helper", "release_gil"]
+    for name in ("get_function_type", "call_function", "raise_error"):
+        assert hasattr(callconv.CPUCallConv, name), f"numba.core.callconv.CPUCallConv.{name}"
+    for name in (
+        *("make_none", "save_thread", "restore_thread", "err_occurred", "from_native_value"),
+        *("tuple_new", "tuple_setitem", "incref", "decref"),
+    ):
+        assert hasattr(pythonapi.PythonAPI, name), f"numba.core.pythonapi.PythonAPI.{name}"
+    populate = list(inspect.signature(arrayobj.populate_array).parameters)
+    assert populate == ["array", "data", "shape", "strides", "itemsize", "meminfo", "parent"]
+    helpers = {name if name.startswith("_") else f"NRT_{name}" for name in _nrt_python.c_helpers}
+    assert "NRT_adapt_ndarray_to_python_acqref" in helpers
     made = environment.Environment({"__name__": "x"})
     assert isinstance(made.consts, list)
     made.env_name = "y"

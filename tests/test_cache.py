@@ -99,7 +99,7 @@ def test_loaded_code_computes_the_same(monkeypatch):
 
 @pytest.mark.parametrize(
     "change",
-    ["text", "fastmath", "noalias", "nogil", "environment", "primitives", "argument"],
+    ["text", "fastmath", "noalias", "nogil", "environment", "setting", "primitives", "argument"],
 )
 def test_everything_that_code_depends_on_is_in_the_key(monkeypatch, change):
     before = kernel().key
@@ -110,6 +110,10 @@ def test_everything_that_code_depends_on_is_in_the_key(monkeypatch, change):
     elif change == "environment":  # another version, another CPU
         known = bridge.environment()
         monkeypatch.setattr(bridge, "environment", lambda: known + ",-avx512f")
+        monkeypatch.setattr(build, "_environment", build._environment.__wrapped__)
+        after = kernel()
+    elif change == "setting":
+        monkeypatch.setenv("NUMBA_OPT", "1")
         monkeypatch.setattr(build, "_environment", build._environment.__wrapped__)
         after = kernel()
     elif change == "primitives":
@@ -219,10 +223,10 @@ def test_code_with_constants_that_are_no_plain_data_is_not_stored():
         reload_init=[],
         lifted=(),
     )
-    assert bridge._image(result) is None
+    assert bridge._image(result, True) is None
     result.library.has_dynamic_globals = True
     result.environment.consts = []
-    assert bridge._image(result) is None
+    assert bridge._image(result, True) is None
 
 
 def test_without_a_folder_everything_works(monkeypatch):

@@ -401,15 +401,16 @@ ZEROS = [
 
 
 @pytest.mark.parametrize("x", ZEROS, ids=lambda x: str(x.tolist()))
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
 @pytest.mark.parametrize("name", ["reduce_prod", "cumprod", "recurrence"])
-def test_products_with_zeros_and_nothing(name, x):
+def test_products_with_zeros_and_nothing(name, x, static):
     """First and second derivatives, where a division by an element would fail."""
     axis = x.ndim - 1
     attrs = {"axes": (axis,)} if name == "reduce_prod" else {"axis": axis, "reverse": x.ndim == 2}
     operands = [x, x + 0.5] if name == "recurrence" else [x]
-    function = lambda xs: run_on(program(name, operands, attrs), xs)[0]
+    function = lambda xs: run_on(program(name, operands, attrs, static), xs)[0]
     dy = cotangent_for(function(operands))
-    f = pullback(name, operands, attrs)
+    f = pullback(name, operands, attrs, static)
     got = run_on(f, operands, [dy])
     assert [g.shape for g in got] == [o.shape for o in operands]
     if x.size:

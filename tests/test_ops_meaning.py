@@ -4,12 +4,15 @@ The twins that run on complex numbers agree with the real functions bit for bit.
 """
 
 import math
+import runpy
 from functools import reduce
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ops_cases import ELEMENTWISE, RULES, M, domains, is_free, sample
 
+import adjit
 from adjit.ir.core import Value
 from adjit.ir.ops import REGISTRY
 from adjit.ir.types import BOOL, DTYPES, F32, F64, I64, dtype_of, make
@@ -178,3 +181,9 @@ def test_math_module_agrees():
         if hasattr(math, name) and name not in ("pow", "gcd", "lcm", "ldexp"):
             xs = [float(sample(d, (), 3)) for d in domains(REGISTRY[name])]
             assert float(REGISTRY[name].evaluate(*xs)) == pytest.approx(float(getattr(math, name)(*xs)), rel=5e-16)
+
+
+def test_the_published_table_is_the_declarations():
+    script = Path(adjit.__file__).resolve().parent / "docs" / "operations.py"
+    page = runpy.run_path(str(script))["page"]()
+    assert script.with_suffix(".md").read_text(encoding="utf-8") == page, "run python docs/operations.py"

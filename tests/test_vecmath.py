@@ -1,4 +1,4 @@
-"""The vector math against mpmath and NumPy: error bounds over the whole range, special cases, vectorization."""
+"""The vector math against mpmath and NumPy: error bounds, special cases, vectorization."""
 
 from __future__ import annotations
 
@@ -135,9 +135,7 @@ def ulps(got: Any, value: Any, dtype: Any) -> float:
 
 def worst(name: str, got: np.ndarray, *arguments: np.ndarray) -> tuple[float, tuple[float, ...]]:
     """The largest error, and the arguments where it is."""
-    errors = [
-        ulps(got[i], exact(name, *(float(a[i]) for a in arguments)), got.dtype.type) for i in range(got.size)
-    ]
+    errors = [ulps(got[i], exact(name, *(float(a[i]) for a in arguments)), got.dtype.type) for i in range(got.size)]
     at = int(np.argmax(errors))
     return errors[at], tuple(float(a[at]) for a in arguments)
 
@@ -173,8 +171,8 @@ class Sampler:
         return self.random.integers(low, high, self.count).astype(self.dtype)
 
 
-def samples(name: str, dtype: Any, seed: int = 0, count: int = 250) -> list[tuple[np.ndarray, ...]]:
-    """Sets of arguments: the whole range of exponents, and densely where a function or its method is critical."""
+def samples(name: str, dtype: Any, seed: int = 0, count: int = 400) -> list[tuple[np.ndarray, ...]]:
+    """Sets of arguments: the whole range of exponents, and densely where a function or method is critical."""
     s = Sampler(dtype, seed, count)
     positive = lambda values: np.abs(values)
     unit = np.concatenate([s.uniform(-1, 1), s.spread(None, -1), s.near(0.5), -np.minimum(s.near(1.0), 1)])
@@ -261,9 +259,7 @@ def test_error_bound_over_the_whole_range(name: str, dtype: Any) -> None:
 @example(1024.0)
 @example(-1074.0)
 @example(-1075.0)
-@example(
-    6381956970095103.0 * 2.0**797
-)  # the double nearest to a multiple of pi/2 (J.-M. Muller, section 9.5)
+@example(6381956970095103.0 * 2.0**797)  # the double nearest to a multiple of pi/2 (J.-M. Muller, section 9.5)
 @example(1e22)
 @example(2.0**30)
 @example(2.0**30 + 1.0)
@@ -316,9 +312,8 @@ def test_exact_results() -> None:
     for exponent in (1.0, 2.0, 3.0, 7.0):
         np.testing.assert_array_equal(apply("power", bases, np.full(19, exponent)), bases**exponent)
     np.testing.assert_array_equal(apply("cbrt", bases**3), bases)
-    np.testing.assert_array_equal(
-        apply("hypot", np.array([3.0, 5e300]), np.array([4.0, 12e300])), [5.0, 13e300]
-    )
+    scale = 2.0 ** np.array([0.0, 1000.0, -1000.0, -1074.0])
+    np.testing.assert_array_equal(apply("hypot", 3 * scale, 4 * scale), 5 * scale)
 
 
 # The same everywhere ---------------------------------------------------------------------------------
@@ -396,9 +391,7 @@ def test_loop_with_a_condition_and_two_functions_vectorizes() -> None:
     out = np.empty(101)
     mixed(x, out)
     with np.errstate(invalid="ignore"):
-        np.testing.assert_allclose(
-            out, np.where(x > 1, np.log(x) * np.sin(x), np.exp(x)), rtol=1e-14, atol=1e-16
-        )
+        np.testing.assert_allclose(out, np.where(x > 1, np.log(x) * np.sin(x), np.exp(x)), rtol=1e-14, atol=1e-16)
     assert packed_instructions(mixed.inspect_asm(mixed.signatures[0])) > 40
 
 

@@ -135,6 +135,10 @@ class Tracer:
     def shape_error(self, message: str, help: str = "") -> NoReturn:
         self.fail(ShapeError, message, help)
 
+    def fail_value(self, message: str, help: str = "") -> NoReturn:
+        """What Python would refuse with a ValueError whatever the arguments."""
+        self.fail(TraceTypeError, message, help)
+
     def static_needed(self, message: str, help: str = "") -> NoReturn:
         self.fail(StaticNeeded, message, help)
 

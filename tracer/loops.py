@@ -20,17 +20,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..ir.core import Const, Op, Region, Value
+from ..ir.core import Const, Region, Value
 from ..ir.errors import ShapeError, TraceTypeError, UnsupportedError
 from ..ir.types import BOOL, I64, Scalar
 from . import integers, views
 from .context import DEAD, FLAGS, Store, Tracer
 from .control import any_of, block, flags, frame_of, live_after, unless
 from .liveness import liveness_of
-from .merges import Join, name_of, reachable, stage_if
-from .numeric import number_leaf_of, truth
+from .merges import Join, reachable, stage_if
+from .numeric import truth
 from .scope import bound_names
-from .templates import Fixed, NumberLeaf, RefNode, Template, join_numbers, merged_nodes, same
+from .templates import Fixed, NumberLeaf, RefNode, Template, join_numbers, merged_nodes, number_leaf_of, same
 from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Number, Reference
 
 __all__ = ["Loop", "LoopMemory", "for_loop", "while_loop"]
@@ -62,7 +62,11 @@ class Again(Exception):
 
 
 class Suspended(Exception):
-    """An array was read under its old name while a loop permutes it."""
+    """An array was read under its old name while a loop (`owner`) permutes it."""
+
+    def __init__(self, owner: Any) -> None:
+        super().__init__()
+        self.owner = owner
 
 
 # ---------------------------------------------------------------- the loop being built
@@ -82,7 +86,8 @@ class Builder:
         self.frame = frame
         self.live = None if frame.comprehension else liveness_of(frame.code, frame.scope.captured).header.get(node)
         self.cycles: list[list[Any]] = []
-        self.counter: Value | None = None
+        self.assigned_names: set[str] = set()
+        self.sights: dict[frozenset[Any], set[ArrayObject]] = {}
 
     # what is carried from the start
 
@@ -142,7 +147,7 @@ class Builder:
         for cycle in self.cycles:
             originals = self.join.sources(self.entry_values())
             for path in cycle:
-                self.t.suspended[originals[path]] = Suspended()
+                self.t.suspended[originals[path]] = Suspended(self)
 
     def resume(self) -> None:
         originals = self.join.sources(self.entry_values())
@@ -151,10 +156,14 @@ class Builder:
                 self.t.suspended.pop(originals.get(path), None)  # type: ignore[arg-type]
 
     def visible(self, obj: ArrayObject) -> bool:
-        if not self.t.visible(obj.region):
-            return False
-        skip = {k for k, v in self.join.templates.items() if any(True for _ in merged_nodes(v))}
-        return obj in reachable(self.t, self.entry, skip)
+        return self.t.visible(obj.region) and obj in self.in_sight()
+
+    def in_sight(self) -> set[ArrayObject]:
+        """Objects that can be reached otherwise than through the names that the loop rebinds."""
+        skip = frozenset(k for k, v in self.join.templates.items() if any(True for _ in merged_nodes(v)))
+        if skip not in self.sights:
+            self.sights[skip] = reachable(self.t, self.entry, set(skip))
+        return self.sights[skip]
 
     def find_links(self, values: dict[Any, Any], store: Store) -> bool:
         if not any(True for _ in self.join.nodes()):
@@ -284,7 +293,9 @@ class Builder:
 
     # the end
 
-    def prune(self, arguments: list[Value], ends: list[Value], begins: list[Value], regions: list[Region]) -> list[int]:
+    def prune(
+        self, arguments: list[Value], ends: list[Value], begins: list[Value], regions: list[Region]
+    ) -> tuple[list[int], dict[Value, Value]]:
         """Positions that are really carried; the others never change and are replaced by what they were."""
         kept: list[int] = []
         swap: dict[Value, Value] = {}
@@ -298,7 +309,7 @@ class Builder:
                 replace(region, swap)
             for k in kept:
                 ends[k] = swap.get(ends[k], ends[k])
-        return kept
+        return kept, swap
 
     def leave(self, results: list[Value]) -> None:
         t = self.t
@@ -311,8 +322,6 @@ class Builder:
         for key in list(t.store):
             if self.dead_name(key) and key[1] in self.assigned_names:
                 del t.store[key]
-
-    assigned_names: set[str] = set()
 
 
 def choose(t: Tracer, condition: Value, a: Value, b: Value) -> Value:
@@ -502,6 +511,7 @@ def stage_while(
 ) -> None:
     loop = Loop(t.region)
     first: Any = None
+    entry = dict(t.store)
     if memory.rotated or any(isinstance(n, ast.NamedExpr) for n in ast.walk(node.test)):
         memory.rotated = True
         first = test()
@@ -541,7 +551,12 @@ def stage_while(
 
     if memory.rotated:
         t.store[key] = as_number(first)
-    run_while(t, node, loop, memory, condition, turn, statements)
+    try:
+        run_while(t, node, loop, memory, condition, turn, statements, extra=[key] if memory.rotated else [])
+    except Rotate:
+        t.store = entry
+        stage_while(t, node, memory, test, body, statements)
+        return
     t.store.pop(key, None)
     otherwise(t, node, loop)
 
@@ -569,13 +584,25 @@ def run_while(
     condition: Callable[[], Any],
     body: Callable[[], None],
     statements: list[ast.stmt],
-    counter: tuple[Any, Value] | None = None,
+    extra: list[Any],
+    pure: bool = False,
 ) -> None:
-    """Trace a ``while`` operation: `condition` gives its test, `body` one turn."""
+    """Trace a ``while`` operation: `condition` gives its test, `body` one turn.
+
+    `extra`: hidden variables to carry; `pure`: the condition may be evaluated after the loop was left.
+    """
     built = Builder(t, node, loop, memory)
     built.assigned_names = bound_names(statements)
+    for key in extra:
+        leaf = number_leaf_of(t.store[key])
+        assert leaf is not None
+        built.join.templates[key] = leaf
     built.seed(statements)
     frame = frame_of(t)
+    if any(isinstance(n, ast.Return) for s in statements for n in ast.walk(s)):
+        built.join.templates[(frame, "<returned>")] = NumberLeaf(BOOL, True)
+    if breaks(statements):
+        built.join.templates[(loop, "<broke>")] = NumberLeaf(BOOL, True)
     turns = (loop, "<turns>")
     for _ in range(40):
         before, inside = Region(), Region()
@@ -591,8 +618,13 @@ def run_while(
                     found = exits_of(t, loop)
                     if found:
                         assert not isinstance(found, bool)
-                        test: Any = stage_if(t, any_of(t, found), lambda: False, lambda: as_number(condition()))
-                        test = test.value if isinstance(test, Number) else test
+                        test: Any
+                        if pure:
+                            stays = t.emit1("logical_not", [any_of(t, found)])
+                            test = t.emit1("logical_and", [stays, condition()])
+                        else:
+                            test = stage_if(t, any_of(t, found), lambda: False, lambda: as_number(condition()))
+                            test = test.value if isinstance(test, Number) else test
                     else:
                         test = condition()
                     if changed(begin, t.store):
@@ -620,20 +652,18 @@ def run_while(
                 built.resume()
         except Again:
             continue
-        except Suspended:
+        except Suspended as error:
+            if error.owner is not built:
+                raise
             memory.permuted = False
             continue
-        except Rotate:
-            if not isinstance(node, ast.While):
-                raise AssertionError("a counted loop's test has no side effects") from None
-            t.store = built.entry
-            t.store.pop((loop, "<test>"), None)
-            raise
     else:
         t.unsupported("the types of what this loop carries do not settle", "give variables one type before the loop")
     t.store = dict(built.entry)
     begins = built.join.flatten(built.entry_values())
-    kept = built.prune(arguments, ends, begins, [before, inside])
+    kept, swap = built.prune(arguments, ends, begins, [before, inside])
+    if isinstance(test, Value):
+        test = swap.get(test, test)
     before.args = [arguments[k] for k in kept]
     with t.inside(before):
         t.emit("test", [test if isinstance(test, Value) else Const(test, BOOL)])
@@ -788,12 +818,17 @@ class Exits(Exception):
     """A `for` is left early at run time: it has to be a ``while``."""
 
 
-def leaves(body: list[ast.stmt]) -> bool:
+def breaks(body: list[ast.stmt]) -> bool:
+    """Whether statements contain a `break` of this loop."""
+    return leaves(body, ast.Break)
+
+
+def leaves(body: list[ast.stmt], kinds: Any = (ast.Break, ast.Return)) -> bool:
     """Whether statements contain a `break` of this loop or a `return`."""
     stack: list[tuple[ast.AST, bool]] = [(s, True) for s in body]
     while stack:
         node, own = stack.pop()
-        if isinstance(node, ast.Return) or (own and isinstance(node, ast.Break)):
+        if isinstance(node, kinds) and (own or isinstance(node, ast.Return)):
             return True
         if isinstance(node, ast.FunctionDef | ast.Lambda):
             continue
@@ -832,7 +867,8 @@ def counted_while(
         t.store[key] = Number(integers.add(t, k, 1), True)
 
     # the index is carried, whatever its first value
-    run_while(t, node, loop, memory, condition, turn, [*node.body, ast.Assign([node.target], ast.Constant(None))])
+    statements: list[ast.stmt] = [*node.body, ast.Assign([node.target], ast.Constant(None))]
+    run_while(t, node, loop, memory, condition, turn, statements, extra=[key], pure=True)
     t.store.pop(key, None)
 
 
@@ -877,14 +913,16 @@ def run_for(
                 built.resume()
         except Again:
             continue
-        except Suspended:
+        except Suspended as error:
+            if error.owner is not built:
+                raise
             memory.permuted = False
             continue
     else:
         t.unsupported("the types of what this loop carries do not settle", "give variables one type before the loop")
     t.store = dict(built.entry)
     begins = built.join.flatten(built.entry_values())
-    kept = built.prune(arguments, ends, begins, [region])
+    kept, _ = built.prune(arguments, ends, begins, [region])
     region.args = [index, *(arguments[k] for k in kept)]
     with t.inside(region):
         t.emit("yield", [ends[k] for k in kept])
@@ -902,7 +940,3 @@ def run_for(
     built.leave(full)
     if built.cycles:
         built.restore(integers.clamp_low(t, integers.sub(t, count.hi, count.lo)))
-    if node.orelse:
-        return
-
-

@@ -111,7 +111,7 @@ class Join:
         self.templates: dict[Any, Template] = {}
         self.links: dict[tuple[Any, Any], Template] = {}
         """Per pair (merged object's path, object or path): the flag that the two are one."""
-        self.paths_seen = 0
+        self.known_paths: set[Any] = set()
         self.unlinked: frozenset[Any] = frozenset()
         """Paths that a loop only permutes: who is who is settled after the loop."""
 
@@ -156,13 +156,13 @@ class Join:
             flag = found.get(pair, False)
             old = self.links.get(pair)
             if old is None:
-                known = isinstance(flag, bool) and self.paths_seen == 0
+                known = isinstance(flag, bool) and pair[0] not in self.known_paths
                 self.links[pair] = Fixed(flag) if known else NumberLeaf(BOOL, True)
                 grown = True
             elif isinstance(old, Fixed) and old.value is not flag:
                 self.links[pair] = NumberLeaf(BOOL, True)
                 grown = True
-        self.paths_seen += 1
+        self.known_paths |= set(paths)
         return grown
 
     # carrying

@@ -231,6 +231,11 @@ class Widener:
 
     def widen(self, template: Template, value: Any, path: Any, name: str) -> Template:
         """`template` itself where it covers `value`, else a larger one that does."""
+        if is_result(path):  # what a function returns is read only where it has returned
+            if value is UNDEFINED:
+                return self.lift(template.value, path) if isinstance(template, Fixed) else template
+            if isinstance(template, Fixed) and template.value is UNDEFINED:
+                return self.lift(value, path)
         if isinstance(template, PoisonNode):
             return template
         if isinstance(template, MaybeNode):
@@ -326,6 +331,15 @@ class Widener:
         if dims == merged.dims and c_order == merged.c_order and all(a is b for a, b in zip(extents, merged.extents)):
             return merged
         return Merged(merged.path, merged.dtype, dims, extents, c_order)
+
+
+def is_result(path: Any) -> bool:
+    return isinstance(path, tuple) and len(path) == 2 and path[1] == "<result>"
+
+
+def number_leaf_of(value: Any) -> NumberLeaf | None:
+    """The leaf of a number; None for anything else."""
+    return number_leaf(value) if isinstance(value, Number) or is_static_number(value) else None
 
 
 def leaf_types(template: Template) -> Iterator[tuple[str, Type]]:

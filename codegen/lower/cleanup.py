@@ -1,4 +1,4 @@
-"""Removes what the walk emitted and nothing uses: pure operations, loads, allocations without a reader.
+"""Removes what the walk emitted and nothing needs: what nobody uses, and names carried through loops that never change.
 
 In: a scheduled function, changed in place. Out: nothing.
 """
@@ -14,6 +14,8 @@ REMOVABLE = frozenset({"buffer.load", "buffer.alloc", "buffer.reshape"})
 
 
 def cleanup(function: Function) -> None:
+    while stationary(function.body):
+        pass
     while True:
         used: set[Value] = set()
         for op in walk(function.body):
@@ -38,3 +40,38 @@ def sweep(region: Region, used: set[Value]) -> bool:
         for inner in op.regions:
             changed |= sweep(inner, used)
     return changed
+
+
+def stationary(region: Region) -> bool:
+    """Values that a loop carries and every turn gives back as they are become the values they start from; so do branch
+    results that are one value on both sides. True where there were some."""
+    changed = False
+    renamed: dict[Value, Value] = {}
+    for op in list(region.ops):
+        for inner in op.regions:
+            changed |= stationary(inner)
+        if op.name in ("for", "while"):
+            skip = 2 if op.name == "for" else 0
+            args, yielded = op.regions[0].args, op.regions[-1].terminator.operands
+            first = len(args) - len(yielded)
+            for k in reversed(range(len(yielded))):
+                if yielded[k] is args[first + k]:
+                    init = op.operands[skip + k]
+                    renamed[args[first + k]] = renamed[op.results[k]] = init
+                    del args[first + k], yielded[k], op.operands[skip + k], op.results[k]
+        elif op.name == "if":
+            first_values, second_values = (inner.terminator.operands for inner in op.regions)
+            for k in reversed(range(len(first_values))):
+                if first_values[k] == second_values[k]:
+                    renamed[op.results[k]] = first_values[k]
+                    del first_values[k], second_values[k], op.results[k]
+    if renamed:
+        for op in walk(region):
+            op.operands = [resolved(v, renamed) for v in op.operands]
+    return changed or bool(renamed)
+
+
+def resolved(value: Value, renamed: dict[Value, Value]) -> Value:
+    while value in renamed:
+        value = renamed[value]
+    return value

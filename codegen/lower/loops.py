@@ -30,9 +30,6 @@ class Scope:
     known: dict[Hashable, Value] = field(default_factory=dict)
 
 
-INDEX_NAMES = "ijklmn"
-
-
 class LoopBuilder(Builder):
     """Appends to the innermost open region, or further out where that is right."""
 
@@ -124,9 +121,12 @@ class LoopBuilder(Builder):
             return op.results
         known_at = self.depth_of(operands)
         depth = max(known_at, self.floor)
-        folded = fold_index(name, operands)
-        if folded is not None:
-            return [folded]
+        if name in ("add", "sub", "mul") and isinstance(result_types[0], Scalar) and result_types[0].dtype is I64:
+            name, operands, folded = fold_index(name, operands)
+            if folded is not None:
+                return [folded]
+            known_at = self.depth_of(operands)
+            depth = max(known_at, self.floor)
         key = (name, *operands, *sorted((k, str(v)) for k, v in attrs.items()))
         found = self.find(key, known_at, depth)
         if found is not None:
@@ -178,8 +178,7 @@ class LoopBuilder(Builder):
         """A ``for``; `body(index, carried)` emits what is inside and returns what is carried on. Returns the results."""
         if isinstance(lo, Const) and isinstance(hi, Const) and hi.value - lo.value == 1:
             return list(body(lo, list(inits)))
-        nested = sum(not scope.barrier for scope in self.scopes)
-        index = Value(Scalar(I64), hint or INDEX_NAMES[min(nested, len(INDEX_NAMES) - 1)])
+        index = Value(Scalar(I64), hint)
         args = [Value(v.type, v.name) for v in inits]
         region = Region([index, *args])
         with self.scope(region, barrier=False):
@@ -222,22 +221,39 @@ class LoopBuilder(Builder):
         return level([], list(inits))
 
 
-def fold_index(name: str, operands: Sequence[Value]) -> Value | None:
-    """Integer arithmetic that needs no operation: constants, + 0, * 1."""
-    if name not in ("add", "sub", "mul") or len(operands) != 2 or operands[0].dtype is not I64:
-        return None
+def fold_index(name: str, operands: list[Value]) -> tuple[str, list[Value], Value | None]:
+    """Integer arithmetic in its shortest form: another operation, or a value that is known already."""
     a, b = operands
-    if isinstance(a, Const) and isinstance(b, Const):
-        x, y = int(a.value), int(b.value)
-        out = x + y if name == "add" else x - y if name == "sub" else x * y
-        return Const(out, I64) if -(2**63) <= out < 2**63 else None
-    if isinstance(b, Const) and int(b.value) == (1 if name == "mul" else 0):
-        return a
-    if name != "sub" and isinstance(a, Const) and int(a.value) == (1 if name == "mul" else 0):
-        return b
-    if name == "mul" and any(isinstance(x, Const) and int(x.value) == 0 for x in (a, b)):
-        return Const(0, I64)
-    return None
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, Const) and (int(one.value) == (1 if name == "mul" else 0)) and (name != "sub" or one is b):
+            return name, operands, other
+        negated = one.op.operands if name == "add" and one.op is not None and one.op.name == "mul" else []
+        if negated and isinstance(negated[1], Const) and int(negated[1].value) == -1:
+            return fold_index("sub", [other, negated[0]])
+    form = {"add": summed, "sub": lambda x, y: summed(x, scaled(y, -1))}.get(name)
+    if form is not None:
+        terms, constant = form(affine(a), affine(b))
+    elif isinstance(a, Const) or isinstance(b, Const):
+        terms, constant = scaled(affine(b), int(a.value)) if isinstance(a, Const) else scaled(affine(a), int(b.value))  # type: ignore[attr-defined]
+    else:
+        return name, operands, None
+    if not -(2**63) <= constant < 2**63:
+        return name, operands, None
+    if not terms:
+        return name, operands, Const(constant, I64)
+    plus = [v for v, c in terms.items() if c == 1]
+    minus = [v for v, c in terms.items() if c == -1]
+    if len(plus) + len(minus) < len(terms) or len(terms) > 2 or not plus:
+        return name, operands, None
+    if len(terms) == 1:
+        if constant == 0:
+            return name, operands, plus[0]
+        if constant > 0:
+            return "add", [plus[0], Const(constant, I64)], None
+        return "sub", [plus[0], Const(-constant, I64)], None
+    if constant == 0:
+        return ("add", plus, None) if len(plus) == 2 else ("sub", [plus[0], minus[0]], None)
+    return name, operands, None
 
 
 # ---------------------------------------------------------------- index expressions

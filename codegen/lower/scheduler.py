@@ -100,6 +100,8 @@ class Scheduler:
         if op.name == "dim":
             value = self.storage.extent(self.extents.of[op.operands[0]][op.attrs["axis"]])
             assert value is not None
+            if value.name is None and not isinstance(value, Const):
+                value.name = op.result.name
             self.scalars[op.result] = value
             return
         if any(not isinstance(x.type, Scalar) for x in [*op.operands, *op.results]):
@@ -302,16 +304,17 @@ class Scheduler:
             else:
                 self.scalars[value] = new[start]
 
-    def yielded(self, values: Sequence[Value]) -> list[Value]:
+    def yielded(self, terminator: Op, values: Sequence[Value]) -> list[Value]:
         """Scheduled values of a yield; buffers leave the region, copies are made of what it does not own."""
         out: list[Value] = []
         taken: set[Value] = set()
-        self.live = closure(self.plan, values)
+        after = closure(self.plan, self.plan.live_after[terminator])
+        self.live = closure(self.plan, values) | after
         for value in values:
             if isinstance(value.type, Tape):
                 out += self.tapes[value]
             elif value.is_array:
-                if self.storage.owns(value) and value not in taken:
+                if self.storage.owns(value) and value not in taken and value not in after:
                     buffer = self.storage.buffer[value]
                 else:
                     buffer = self.owned_copy(value)
@@ -389,9 +392,10 @@ class Scheduler:
                 test = op.regions[0].terminator
                 self.b.emit("test", [self.get(test.operands[0])], span=test.span)
                 stack.enter_context(self.b.scope(regions[1], barrier=True))
+                frame.depth = len(self.b.scopes) - 1
             self.region(op.regions[-1])
             terminator = op.regions[-1].terminator
-            yields = self.yielded([terminator.operands[k] for k in kept])
+            yields = self.yielded(terminator, [terminator.operands[k] for k in kept])
             turns = storage.settle_loop(frame)
             for inside, _, back in turns:
                 first.args.append(inside)
@@ -437,7 +441,7 @@ class Scheduler:
             with self.b.scope(region, barrier=True):
                 storage.frame = Frame(outer, "branch", len(self.b.scopes) - 1, entry)
                 self.region(source)
-                ends.append((self.yielded(source.terminator.operands), storage.frame.owned))
+                ends.append((self.yielded(source.terminator, source.terminator.operands), storage.frame.owned))
             storage.frame = outer
             shapes.append(self.extents.outer_terms(source.terminator.operands, mark))
             self.extents.forget(mark)

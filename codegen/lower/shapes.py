@@ -132,7 +132,7 @@ class Extents:
         if not any(isinstance(r.type, Array) for r in op.results):
             return made
         definition = lookup(op.name)
-        if definition.category == "elementwise" or op.name in ("add_any_order", "mul_any_order"):
+        if definition.category == "elementwise":
             first: Value | None = None
             for x in op.operands:
                 if x.is_array:

@@ -34,7 +34,15 @@ INFIX = {
     "logical_or": ("|", 4),
     "logical_xor": ("!=", 3),
 }
-ALIASES = {"pow": "power", "abs": "absolute", "floordiv": "floor_divide", "mod": "remainder", "select": "where"}
+ALIASES = {
+    "pow": "power",
+    "abs": "absolute",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "select": "where",
+    "add_any_order": "plus",
+    "mul_any_order": "times",
+}
 NUMPY_ONLY = frozenset({"sqrt", "floor", "ceil", "trunc"})
 """Functions that Numba turns into one instruction when it sees NumPy's."""
 
@@ -102,6 +110,8 @@ def expression(op: Op, operands: list[Text], exact: list[bool], needs: set[str])
         return f"not {wrap(operands[0], 3)}", 2
     if name == "square":
         return call("square", operands, needs)
+    if name == "pow" and not dtype.is_float:
+        return call("integer_power", operands, needs)
     text = call(ALIASES.get(name, name), operands, needs)
     return (f"{dtype_text(dtype)}({text[0]})", ATOM) if narrow and name != "select" else text
 

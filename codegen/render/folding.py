@@ -76,7 +76,7 @@ def foldable(op: Op) -> bool:
     if len(op.results) != 1 or op.regions:
         return False
     definition = lookup(op.name)
-    return op.name in ("buffer.load", "buffer.dim") or (definition.category == "elementwise" and not definition.effect)
+    return op.name == "buffer.load" or (definition.category in ("elementwise", "buffer") and not definition.effect)
 
 
 def roots_of(folding: Folding, op: Op) -> list[Value]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from ...ir.core import Const, Function, Op, Region, Value
+from ...ir.core import Const, Function, Region, Value
 from ...ir.types import Buffer
 from .folding import Folding, roots_of
 
@@ -29,6 +29,7 @@ class Variables:
         self.order: list[Value] = []
         self.params = set(function.args)
         self.defined(function.args, set())
+        self.indices: set[Value] = set()
         self.live(function.body, set())
         for value in function.args:
             for other in function.args:
@@ -64,6 +65,7 @@ class Variables:
                 alive = set().union(*(self.live(inner, alive) for inner in op.regions))
             elif op.name == "for":
                 (body,) = op.regions
+                self.indices.add(body.args[0])
                 throughout = alive | self.captured(body)
                 start = self.live(body, throughout)
                 self.defined(body.args, start | set(body.args))
@@ -135,18 +137,22 @@ class Variables:
 
     def choose(self, function: Function, reserved: set[str]) -> None:
         taken: dict[str, list[Value]] = {}
+        place = {v: k for k, v in enumerate(values_of(function.body))}
         classes = [v for v in self.order if self.find(v) is v]
-        argument = {v: k for k, v in enumerate(function.args)}
-        classes.sort(key=lambda v: argument.get(v, len(argument)))
+        for root in classes:
+            self.members[root].sort(key=place.__getitem__)
+        classes.sort(key=lambda v: (not any(m.name for m in self.members[v]), place[self.members[v][0]]))
         for root in classes:
             members = self.members[root]
-            wanted = identifier(next((m.name for m in members if m.name), None), root)
+            hint = next((m.name for m in members if m.name), None)
+            wanted = identifier(hint, root)
+            letters = list(INDEX_NAMES) if hint is None and root in self.indices else []
             near = set().union(*(self.near.get(m, set()) for m in members))
             near = {self.find(v) for v in near if v in self.members}
-            name, count = wanted, 0
+            name, count = letters.pop(0) if letters else wanted, 0
             while not self.free(name, root, near, taken, reserved):
                 count += 1
-                name = f"{wanted}_{count}"
+                name = letters.pop(0) if letters else f"{wanted}_{count}"
             taken.setdefault(name, []).append(root)
             for member in members:
                 self.name[member] = name
@@ -163,12 +169,20 @@ class Variables:
         )
 
 
-def identifier(hint: str | None, value: Value) -> str:
-    """A Python identifier as close to the hint as can be.
+INDEX_NAMES = "ijkl"
 
-    >>> identifier("x.1", Value(Const(1, __import__("adjit").ir.types.I64).type)) if False else "x_1"
-    'x_1'
-    """
+
+def values_of(region: Region) -> Iterator[Value]:
+    """All values, in the order in which they are read by people."""
+    yield from region.args
+    for op in region.ops:
+        for inner in op.regions:
+            yield from values_of(inner)
+        yield from op.results
+
+
+def identifier(hint: str | None, value: Value) -> str:
+    """A Python identifier as close to the hint as can be."""
     text = re.sub(r"\W", "_", hint or "")
     if not text or text.strip("_") == "":
         text = "buffer" if isinstance(value.type, Buffer) else "t"
@@ -178,5 +192,3 @@ def identifier(hint: str | None, value: Value) -> str:
         text += "_"
     return text
 
-
-_ = Op

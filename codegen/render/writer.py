@@ -205,13 +205,19 @@ class Writer:
         if op.attrs.get("reverse"):
             # written so that the loop itself runs upwards, which vectorizes
             low, high = self.tight(lo), self.plain(hi)
-            turn = f"{name}_turn"
+            turn = self.unused(f"{name}_turn")
             count = high if not start else f"{self.tight(hi)} - {low}"
             self.line(indent, f"for {turn} in range({count}):", op.span)
             self.line(indent + 1, f"{name} = {self.tight(hi)} - 1 - {turn}")
         else:
             self.line(indent, f"for {name} in range({start}{self.plain(hi)}):", op.span)
         self.region(op.regions[0], indent + 1, args)
+
+    def unused(self, name: str) -> str:
+        taken = set(self.variables.name.values())
+        while name in taken:
+            name += "_"
+        return name
 
     def tight(self, value: Value) -> str:
         text, tight = self.text(value)

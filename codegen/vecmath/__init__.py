@@ -9,10 +9,14 @@ generated kernel runs either way:
 >>> float(exp(0.0)), float(power(2.0, 10.0))
 (1.0, 1024.0)
 
-Importing this compiles nothing, and a kernel that calls one of them compiles in a few milliseconds more.
-`sin`, `cos` and `tan` of arguments beyond 2**30 call the C library for the elements concerned; everything
-else has no rare cases. On x86 machines without a fused multiply-add (before 2013) the same bounds hold, at
-about half the speed.
+Importing this compiles nothing. A kernel that calls one of them compiles a few milliseconds longer (sin, cos
+and tan: about 25, once per kernel), and its loops vectorize on AVX-512, AVX2 and SSE2 alike. `sin`, `cos`
+and `tan` of arguments beyond 2**30 take a slower path for the elements concerned; everything else has no rare cases. The
+bounds also hold, at lower speed, on x86 machines without a fused multiply-add (2**20 is the limit there). No
+result depends on the C library, on the position of an element in its array, or on `fastmath`.
+
+Outside of loops that vectorize (recurrences, scalar code) the C library's `exp`, `log`, `sin` and `power`, which
+Numba uses for NumPy's functions, are up to three times faster: branch-free code is made for many elements.
 """
 
 from __future__ import annotations

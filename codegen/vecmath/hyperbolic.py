@@ -26,7 +26,8 @@ def tanh(w: Writer, x: Real) -> Real:
         divisor, divisor_low = w.fast_two_sum(w.real(0.5), total)
         quotient = total / divisor
         rest = low - quotient * (divisor_low + low)
-        value = w.muladd(rest, 2.0 - 2.0 * quotient, quotient)  # 1 / divisor = 2 (1 - quotient)
+        inverse = 2.0 - 2.0 * quotient  # of the divisor; near 1 it would cancel, and is not needed
+        value = w.muladd(rest, w.select(total < 1.0, inverse, 0.0), quotient)
     return w.select(magnitude < 2.0**-60, magnitude, value).with_sign_of(x)
 
 

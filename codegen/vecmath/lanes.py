@@ -25,6 +25,9 @@ from dataclasses import dataclass
 ROUND: float = 1.5 * 2.0**52
 """Added to a number below 2**51, leaves the nearest integer in the low bits of the sum."""
 
+WIDTHS = (2, 4, 8, 16)
+"""The numbers of float64 lanes that the vectorizer may choose."""
+
 WORD_MASK = (1 << 64) - 1
 MANTISSA = (1 << 52) - 1
 
@@ -183,10 +186,6 @@ class Real(Value):
         return Word(self.writer, self.writer.add(f"bitcast double {self.name} to i64"))
 
 
-Body = Callable[["Writer", Real], Real]
-"""The body of a function of one argument."""
-
-
 class Writer:
     """Collects the instructions of one function of float64 arguments `%x0`, `%x1`, ….
 
@@ -202,7 +201,7 @@ class Writer:
         self.lines: list[str] = []
         self.declared: dict[str, tuple[str, tuple[str, ...]]] = {}  # LLVM intrinsics: result, operands
         self.constants: dict[str, tuple[int, ...]] = {}  # tables of words
-        self.rare: dict[str, Body] = {}  # the functions that `rarely` calls
+        self.rare: dict[str, tuple[Callable[..., Real], int]] = {}  # what `rarely` calls, numbers of operands
         self._count = 0
         self._block = "entry"
 
@@ -318,22 +317,31 @@ class Writer:
         """The number in a word below 2**52, plus 2**52: a conversion without a conversion instruction."""
         return (word | bits_of(2.0**52)).real()
 
-    def rarely(self, mask: Mask, name: str, body: Body, x: Real, otherwise: Real) -> Real:
-        """`body(x)` where `mask`, else `otherwise`; `name` is unique to the body.
+    def rarely(
+        self, mask: Mask, name: str, body: Callable[..., Real], operands: tuple[Real, ...], otherwise: Real
+    ) -> Real:
+        """`body(*operands)` where `mask`, else `otherwise`; `name` is unique to the body.
 
         The only branch there is. It is not in the way of the vectorizer: the body becomes a function of its own,
         with masked vector forms (see `lowering.py`).
         """
         label = f"rare{self._count}"
         self._count += 1
-        self.rare[name] = body
+        self.rare[name] = (body, len(operands))
+        arguments = ", ".join(f"double {x.name}" for x in operands)
         self.lines += [
             f"  br i1 {mask.name}, label %{label}, label %{label}.join",
             f"{label}:",
-            f"  %{label}.value = call double @adjit_{name}(double {x.name}) #FORMS_{name}#",
+            f"  %{label}.value = call double @adjit_{name}({arguments}) {vector_forms(name, len(operands))}",
             f"  br label %{label}.join",
             f"{label}.join:",
         ]
         arms = f"[ {otherwise.name}, %{self._block} ], [ %{label}.value, %{label} ]"
         self._block = f"{label}.join"
         return Real(self, self.add(f"phi double {arms}"))
+
+
+def vector_forms(name: str, count: int) -> str:
+    """The attribute that tells the vectorizer of the masked vector forms of `adjit_<name>`."""
+    names = (f"_ZGV_LLVM_M{n}{'v' * count}_adjit_{name}(adjit_{name}_v{n})" for n in WIDTHS)
+    return f'"vector-function-abi-variant"="{",".join(names)}"'

@@ -11,7 +11,6 @@ would destroy the error terms); it adds flags to the instructions that Numba wro
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -22,18 +21,16 @@ from llvmlite import ir
 from numba import extending
 from numba.core import types
 
-from .lanes import Body, Real, Writer
+from .lanes import WIDTHS, Real, Writer
 
 ATTRIBUTES = "nounwind willreturn memory(none)"
-RARE = ""
-WIDTHS = (2, 4, 8, 16)  # lanes of float64 that the vectorizer may choose
 DOUBLE = ir.DoubleType()
 KINDS = {"double": DOUBLE, "float": ir.FloatType(), "i64": ir.IntType(64), "i1": ir.IntType(1)}
 
 
 @dataclass(frozen=True)
 class Elementary:
-    """An elementary function: its NumPy name and ufunc, its number of arguments, and its body."""
+    """An elementary function: its NumPy name, NumPy's ufunc, and the body that computes it on `Real`s."""
 
     name: str
     ufunc: np.ufunc
@@ -70,63 +67,65 @@ def code(elementary: Elementary, single: bool, fused: bool) -> Code:
         [
             f"define linkonce_odr {kind} @{name}({arguments}) alwaysinline {ATTRIBUTES} {{",
             "entry:",
-            *(re.sub(r"#FORMS_(\w+)#", lambda match: forms(match[1]), line) for line in lines),
+            *lines,
             f"  ret {kind} {'%result' if single else result.name}",
             "}",
         ]
     )
-    callees = tuple(rare_code(rare, body, fused) for rare, body in writer.rare.items())
+    callees = tuple(rare_code(rare, *entry, fused) for rare, entry in writer.rare.items())
     return Code(name, text, KINDS[kind], (KINDS[kind],) * count, writer.declared, writer.constants, callees)
 
 
-def forms(name: str) -> str:
-    """The attribute that tells the vectorizer of the masked vector forms of `adjit_<name>`."""
-    names = ",".join(f"_ZGV_LLVM_M{n}v_adjit_{name}(adjit_{name}_v{n})" for n in WIDTHS)
-    return f'"vector-function-abi-variant"="{names}"'
-
-
 @cache
-def rare_code(name: str, body: Body, fused: bool) -> Code:
+def rare_code(name: str, body: Callable[..., Real], count: int, fused: bool) -> Code:
     """Write a function that is called for few elements, and its vector forms.
 
     A vector form gets the mask of the lanes that need it and does nothing when there is none. So a loop over
     ordinary arguments pays one call and one test per vector. The forms are `weak_odr` because nothing refers to
-    them until the loop is vectorized; anything less would be dropped before.
+    them until the loop is vectorized; anything less would be dropped before. The function itself is not
+    optimized: that would take most of the time to compile the kernel, and gain nothing measurable.
     """
     writer = Writer(fused=fused, single=False)
-    result = body(writer, writer.argument(0))
-    parts = [f"define linkonce_odr double @adjit_{name}(double %x0) noinline {RARE}{ATTRIBUTES} {{", "entry:"]
-    parts += [*writer.lines, f"  ret double {result.name}", "}"]
-    for n in WIDTHS:
-        vector, lane = f"<{n} x double>", "i32"
-        parts.append(
-            f"""define weak_odr {vector} @adjit_{name}_v{n}({vector} %x, <{n} x i1> %mask) noinline {ATTRIBUTES} {{
+    result = body(writer, *(writer.argument(i) for i in range(count)))
+    arguments = ", ".join(f"double %x{i}" for i in range(count))
+    parts = [f"define linkonce_odr double @adjit_{name}({arguments}) noinline optnone {ATTRIBUTES} {{"]
+    parts += ["entry:", *writer.lines, f"  ret double {result.name}", "}"]
+    parts += [vector_form(name, count, width) for width in WIDTHS]
+    text = "\n".join(parts)
+    return Code(f"adjit_{name}", text, DOUBLE, (DOUBLE,) * count, writer.declared, writer.constants, ())
+
+
+def vector_form(name: str, count: int, width: int) -> str:
+    """The LLVM text of the vector form of `adjit_<name>` for that many lanes."""
+    vector, mask = f"<{width} x double>", f"<{width} x i1>"
+    parameters = ", ".join(f"{vector} %x{i}" for i in range(count))
+    elements = "\n".join(f"  %e{i} = extractelement {vector} %x{i}, i32 %i" for i in range(count))
+    arguments = ", ".join(f"double %e{i}" for i in range(count))
+    return f"""\
+define weak_odr {vector} @adjit_{name}_v{width}({parameters}, {mask} %mask) noinline {ATTRIBUTES} {{
 entry:
-  %lanes = bitcast <{n} x i1> %mask to i{n}
-  %none = icmp eq i{n} %lanes, 0
+  %lanes = bitcast {mask} %mask to i{width}
+  %none = icmp eq i{width} %lanes, 0
   br i1 %none, label %done, label %loop
 loop:
-  %i = phi {lane} [ 0, %entry ], [ %i.next, %next ]
-  %y = phi {vector} [ %x, %entry ], [ %y.next, %next ]
-  %wanted = extractelement <{n} x i1> %mask, {lane} %i
+  %i = phi i32 [ 0, %entry ], [ %i.next, %next ]
+  %y = phi {vector} [ %x0, %entry ], [ %y.next, %next ]
+  %wanted = extractelement {mask} %mask, i32 %i
   br i1 %wanted, label %call, label %next
 call:
-  %element = extractelement {vector} %x, {lane} %i
-  %value = call double @adjit_{name}(double %element)
-  %y.set = insertelement {vector} %y, double %value, {lane} %i
+{elements}
+  %value = call double @adjit_{name}({arguments})
+  %y.set = insertelement {vector} %y, double %value, i32 %i
   br label %next
 next:
   %y.next = phi {vector} [ %y, %loop ], [ %y.set, %call ]
-  %i.next = add {lane} %i, 1
-  %last = icmp eq {lane} %i.next, {n}
+  %i.next = add i32 %i, 1
+  %last = icmp eq i32 %i.next, {width}
   br i1 %last, label %done, label %loop
 done:
-  %result = phi {vector} [ %x, %entry ], [ %y.next, %next ]
+  %result = phi {vector} [ %x0, %entry ], [ %y.next, %next ]
   ret {vector} %result
 }}"""
-        )
-    text = "\n".join(parts)
-    return Code(f"adjit_{name}", text, DOUBLE, (DOUBLE,), writer.declared, writer.constants, ())
 
 
 class TextFunction(ir.Function):  # type: ignore[misc]

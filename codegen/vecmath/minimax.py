@@ -36,6 +36,14 @@ class Fit:
     degree: int
 
 
+def evaluate(coefficients: Sequence[Real], t: Real) -> Real:
+    """The value of a polynomial, lowest coefficient first."""
+    total = mp.mpf(0)
+    for coefficient in reversed(coefficients):
+        total = total * t + coefficient
+    return total
+
+
 def remez(
     function: Callable[[Real], Real], weight: Callable[[Real], Real], low: Real, high: Real, degree: int
 ) -> tuple[list[Real], Real]:
@@ -59,7 +67,7 @@ def remez(
         levelled = abs(solution[degree + 1])
 
         def error(t: Real, coefficients: list[Real] = coefficients) -> Real:
-            return abs(weight(t)) * (mp.polyval(coefficients[::-1], t) - function(t))
+            return abs(weight(t)) * (evaluate(coefficients, t) - function(t))
 
         edges = [low, *((a + b) / 2 for a, b in itertools.pairwise(nodes)), high]
         moved = []
@@ -83,9 +91,7 @@ def fit(spec: Fit) -> tuple[list[float], float]:
         )
         rounded = [first, *(float(c) for c in rest)]
         points = [low + (high - low) * (2 * i + 1) / 2000 for i in range(1000)]
-        largest = max(
-            abs(spec.weight(t) * (mp.polyval(rounded[::-1], t) - spec.function(t))) for t in points if abs(t) > 1e-9
-        )
+        largest = max(abs(spec.weight(t) * (evaluate(rounded, t) - spec.function(t))) for t in points if abs(t) > 1e-9)
         return rounded, float(mp.log(largest, 2))
 
 

@@ -89,38 +89,34 @@ def tangent(w: Writer, n: Word, r: Real, r_low: Real) -> Real:
     return w.muladd(rest, inverse, value)
 
 
-def far_sin(w: Writer, x: Real) -> Real:
-    """The sine of any |x| >= 2**20."""
-    return with_sign_bit(sine(w, *far_reduced(w, x)), x)
+SIN_KIND, COS_KIND, TAN_KIND = 0.0, 1.0, 2.0
 
 
-def far_cos(w: Writer, x: Real) -> Real:
-    """The cosine of any |x| >= 2**20."""
+def far_function(w: Writer, x: Real, kind: Real) -> Real:
+    """sin, cos or tan of any |x| >= 2**20: one function for the three, since a kernel often has two of them."""
     n, r, r_low = far_reduced(w, x)
-    return sine(w, n + 1, r, r_low)
+    cosine = kind.equals(COS_KIND)
+    value = sine(w, n + w.select_word(cosine, 1, 0), r, r_low)
+    value = w.select(kind.equals(TAN_KIND), tangent(w, n, r, r_low), value)
+    return w.select(cosine, value, with_sign_bit(value, x))
 
 
-def far_tan(w: Writer, x: Real) -> Real:
-    """The tangent of any |x| >= 2**20."""
-    return with_sign_bit(tangent(w, *far_reduced(w, x)), x)
+def unless_far(w: Writer, x: Real, kind: float, value: Real) -> Real:
+    """`value` where x was reduced correctly."""
+    return w.rarely(abs(x) > limit(w), "far_trigonometric", far_function, (x, w.real(kind)), value)
 
 
 def sin(w: Writer, x: Real) -> Real:
     """The sine, at most 1 ulp."""
-    magnitude = abs(x)
-    value = with_sign_bit(sine(w, *reduced(w, magnitude)), x)
-    return w.rarely(magnitude > limit(w), "far_sin", far_sin, x, value)
+    return unless_far(w, x, SIN_KIND, with_sign_bit(sine(w, *reduced(w, abs(x))), x))
 
 
 def cos(w: Writer, x: Real) -> Real:
     """The cosine, at most 1 ulp."""
-    magnitude = abs(x)
-    n, r, r_low = reduced(w, magnitude)
-    return w.rarely(magnitude > limit(w), "far_cos", far_cos, x, sine(w, n + 1, r, r_low))
+    n, r, r_low = reduced(w, abs(x))
+    return unless_far(w, x, COS_KIND, sine(w, n + 1, r, r_low))
 
 
 def tan(w: Writer, x: Real) -> Real:
     """The tangent, at most 1 ulp."""
-    magnitude = abs(x)
-    value = with_sign_bit(tangent(w, *reduced(w, magnitude)), x)
-    return w.rarely(magnitude > limit(w), "far_tan", far_tan, x, value)
+    return unless_far(w, x, TAN_KIND, with_sign_bit(tangent(w, *reduced(w, abs(x))), x))

@@ -195,6 +195,7 @@ class Reverse:
         function = rule.transpose or rule.vjp
         assert function is not None
         contributions = call_rule(function, operands, op.attrs, dy=dy, y=y)
+        chosen = call_rule(rule.masks, operands, op.attrs, y=y) if rule.masks else [None] * len(operands)
         if op.name in OVERWRITES and wanted[0] == 0:
             wanted = [*wanted[1:], 0]  # what was written is read off the cotangent before its region is cleared
         for k in wanted:
@@ -215,9 +216,10 @@ class Reverse:
             elif mask is not None and not mask.is_array:
                 zero = Const(0, contribution.dtype)
                 kept = builder().emit1("select", [mask, contribution, zero])
-                self.contribute(scope, primal, Cotangent(kept, mask))
+                self.contribute(scope, primal, Cotangent(kept, both_masks(chosen[k], mask)))
             else:
-                self.contribute(scope, primal, Cotangent(contribution, self.moved_mask(op, operands, mask, k)))
+                own = self.moved_mask(op, operands, mask, k) if chosen[k] is None else chosen[k]
+                self.contribute(scope, primal, Cotangent(contribution, own))
 
     def moved_mask(self, op: Op, operands: list[Value], mask: Value | None, k: int) -> Value | None:
         """The mask of a contribution through an operation that only moves or adds elements."""

@@ -5,7 +5,8 @@ derivative is a transpose. Indexing follows one convention everywhere:
 
 `index(A, *positions, spec)` and its partners take a `spec` string with one letter per axis of A:
 ``i`` one position (one i64 operand; the axis disappears), ``s`` a range (three i64 operands: start, length, step),
-``:`` the whole axis (no operand). Positions are already normalized: inside the array, never negative. `bound` does that.
+``:`` the whole axis (no operand). Positions are already normalized, inside the array, never negative: `bound`
+does that.
 
     %y: f64[?] = index %A, %i, %s, %n, 1 {spec="is"}            y = A[i, s:s+n]
     %B: f64[?,?] = update %A, %v, %i {spec="i:"}                 B = A with B[i, :] = v
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Const, Op, Region, Value, builder
-from ..types import F64, I64, Array, DType, Scalar, Type, make
+from ..types import I64, Array, DType, Scalar, Type, make
 from .declare import Into, OpDef, declare, extent, extents_of, scalar_type
 
 __all__ = [
@@ -145,6 +146,8 @@ def numpy_index(spec: str, positions: Sequence[Any]) -> tuple[Any, ...]:
     ranges = [k for k, o in enumerate(out) if isinstance(o, np.ndarray)]
     for k in ranges:  # a range is a basic slice wherever NumPy can spell it, so that reads are cheap
         start, length, step = split_spec(spec, integers(positions))[k]
+        if step == 0:  # one element, repeated: only an index array says that
+            continue
         stop = start + length * step
         out[k] = slice(start, None if step < 0 and stop < 0 else stop, step) if length else slice(0, 0)
     return tuple(out)

@@ -1,0 +1,66 @@
+"""Matrix products: BLAS where it pays, loops where the call would cost more than the work.
+
+In: buffers. Out: nothing; the first operand is overwritten with the product of the others, either of which may be meant
+transposed (`matmul_tn`: the first one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+__all__ = ["FUNCTIONS"]
+
+SMALL = 4096
+"""Products of fewer multiplications than this are done by loops."""
+
+
+@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def product(out: Any, a: Any, b: Any) -> None:
+    rows, inner = a.shape
+    columns = b.shape[1]
+    if rows * inner * columns >= SMALL:
+        np.dot(a, b, out)
+        return
+    for i in range(rows):
+        for j in range(columns):
+            out[i, j] = 0
+        for k in range(inner):
+            factor = a[i, k]
+            for j in range(columns):
+                out[i, j] += factor * b[k, j]
+
+
+@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def matmul(out: Any, a: Any, b: Any) -> None:
+    """out = a @ b"""
+    product(out, a, b)
+
+
+@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def matmul_nt(out: Any, a: Any, b: Any) -> None:
+    """out = a @ b.T"""
+    product(out, a, b.T)
+
+
+@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def matmul_tn(out: Any, a: Any, b: Any) -> None:
+    """out = a.T @ b"""
+    product(out, a.T, b)
+
+
+@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def matmul_tt(out: Any, a: Any, b: Any) -> None:
+    """out = a.T @ b.T"""
+    product(out, a.T, b.T)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "matmul": matmul,
+    "matmul_nt": matmul_nt,
+    "matmul_tn": matmul_tn,
+    "matmul_tt": matmul_tt,
+}

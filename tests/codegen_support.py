@@ -1,0 +1,79 @@
+"""Runs a function of the IR at every stage of code generation and compares: interpreter, schedule, source, machine code."""
+
+import copy
+
+import numpy as np
+
+from adjit.codegen import scheduled
+from adjit.codegen.build import compile_kernel, python_kernel
+from adjit.codegen.emit import render
+from adjit.codegen.lower import schedule
+from adjit.ir import interp
+from adjit.ir.text import parse, to_text
+from adjit.ir.types import DTYPES
+from adjit.ir.verify import verify
+
+NUMPY = {name: dtype.numpy for name, dtype in DTYPES.items()}
+
+
+def outcome(run):
+    """("ok", results) or ("fails", what the failing check says)."""
+    try:
+        return "ok", run()
+    except Exception as error:
+        if type(error).__name__ == "InternalError":
+            raise
+        return "fails", f"{type(error).__name__}: {str(error).splitlines()[0]}"
+
+
+def of_kernel(rendered, returned):
+    status, *details = returned[:3]
+    if status == 0:
+        return "ok", list(returned[3:])
+    site = rendered.sites[status - 1]
+    values = [NUMPY[d].type(v) for d, v in zip(site.details, details)]
+    error = interp.failure(site.name, site.attrs, [None, *values] if site.name == "check" else values, site.span)
+    return "fails", f"{type(error).__name__}: {str(error).splitlines()[0]}"
+
+
+def fresh(function, args):
+    return [
+        np.array(a) if isinstance(a, np.ndarray) else v.type.dtype.numpy.type(a)
+        for v, a in zip(function.args, copy.deepcopy(args))
+    ]
+
+
+def same(one, other, where, rtol=1e-10):
+    assert one[0] == other[0], (where, one, other)
+    if one[0] == "fails":
+        assert one[1] == other[1], where
+        return
+    assert len(one[1]) == len(other[1])
+    for x, y in zip(one[1], other[1]):
+        np.testing.assert_allclose(y, x, rtol=rtol, atol=rtol * 1e-2, equal_nan=True, err_msg=where)
+        assert np.asarray(x).shape == np.asarray(y).shape, where
+
+
+def compare(function, args, *, compiled=True, roundtrip=True, rtol=1e-10):
+    """Run at every stage; returns the rendered kernel. Arguments must come out unchanged."""
+    expected = outcome(lambda: interp.run(function, args))
+    low = schedule(function, ["C" if v.is_array else "" for v in function.args])
+    verify(low, after="schedule")
+    if roundtrip:
+        assert to_text(parse(to_text(low))) == to_text(low)
+    given = fresh(function, args)
+    same(expected, outcome(lambda: scheduled.run(low, given)), "scheduled", rtol)
+    for before, after in zip(fresh(function, args), given):
+        np.testing.assert_array_equal(before, after)
+    rendered = render(low, "kernel")
+    with np.errstate(all="ignore"):
+        returned = python_kernel(rendered.source, "kernel")(*fresh(function, args))
+    same(expected, of_kernel(rendered, returned), f"plain Python:\n{rendered.source}", rtol)
+    if compiled:
+        layouts = ["C" if v.is_array else "" for v in function.args]
+        kernel = compile_kernel(rendered.source, "kernel", [v.type for v in function.args], layouts)
+        given = fresh(function, args)
+        same(expected, of_kernel(rendered, kernel.call(*given)), f"compiled:\n{rendered.source}", rtol)
+        for before, after in zip(fresh(function, args), given):
+            np.testing.assert_array_equal(before, after)
+    return rendered

@@ -1,0 +1,223 @@
+"""Random programs: that the generator's are worth checking, and that adjit gets them right.
+
+`python tests/random_programs.py --count 2000 --compile 300` checks as many as wanted; here is a slice of that.
+"""
+
+import ast
+import collections
+
+import numpy as np
+import pytest
+from differential import Difference, branches, cause, check_program, check_random
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from random_programs import RandomProgram, generate, load, problem, programs
+from reduce_program import reduce_program
+
+from adjit.ir.errors import UnsupportedError
+
+SEEDS = range(60)
+COMPILED = range(60, 66)
+MANY = range(1000, 3000)
+CHUNK = 50
+COMPILED_PER_CHUNK = 8  # 320 of the 2,000
+MOST_REFUSED = 0.04
+
+
+def check(program: RandomProgram, compile: bool) -> None:
+    """Right, or refused."""
+    try:
+        check_random(program, compile)
+    except UnsupportedError as refused:
+        pytest.skip(f"refused: {refused.message}")
+    except Difference as found:
+        raise AssertionError(f"{found}\n\n{program}") from found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_seeded_program(seed: int) -> None:
+    check(generate(seed), compile=False)
+
+
+@pytest.mark.parametrize("seed", COMPILED)
+def test_seeded_program_compiled(seed: int) -> None:
+    check(generate(seed), compile=True)
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+@given(programs())
+def test_drawn_program(program: RandomProgram) -> None:
+    try:
+        check_random(program, compile=False)
+    except UnsupportedError:
+        pass
+
+
+def test_few_programs_are_refused() -> None:
+    """A tracer that refused everything would never be wrong."""
+    refused: dict[str, list[int]] = collections.defaultdict(list)
+    for seed in SEEDS:
+        program = generate(seed)
+        try:
+            trace_only(program)
+        except UnsupportedError as error:
+            refused[error.message].append(seed)
+    assert sum(map(len, refused.values())) <= MOST_REFUSED * len(SEEDS), dict(refused)
+
+
+def trace_only(program: RandomProgram) -> None:
+    from adjit.api.arguments import flatten_call, leaf_names
+    from adjit.tracer import trace
+
+    call = flatten_call(program.argument_sets[0], {})
+    args, kwargs = call.abstract(leaf_names(call))
+    trace(program.function, args, kwargs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", MANY[::CHUNK])
+def test_many_programs(first: int) -> None:
+    wrong: dict[str, list[int]] = collections.defaultdict(list)
+    refused = 0
+    for k, seed in enumerate(range(first, first + CHUNK)):
+        try:
+            check_random(generate(seed), compile=k < COMPILED_PER_CHUNK)
+        except UnsupportedError:
+            refused += 1
+        except Difference as found:
+            wrong[cause(found)].append(seed)
+    assert not wrong
+    assert refused <= 2 * MOST_REFUSED * CHUNK
+
+
+# ---------------------------------------------------------------- the generator, in plain Python
+
+
+def test_programs_are_distinct_and_reproducible() -> None:
+    texts = [generate(seed).text for seed in range(200)]
+    assert len(set(texts)) == len(texts)
+    assert str(generate(17)) == str(generate(17))
+
+
+def test_few_programs_are_thrown_away() -> None:
+    from random_programs import Seeded, write
+
+    why = [problem(write(Seeded(seed), seed)) for seed in range(300)]
+    assert sum(map(bool, why)) <= 6
+    assert set(why) <= {"", "grows", "runs long", "overflows"}
+
+
+CONSTRUCTS = {
+    "break": (ast.Break,),
+    "continue": (ast.Continue,),
+    "while": (ast.While,),
+    "conditional expression": (ast.IfExp,),
+    "augmented assignment": (ast.AugAssign,),
+    "loop with else": (ast.For, ast.While),
+    "early return": (ast.Return,),
+    "transposed view": (ast.Attribute,),
+    "helper": (ast.FunctionDef,),
+    "swap": (ast.Tuple,),
+}
+
+
+def has(tree: ast.AST, construct: str) -> bool:
+    for node in ast.walk(tree):
+        if not isinstance(node, CONSTRUCTS[construct]):
+            continue
+        if construct == "loop with else" and not node.orelse:  # type: ignore[attr-defined]
+            continue
+        if construct == "early return" and node.col_offset < 8:  # type: ignore[attr-defined]
+            continue
+        if construct == "transposed view" and node.attr != "T":  # type: ignore[attr-defined]
+            continue
+        if construct == "helper" and node.name == "program":  # type: ignore[attr-defined]
+            continue
+        if construct == "swap" and not isinstance(node.ctx, ast.Store):  # type: ignore[attr-defined]
+            continue
+        return True
+    return False
+
+
+@pytest.mark.parametrize("construct", CONSTRUCTS)
+def test_constructs_occur(construct: str) -> None:
+    found = sum(has(ast.parse(generate(seed).text), construct) for seed in range(200))
+    assert found >= 10
+
+
+def test_argument_sets_take_different_branches() -> None:
+    different = 0
+    for seed in range(100):
+        program = generate(seed)
+        paths = {branches(program.function, copied(args))[1] for args in program.argument_sets}
+        different += len(paths) > 1
+    assert different >= 70
+
+
+def copied(args: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(np.array(x) if isinstance(x, np.ndarray) else x for x in args)
+
+
+def test_complex_step_in_python_agrees_with_difference_quotients() -> None:
+    """The reference itself: an error in one of the analytic twins would show."""
+    compared = 0
+    for seed in range(150):
+        program = generate(seed)
+        for x, a, b, n, idx in program.argument_sets:
+            rng = np.random.default_rng(seed)
+            dx, da, db = rng.standard_normal(), rng.standard_normal(a.shape), rng.standard_normal(b.shape)
+            h = 1e-30j
+            exact = np.imag(program.analytic(np.complex128(x + h * dx), a + h * da, b + h * db, n, idx.copy())) / 1e-30
+            points = [
+                branches(program.function, (x + t * dx, a + t * da, b + t * db, n, idx.copy()))
+                for t in (1e-4, -1e-4, 5e-5, -5e-5)
+            ]
+            if len({path for _, path in points}) > 1:
+                continue
+            coarse, fine = (points[0][0] - points[1][0]) / 2e-4, (points[2][0] - points[3][0]) / 1e-4
+            slope = (4 * fine - coarse) / 3
+            if abs(coarse - fine) <= 1e-4 * (1 + abs(slope)):
+                compared += 1
+                assert slope == pytest.approx(exact, rel=2e-5, abs=2e-5), program
+    assert compared >= 300
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_drawn_programs_run(data: st.DataObject) -> None:
+    program = data.draw(programs())
+    assert not problem(program)
+
+
+# ---------------------------------------------------------------- the harness itself
+
+
+def wrong_on_purpose(x: float) -> float:
+    return x * x
+
+
+def test_harness_notices_a_wrong_reference() -> None:
+    """A check that could not fail would be none."""
+    with pytest.raises(Difference, match="complex step in Python"):
+        check_program(wrong_on_purpose, [(1.5,)], (0,), analytic=lambda x: x * x * 1.001)
+
+
+def test_reducer_keeps_the_failure() -> None:
+    program = generate(3)
+    small = reduce_program(program, lambda p: "clip" in p.text)
+    assert "clip" in small.text
+    assert len(small.text) < 0.4 * len(program.text)
+    assert not problem(small)
+
+
+def test_loaded_programs_show_their_source() -> None:
+    import inspect
+
+    text = generate(5).text
+    assert "def program" in inspect.getsource(load(text))
