@@ -211,7 +211,7 @@ def _reverse_executable(spec: Specialization, inputs: list[Any]) -> Any:
     if kept is None:
         layouts = tuple("C" if isinstance(x, np.ndarray) else "" for x in inputs)
         assert spec.reverse is not None
-        kept = compile_function(spec.reverse, layouts)
+        kept = compile_function(spec.reverse, layouts, distinguish_ones=False)
         spec._reverse_kernel = kept  # type: ignore[attr-defined]
     return kept
 

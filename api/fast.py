@@ -45,7 +45,7 @@ def fast_entry(
     fast, _ = host.specialize(
         getattr(function, "__name__", "call"),
         parameters,
-        spec.executable.kernel.call,
+        spec.executable.kernel,
         result,
         failed=_raise(spec),
         miss=miss,

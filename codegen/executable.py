@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import Any
 
 from ..ir.core import Function
+from ..ir.errors import InternalError
 from ..ir.interp import failure
-from ..ir.types import Array, Scalar
+from ..ir.types import DTYPES, Array, Scalar
 from .build import Kernel, compile_kernel, python_kernel
 from .emit import Rendered, render
 from .host import check_and_convert, leaf_of
@@ -22,17 +23,22 @@ from .lower import schedule
 __all__ = ["Executable", "compile_function"]
 
 
-def compile_function(function: Function, layouts: Sequence[str]) -> Executable:
-    """An executable for `function`; `layouts` says per argument "C", "F" or "A" ("" for scalars)."""
-    return Executable(function, tuple(layouts))
+def compile_function(function: Function, layouts: Sequence[str], distinguish_ones: bool = True) -> Executable:
+    """An executable for `function`.
+
+    `layouts` says per argument "C", "F" or "A" ("" for scalars). `distinguish_ones`: an extent that an argument's type
+    leaves open is never 1 (it decides broadcasting); not so for residuals.
+    """
+    return Executable(function, tuple(layouts), distinguish_ones)
 
 
 class Executable:
     """A function on its way to machine code; every step is made when it is first asked for."""
 
-    def __init__(self, function: Function, layouts: tuple[str, ...]) -> None:
+    def __init__(self, function: Function, layouts: tuple[str, ...], distinguish_ones: bool) -> None:
         self.function = function
         self.layouts = layouts
+        self.distinguish_ones = distinguish_ones
 
     @cached_property
     def scheduled(self) -> Function:
@@ -73,14 +79,17 @@ class Executable:
             check_and_convert(x, leaf_of(x), f"argument {k}", written=k in written) for k, x in enumerate(leaves)
         ]
         out = (self.python if python else self.kernel.call)(*checked)
+        if out is None:
+            raise InternalError(f"arguments {[leaf_of(x) for x in leaves]} do not fit {self.function.name}")
         if out[0]:
             raise self.failure(*out[:3])
         return list(out[3:])
 
     def failure(self, status: int, detail0: int, detail1: int, arguments: tuple[Any, ...] = ()) -> Exception:
         """The exception for a failed check."""
-        op_name, attrs, span = self.rendered.sites[status - 1]
-        return failure(op_name, attrs, [detail0, detail1], span)
+        site = self.rendered.sites[status - 1]
+        values = [DTYPES[t].numpy.type(d) for t, d in zip(site.details, (detail0, detail1), strict=False)]
+        return failure(site.name, site.attrs, [False, *values] if site.name == "check" else values, site.span)
 
     def llvm(self) -> str:
         return self.kernel.llvm()

@@ -87,7 +87,7 @@ class Generator:
             self.budget -= 1
             self.line += 1
             choices = [self.scalar, self.scalar, self.integers, self.logic, self.array, self.array, self.element]
-            choices += [self.element, self.again]
+            choices += [self.element, self.again, self.again]
             if depth:
                 choices += [self.branch, self.loop, self.while_, self.taped, self.check]
             with b.at(Span("random.py", self.line)):
@@ -133,10 +133,11 @@ class Generator:
         done = [op for op in done if not op.name.startswith("tape")]
         if not done:
             return []
-        op = self.random.choice(done)
+        arithmetic = [op for op in done if op.name in ("sub", "div", "add", "mul")]
+        op = self.random.choice((arithmetic or done)[-4:])
         operands = list(op.operands)
         swap = len(operands) == 2 and operands[0].type == operands[1].type and op.name != "bound"
-        if swap and self.random.random() < 0.5:
+        if swap and self.random.random() < 0.7:
             operands.reverse()
         return b.emit(op.name, operands, op.attrs)
 
@@ -228,9 +229,14 @@ class Generator:
         else:
             v, spec, axes = self.value(pool, MATRIX), "ii", (0, 1)
         places = [self.position(b, pool, v, axis) for axis in axes]
-        kind = self.random.choice(["index", "update", "accumulate", "both"])
+        kind = self.random.choice(["index", "update", "accumulate", "both", "race"])
         if kind == "index":
             return b.emit("index", [v, *places], {"spec": spec})
+        if kind == "race":  # is what was written here still here, when something was written there?
+            there = [self.position(b, pool, v, axis) for axis in axes]
+            first = b.emit1("update", [v, self.number(pool), *places], {"spec": spec})
+            second = b.emit1("update", [first, self.number(pool), *there], {"spec": spec})
+            return [second, b.emit1("index", [second, *places], {"spec": spec})]
         name = "update" if kind == "both" else kind
         new = b.emit1(name, [v, self.number(pool), *places], {"spec": spec})
         if kind == "both":

@@ -246,6 +246,7 @@ def promote(t: Tracer, ufunc: np.ufunc, specs: Sequence[Any], what: str) -> tupl
     found = _PROMOTED.get(key)
     if found is None:
         asked = list(specs)
+        asked = [np.dtype(bool) if s is bool else s for s in asked]
         if all(s in PYTHON_TYPES for s in asked):
             kinds = {bool: np.dtype(bool), int: np.dtype(np.int64), float: np.dtype(np.float64)}
             asked = [kinds[s] for s in asked]

@@ -45,6 +45,7 @@ class Frame:
     comprehension: bool = False
     owner: type | None = None
     function: Any = None
+    caller: Frame | None = None
 
     def __repr__(self) -> str:
         return f"<frame {self.code.name}>"

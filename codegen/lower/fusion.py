@@ -274,10 +274,8 @@ def patterns(op: Op) -> list[tuple[Value, list[list[int]] | None]]:
     def identity(x: Value) -> list[list[int]]:
         return [[k] for k in range(x.rank)]
 
-    x = op.operands[0] if op.operands else None
-    if op.name in REDUCTIONS or op.name in ("argmax", "argmin", "cumsum", "cumprod"):
-        assert x is not None
-        return [(x, identity(x))]
+    if op.name in REDUCTIONS or op.name in ("argmax", "argmin", "cumsum", "cumprod", "recurrence"):
+        return [(v, identity(v)) for v in op.operands]
     if op.name == "index":
         return [(op.operands[0], [[] for _ in range(op.operands[0].rank)])]
     if op.name == "gather":

@@ -286,24 +286,36 @@ def arg_extreme(s: Scheduler, op: Op) -> None:
 
 
 def scan(s: Scheduler, op: Op) -> None:
-    """`cumsum` and `cumprod` along an axis, from either end."""
-    (x,) = op.operands
+    """`cumsum`, `cumprod` and `recurrence` along an axis, from either end."""
+    x = op.operands[-1]
     axis = op.attrs["axis"]
-    name, start = ("add", 0) if op.name == "cumsum" else ("mul", 1)
     extents = s.storage.extents_of(x)
     assert isinstance(op.result.type, Array)
     dest = s.storage.fresh(op.result.type.dtype, s.extents.of[op.result], op.result.name)
+    first = Const(1 if op.name == "cumprod" else 0, op.result.dtype)
+    first.name = "running"
+    reverse = bool(op.attrs.get("reverse"))
+
+    def next_one(running: Value, position: list[Value]) -> Value:
+        new = s.element(x, position)
+        if op.name == "cumsum":
+            return s.b.emit1("add", [running, new])
+        if op.name == "cumprod":
+            return s.b.emit1("mul", [running, new])
+        # what the first factor is, even inf, does not matter: there is nothing before the first
+        start = s.b.emit1("sub", [extents[axis], ONE]) if reverse else ZERO
+        at_start = s.b.emit1("eq", [position[axis], start])
+        carried = s.b.emit1("mul", [s.element(op.operands[0], position), running])
+        return s.b.emit1("select", [at_start, new, s.b.emit1("add", [carried, new])])
 
     def line(at: list[Value]) -> None:
         def body(k: Value, carried: list[Value]) -> list[Value]:
             position = [*at[:axis], k, *at[axis:]]
-            total = s.b.emit1(name, [carried[0], s.element(x, position)])
+            total = next_one(carried[0], position)
             s.b.store(total, dest, position)
             return [total]
 
-        first = Const(start, op.result.dtype)
-        first.name = "running"
-        s.b.loop(ZERO, extents[axis], [first], body, reverse=bool(op.attrs.get("reverse")))
+        s.b.loop(ZERO, extents[axis], [first], body, reverse=reverse)
 
     s.b.nest(extents[:axis] + extents[axis + 1 :], line)
     s.storage.place(op.result, dest)
@@ -422,10 +434,10 @@ RULES: dict[str, Callable[[Scheduler, Op], Any]] = {
     "argmin": arg_extreme,
     "cumsum": scan,
     "cumprod": scan,
+    "recurrence": scan,
     "matmul": matmul,
     "concat": concat,
     "reshape": reshape,
     "stayed": stayed,
     **TAPE_RULES,
 }
-_ = ONE

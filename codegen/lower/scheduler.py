@@ -433,11 +433,13 @@ class Scheduler:
         condition = self.get(op.operands[0])
         regions: list[Region] = []
         ends: list[tuple[list[Value], dict[Value, Value | None]]] = []
+        entries: list[set[Value]] = []
         shapes = []
         for source in op.regions:
             region = Region()
             mark = self.extents.mark()
             entry = {b: None if h is BUSY else h for b, h in outer.owned.items()}
+            entries.append(set(entry))
             with self.b.scope(region, barrier=True):
                 storage.frame = Frame(outer, "branch", len(self.b.scopes) - 1, entry)
                 self.region(source)
@@ -450,6 +452,11 @@ class Scheduler:
         owned = {b: None if h is BUSY else h for b, h in outer.owned.items()}
         first, second = ends[0][0], ends[1][0]
         static = {b for b, c in zip(first, second) if b is c and isinstance(b.type, Buffer)}
+        # what a branch asked its surroundings for, the other has not seen: there it is free
+        ends = [
+            (values, {**end, **{b: None for b in owned if b not in seen and b not in end and b not in values}})
+            for (values, end), seen in zip(ends, entries)
+        ]
         stable = {b for b in owned if all(b in end or b in static for _, end in ends)}
         spare = [[b for b in end if b not in stable] for _, end in ends]
         outer.owned = {b: h for b, h in owned.items() if b in stable}

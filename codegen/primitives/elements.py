@@ -117,7 +117,7 @@ def body(name: str, function: Callable[..., Any], count: int, implementation: Ca
             return implementation(types.unliteral(x))
 
     numba: Any = extending
-    numba.overload(plain, inline="never")(choose)
+    numba.overload(plain, strict=False)(choose)
 
 
 def is_float(kind: Any) -> bool:
@@ -333,46 +333,62 @@ def as_numpy(ufunc: Any, count: int = 2) -> Callable[[Any], Any]:
     return implementation
 
 
-def whole_quotient(kind: Any) -> Any:
-    if is_float(kind):
-        return lambda x, y: kind(np.floor_divide(x, y))
+def divided(b: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """The whole quotient and the remainder with the divisor's sign, as NumPy computes them (`npy_divmod`)."""
+    zero = number(0, x)
+    rest = b.frem(x, y)
+    quotient = b.fdiv(b.fsub(x, rest), y)
+    there = b.fcmp_unordered("!=", rest, zero)
+    negative_rest, negative_y = b.fcmp_ordered("<", rest, zero), b.fcmp_ordered("<", y, zero)
+    wrong = b.and_(there, b.xor(negative_rest, negative_y))
+    fixed = b.select(there, b.select(wrong, b.fadd(rest, y), rest), intrinsic(b, "copysign", [zero, y]))
+    quotient = b.select(wrong, b.fsub(quotient, number(1, x)), quotient)
+    whole = intrinsic(b, "floor", [quotient])
+    short = b.fcmp_ordered(">", b.fsub(quotient, whole), number(0.5, x))
+    whole = b.select(short, b.fadd(whole, number(1, x)), whole)
+    plain = b.fdiv(x, y)
+    whole = b.select(b.fcmp_unordered("!=", quotient, zero), whole, intrinsic(b, "copysign", [zero, plain]))
+    by_zero = b.fcmp_ordered("==", y, zero)
+    return b.select(by_zero, plain, whole), b.select(by_zero, rest, fixed)
+
+
+def whole_divided(b: Any, x: Any, y: Any, kind: Any) -> tuple[Any, Any, Any]:
+    """Quotient and remainder of integers, rounded down, and the remainder of C. Of a division by zero all are 0; nor may
+    the machine divide its least number by -1."""
+    zero, one = number(0, x), number(1, x)
+    by_zero = b.icmp_signed("==", y, zero)
     if not kind.signed:
-        return lambda x, y: kind(0) if y == 0 else kind(x // y)
-
-    def signed(x: Any, y: Any) -> Any:
-        if y == 0:
-            return kind(0)
-        if y == -1:  # the machine's division traps on the least number
-            return kind(-x)
-        return kind(x // y)
-
-    return signed
-
-
-def remainder(kind: Any) -> Any:
-    if is_float(kind):
-        return lambda x, y: kind(np.remainder(x, y))
-    if not kind.signed:
-        return lambda x, y: kind(0) if y == 0 else kind(x % y)
-    return lambda x, y: kind(0) if y == 0 or y == -1 else kind(x % y)
+        safe = b.select(by_zero, one, y)
+        rest = b.select(by_zero, zero, b.urem(x, safe))
+        return b.select(by_zero, zero, b.udiv(x, safe)), rest, rest
+    minus = b.icmp_signed("==", y, number(-1, x))
+    safe = b.select(b.or_(by_zero, minus), one, y)
+    quotient = b.select(minus, b.neg(x), b.sdiv(x, safe))
+    rest = b.srem(x, safe)
+    down = b.and_(b.icmp_signed("!=", rest, zero), b.icmp_signed("<", b.xor(rest, safe), zero))
+    floor = b.sub(quotient, b.zext(down, x.type))
+    return (
+        b.select(by_zero, zero, floor),
+        b.select(by_zero, zero, b.select(down, b.add(rest, safe), rest)),
+        b.select(by_zero, zero, rest),
+    )
 
 
-def truncated_remainder(kind: Any) -> Any:
-    if is_float(kind):
-        return lambda x, y: kind(math.fmod(x, y))
+def part(which: int) -> Emit:
+    """0: the whole quotient, 1: the remainder with the divisor's sign, 2: with the dividend's."""
 
-    def signed(x: Any, y: Any) -> Any:
-        if y == 0 or y == -1:
-            return kind(0)
-        r = x % y
-        return kind(r - y) if r != 0 and (r < 0) != (x < 0) else kind(r)
+    def emit(b: Any, v: list[Any], kind: Any) -> Any:
+        x, y = v
+        if is_float(kind):
+            return b.frem(x, y) if which == 2 else divided(b, x, y)[which]
+        return whole_divided(b, x, y, kind)[which]
 
-    return signed
+    return emit
 
 
-body("floor_divide", np.floor_divide, 2, whole_quotient)
-body("remainder", np.remainder, 2, remainder)
-body("fmod", np.fmod, 2, truncated_remainder)
+instructions("floor_divide", np.floor_divide, 2, part(0))
+instructions("remainder", np.remainder, 2, part(1))
+instructions("fmod", np.fmod, 2, part(2))
 body("gcd", np.gcd, 2, as_numpy(np.gcd))
 body("lcm", np.lcm, 2, as_numpy(np.lcm))
 body("logaddexp", np.logaddexp, 2, as_numpy(np.logaddexp))

@@ -54,6 +54,8 @@ class Folding:
             if len(uses) != 1 or self.home[uses[0]] is not region:
                 continue
             target = root[uses[0]]
+            if target.attrs.get("reverse") and op.results[0] in target.operands[:2]:
+                continue  # read in every turn
             own = width.get(op, 0) + 4 + sum(len(x.name or "00") + 2 for x in op.operands)
             if width.get(target, 0) + own > WIDTH and target.name not in ("for", "while"):
                 continue
@@ -79,10 +81,10 @@ def foldable(op: Op) -> bool:
     return op.name == "buffer.load" or (definition.category in ("elementwise", "buffer") and not definition.effect)
 
 
-def roots_of(folding: Folding, op: Op) -> list[Value]:
-    """The values that a statement reads: its operands, those of folded operations in their place."""
+def roots_of(folding: Folding, op: Op, count: int | None = None) -> list[Value]:
+    """The values that a statement reads: its (first `count`) operands, those of folded operations in their place."""
     out: list[Value] = []
-    for operand in op.operands:
+    for operand in op.operands[:count]:
         if isinstance(operand, Const):
             continue
         if operand.op is not None and operand.op in folding.folded:

@@ -67,6 +67,8 @@ class Variables:
                 (body,) = op.regions
                 self.indices.add(body.args[0])
                 throughout = alive | self.captured(body)
+                if op.attrs.get("reverse"):  # the index is counted down from the upper end
+                    throughout |= set(roots_of(self.folding, op, 2))
                 start = self.live(body, throughout)
                 self.defined(body.args, start | set(body.args))
                 alive = throughout

@@ -11,9 +11,9 @@ generated kernel runs either way:
 
 Importing this compiles nothing. A kernel that calls one of them compiles a few milliseconds longer (sin, cos
 and tan: about 25, once per kernel), and its loops vectorize on AVX-512, AVX2 and SSE2 alike. `sin`, `cos`
-and `tan` of arguments beyond 2**30 take a slower path for the elements concerned; everything else has no rare cases. The
-bounds also hold, at lower speed, on x86 machines without a fused multiply-add (2**20 is the limit there). No
-result depends on the C library, on the position of an element in its array, or on `fastmath`.
+and `tan` of arguments beyond 2**30 take a slower path for the elements concerned; everything else has no rare cases.
+The bounds also hold, at lower speed, on x86 machines without a fused multiply-add (2**20 is the limit there).
+No result depends on the C library, on the position of an element in its array, or on `fastmath`.
 
 Outside of loops that vectorize (recurrences, scalar code) the C library's `exp`, `log`, `sin` and `power`, which
 Numba uses for NumPy's functions, are up to three times faster: branch-free code is made for many elements.

@@ -108,7 +108,7 @@ def log_of_sum(w: Writer, high: Real, low: Real) -> Real:
 
 
 def log1p(w: Writer, x: Real) -> Real:
-    """log(1 + x), at most 1 ulp."""
+    """log(1 + x), at most 2 ulp."""
     total = 1.0 + x
     larger = x > 1.0
     low = w.select(larger, 1.0 - (total - x), x - (total - 1.0))

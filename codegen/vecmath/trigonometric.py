@@ -118,5 +118,5 @@ def cos(w: Writer, x: Real) -> Real:
 
 
 def tan(w: Writer, x: Real) -> Real:
-    """The tangent, at most 1 ulp."""
+    """The tangent, at most 2 ulp."""
     return unless_far(w, x, TAN_KIND, with_sign_bit(tangent(w, *reduced(w, abs(x))), x))
