@@ -59,9 +59,7 @@ def render(scheduled: Function, name: str) -> Rendered:
     if writer.needs:
         head += ["", f"from adjit.codegen.primitives import {', '.join(sorted(writer.needs))}"]
     source = "\n".join(head) + "\n\n\n" + body + "\n"
-    sites = tuple(
-        Site(op.name, op.attrs, op.span, tuple(str(x.dtype) for x in details_of(op))) for op in writer.sites
-    )
+    sites = tuple(Site(op.name, op.attrs, op.span, tuple(str(x.dtype) for x in details_of(op))) for op in writer.sites)
     return Rendered(source, name, sites)
 
 

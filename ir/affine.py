@@ -1,15 +1,15 @@
 """What is known about integers of a function: linear forms over its values, and proofs of inequalities.
 
 In: a `Function` (complete, so that a loop's carried values can be understood from what it yields). Out:
-`Facts`, which says what an i64 value is as a linear form (``2*i + n - 1``), what the extent of an array is, and
-whether a form is never negative. That is what removes bounds checks: inside ``for i in (1, n - 1)``, both
-``i - 1 >= 0`` and ``i + 1 <= n - 1`` follow from the loop.
+`Facts`, which says what an i64 value is as a linear form (``2*i + n - 1``), what the extent of an array is,
+and whether a form is never negative. That is what removes bounds checks: inside ``for i in (1, n - 1)``,
+both ``i - 1 >= 0`` and ``i + 1 <= n - 1`` follow from the loop.
 
 A proof replaces one atom after another, the last defined first, by what bounds it, until only a constant is
 left: induction variables by the ends of their loops, carried counters by their closed form, `maximum`,
-`minimum`, `select` and `if` by their cases, extents by zero, and anything by the conditions of the branches we
-are in and the checks we have passed (`assume`). The search is small and bounded; what it does not find is
-simply not known.
+`minimum`, `select` and `if` by their cases, extents by zero, and anything by the conditions of the branches
+we are in and the checks we have passed (`assume`). The search is small and bounded; what it does not find
+is simply not known.
 
 Integers that index arrays are taken not to overflow i64.
 
@@ -138,9 +138,7 @@ class Facts:
         op = value.op
         if op is not None and value.type == Scalar(I64):
             if op.name in ("add", "sub"):
-                return self.linear(op.operands[0]).plus(
-                    self.linear(op.operands[1]), 1 if op.name == "add" else -1
-                )
+                return self.linear(op.operands[0]).plus(self.linear(op.operands[1]), 1 if op.name == "add" else -1)
             if op.name == "neg":
                 return self.linear(op.operands[0]).times(-1)
             if op.name == "mul":
@@ -205,6 +203,7 @@ class Facts:
         first, skip = (2, 1) if op.name == "for" else (0, 0)
         args, yielded = op.regions[0].args[skip:], op.regions[-1].terminator.operands
         candidates: dict[Atom, tuple[Linear, Linear]] = {}
+        atom: Atom
         results: dict[Atom, Atom] = {}
         for arg, init, new, result in zip(args, op.operands[first:], yielded, op.results):
             if not isinstance(arg.type, Array):

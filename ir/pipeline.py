@@ -1,8 +1,8 @@
 """The list of passes that every function goes through.
 
-In: a `Function`. Out: an equivalent, simpler one. The passes are repeated until none of them changes anything, or
-`ROUNDS` times. With the environment variable ``ADJIT_VERIFY=1`` the verifier runs after every pass, and an error
-names the pass.
+In: a `Function`. Out: an equivalent, simpler one. The passes are repeated until none of them changes
+anything, or `ROUNDS` times. With the environment variable ``ADJIT_VERIFY=1`` the verifier runs after every
+pass, and an error names the pass.
 
 >>> from adjit.ir.text import parse
 >>> f = parse('''func @f(%x: f64) -> f64 {

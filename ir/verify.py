@@ -168,11 +168,7 @@ class Verifier:
             self.fail(op, f"axes {op.attrs.get('axes')} of a value of rank {rank}")
         if op.name in ("index", "update", "accumulate"):
             for position in op.operands[1 if op.name == "index" else 2 :]:
-                if (
-                    op.attrs.get("spec", "").strip("i:") == ""
-                    and isinstance(position, Const)
-                    and position.value < 0
-                ):
+                if op.attrs.get("spec", "").strip("i:") == "" and isinstance(position, Const) and position.value < 0:
                     self.fail(op, f"position {position.value} is not normalized")
 
     # tapes

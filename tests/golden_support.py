@@ -12,10 +12,10 @@ may have a short text on the same line:
     func @f(...) ...
 
 The program is Python (``source``) or IR (``input``). ``args`` may be repeated. ``passes`` names passes of
-`adjit.ir.passes`, or ``optimize``. Meaning comes before text: the program is run on every ``args`` before and after
-the passes (a Python program in Python as well), and only when all agree is the text of ``ir`` compared, or, with
-``pytest --update-data``, written. So updating cannot bless a wrong program. Further meanings (a kernel, a gradient)
-join by appending to `MEANINGS`.
+`adjit.ir.passes`, or ``optimize``. Meaning comes before text: the program is run on every ``args`` before
+and after the passes (a Python program in Python as well), and only when all agree is the text of ``ir``
+compared, or, with ``pytest --update-data``, written. So updating cannot bless a wrong program. Further
+meanings (a kernel, a gradient) join by appending to `MEANINGS`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from adjit.ir.core import Function
 from adjit.ir.interp import run
 from adjit.ir.pipeline import optimize

@@ -1,7 +1,8 @@
 """Random valid programs of the IR, for tests that compare a program with what became of it.
 
-Programs use every kind of control flow, aliasing-free array writes, checks that may fail, slices, tapes pushed in one
-loop and popped in the reverse one, and many operands that rules look for (zeros, ones, equal operands).
+Programs use every kind of control flow, aliasing-free array writes, checks that may fail, slices, tapes
+pushed in one loop and popped in the reverse one, and many operands that rules look for (zeros, ones, equal
+operands).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import random
 from typing import Any
 
 import numpy as np
+
 from adjit.ir.core import Builder, Const, Function, Region, Span, Value, const
 from adjit.ir.interp import run
 from adjit.ir.types import BOOL, F32, F64, I64, Array, DType, Scalar, Tape

@@ -116,14 +116,22 @@ class Scope:
     protected: set[str] = field(default_factory=set)
     """Names that are not bound again: counters, parameters that others rely on."""
     index_array: str = ""
+    functions: list[str] = field(default_factory=list)
+    """Functions of one float defined inside the program, which see its names as they are when called."""
 
     def inner(self) -> Scope:
         return Scope(
-            list(self.floats), dict(self.ints), dict(self.arrays), self.tables, set(self.protected), self.index_array
+            list(self.floats),
+            dict(self.ints),
+            dict(self.arrays),
+            self.tables,
+            set(self.protected),
+            self.index_array,
+            list(self.functions),
         )
 
     def names(self) -> set[str]:
-        return {*self.floats, *self.ints, *self.arrays, *self.tables, self.index_array}
+        return {*self.floats, *self.ints, *self.arrays, *self.tables, *self.functions, self.index_array}
 
     def readable(self) -> dict[str, Dims]:
         return {**self.arrays, **self.tables}
@@ -178,7 +186,6 @@ class Writer:
         self.indent = 1
         self.helpers: list[Helper] = []
         self.budget = 0
-        self.fresh_dims = 0
 
     def emit(self, line: str) -> None:
         self.lines.append("    " * self.indent + line)
@@ -283,6 +290,8 @@ class Writer:
             scalar = [h for h in self.helpers if h.kind == "scalar"]
             if scalar:
                 options.append((2, lambda: f"np.sin({self.c.pick(scalar).name}({e()}, {e()}))"))
+            if s.functions:
+                options.append((2, lambda: f"np.tanh({self.c.pick(s.functions)}({e()}))"))
         return str(self.c.weighted(options)())
 
     def filled(self, template: str, inner: str) -> str:
@@ -460,6 +469,8 @@ class Writer:
         simple: list[tuple[int, Callable[..., Any]]] = [(3, self.assign_number), (3, self.update_number)]
         if s.ints:
             simple.append((1, self.assign_integer))
+        if where.depth < 2 and self.budget > 3:
+            simple.append((1, self.local_function))
         if len(s.floats) > 1:
             simple.append((1, self.swap_numbers))
         if arrays:
@@ -611,9 +622,24 @@ class Writer:
         source = self.c.pick(list(s.arrays))
         dims = s.arrays[source]
         name = self.new_name(s, "v")
-        kind = self.c.integer(0, 9)
+        kind = self.c.integer(0, 12)
         if kind <= 2:
             self.emit(f"{name} = {self.calm_array(s, dims)} + 0.0 * {source}")
+        elif kind == 10 and len(dims) == 1:
+            self.emit(f"{name} = np.concatenate(({source}, {self.c.pick(self.parts(s, dims))}))")
+            dims = (Dim(f"twice {dims[0]}", 0, 2 * dims[0].least) if dims[0].base else fixed(2 * dims[0].least),)
+        elif kind == 11:
+            self.emit(f"{name} = np.zeros((2, 3))")
+            other = self.new_name(s, "w")
+            shape, shown = self.c.pick((("6", (fixed(6),)), ("(3, 2)", (fixed(3), fixed(2))), ("-1", (fixed(6),))))
+            s.arrays[name] = fixed(2), fixed(3)
+            self.emit(f"{other} = {name}.reshape({shape})")
+            s.arrays[other] = shown
+            self.emit(f"{other}[1] = {self.bounded(s, 1)}")
+            return
+        elif kind == 12 and len(dims) == 1:
+            self.emit(f"{name} = np.stack(({source}, {self.c.pick(self.parts(s, dims))}))")
+            dims = fixed(2), *dims
         elif kind <= 4:
             self.emit(f"{name} = {source}.copy()")
         elif kind == 5:
@@ -713,6 +739,21 @@ class Writer:
             self.emit(f"{name} = {call}")
             s.arrays[name] = dims
 
+    def local_function(self, s: Scope, where: Block) -> None:
+        name = self.new_name(s, "f")
+        inner = s.inner()
+        inner.floats.insert(0, "u")
+        if self.c.chance(50):
+            self.emit(f"{name} = lambda u: {self.number(inner, 2)}")
+        else:
+            self.emit(f"def {name}(u):")
+            with self.indented():
+                if self.c.chance(50):
+                    self.emit(f"if {self.condition(inner)}:")
+                    self.emit(f"    return {self.number(inner, 1)}")
+                self.emit(f"return {self.number(inner, 2)}")
+        s.functions.append(name)
+
     # ------------------------------------------------------------ control flow
 
     def leave(self, s: Scope, where: Block) -> bool:
@@ -762,7 +803,12 @@ class Writer:
             arms.append("else")
         reached = "else" not in arms
         for word in arms:
-            self.emit(f"{word} {self.condition(s)}:" if word != "else" else "else:")
+            if word == "if" and self.c.chance(8):
+                bound = self.new_name(s, "y")
+                self.emit(f"if ({bound} := {self.number(s, 1)}) > {self.c.pick(THRESHOLDS)}:")
+                s.floats.append(bound)
+            else:
+                self.emit(f"{word} {self.condition(s)}:" if word != "else" else "else:")
             with self.indented():
                 inner = s.inner()
                 self.block(inner, inside, 1, 3)
@@ -1129,6 +1175,7 @@ class Analytic:
     zeros = staticmethod(lambda shape: np.zeros(shape, np.complex128))
     zeros_like = staticmethod(lambda like: np.zeros(like.shape, np.complex128))
     empty_like = staticmethod(lambda like: np.full(like.shape, np.nan, np.complex128))
+    concatenate = staticmethod(lambda parts: np.concatenate(parts).astype(np.complex128))
     full = staticmethod(lambda shape, value: np.full(shape, value, np.complex128))
     array = staticmethod(lambda values: np.array(values, np.complex128))
 

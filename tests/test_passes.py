@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+from golden_support import cases, check_case, read_case
+from ir_random import Generator, outcome
+
 from adjit.ir.core import Function
 from adjit.ir.errors import InternalError
 from adjit.ir.pipeline import PASSES, optimize
 from adjit.ir.text import parse, to_text
 from adjit.ir.verify import verify
-from golden_support import cases, check_case, read_case
-from ir_random import Generator, outcome
 
 
 @pytest.mark.parametrize("path", cases("passes"), ids=lambda p: p.stem)

@@ -20,7 +20,16 @@ from ...ir.core import Builder, Const, Function, Op, Region, Value
 from ...ir.ops.declare import call_rule, lookup
 from ...ir.types import I64, Array, Scalar, Tape
 
-__all__ = ["Plan", "closure", "element_of", "fusible", "plan", "product_operands", "row_reduction", "source_of_transpose"]
+__all__ = [
+    "Plan",
+    "closure",
+    "element_of",
+    "fusible",
+    "plan",
+    "product_operands",
+    "row_reduction",
+    "source_of_transpose",
+]
 
 TRIVIAL = frozenset({"fill", "iota", "index", "broadcast", "transpose", "cast", "stop_gradient", "neg"})
 WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add"})

@@ -282,9 +282,7 @@ def scaled(form: tuple[dict[Value, int], int], by: int) -> tuple[dict[Value, int
     return {v: c * by for v, c in form[0].items() if c * by}, form[1] * by
 
 
-def summed(
-    a: tuple[dict[Value, int], int], b: tuple[dict[Value, int], int]
-) -> tuple[dict[Value, int], int]:
+def summed(a: tuple[dict[Value, int], int], b: tuple[dict[Value, int], int]) -> tuple[dict[Value, int], int]:
     terms = dict(a[0])
     for value, coefficient in b[0].items():
         terms[value] = terms.get(value, 0) + coefficient

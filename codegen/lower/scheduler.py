@@ -323,7 +323,9 @@ class Scheduler:
                 out.append(buffer)
             else:
                 out.append(self.get(value))
-        return [self.storage.take(v) if isinstance(v.type, Buffer) and v in self.storage.frame.owned else v for v in out]
+        return [
+            self.storage.take(v) if isinstance(v.type, Buffer) and v in self.storage.frame.owned else v for v in out
+        ]
 
     def copies_of(self, inits: Sequence[Value], args: Sequence[Value], starts: Sequence[int]) -> list[Value]:
         """Block arguments for scheduled initial values, under the names of the array IR's."""
@@ -403,7 +405,7 @@ class Scheduler:
             storage.frame = outer
         storage.static_workspaces(frame, regions, turns)
         self.extents.forget(mark)
-        for (inside, outside, _) in turns:
+        for inside, outside, _ in turns:
             storage.shape[outside] = storage.shape[inside]
         return [outside for _, outside, _ in turns], yields
 

@@ -197,7 +197,9 @@ class Storage:
     def interchangeable(self, a: Value, b: Value) -> bool:
         return a.type == b.type and self.extents.same_shape(self.shape[a], self.shape[b])
 
-    def static_workspaces(self, frame: Frame, regions: Sequence[Region], turns: Sequence[tuple[Value, Value, Value]]) -> None:
+    def static_workspaces(
+        self, frame: Frame, regions: Sequence[Region], turns: Sequence[tuple[Value, Value, Value]]
+    ) -> None:
         """Buffers that a loop got from outside and kept: their outer names inside, and back to their owner."""
         renamed: dict[Value, Value] = {}
         moving = {inside for inside, _, _ in turns}

@@ -170,7 +170,9 @@ instructions(
     lambda b, v, kind: b.select(v[0], v[1], v[2]),
     first=True,
 )
-instructions("divide", lambda x, y: np.float64(x) / y if isinstance(x, float) else x / y, 2, lambda b, v, kind: b.fdiv(*v))
+instructions(
+    "divide", lambda x, y: np.float64(x) / y if isinstance(x, float) else x / y, 2, lambda b, v, kind: b.fdiv(*v)
+)
 
 
 def to_integer(b: Any, v: list[Any], kind: Any) -> Any:
@@ -232,7 +234,29 @@ def sign(b: Any, v: list[Any], kind: Any) -> Any:
 instructions("absolute", np.absolute, 1, absolute)
 instructions("sign", np.sign, 1, sign)
 instructions("square", lambda x: x * x, 1, lambda b, v, kind: (b.fmul if is_float(kind) else b.mul)(v[0], v[0]))
-instructions("reciprocal", np.reciprocal, 1, lambda b, v, kind: b.fdiv(number(1, v[0]), v[0]))
+
+
+def reciprocal(b: Any, v: list[Any], kind: Any) -> Any:
+    (x,) = v
+    if is_float(kind):
+        return b.fdiv(number(1, x), x)
+    unit = b.icmp_signed("==", x, number(1, x))
+    if kind.signed:
+        unit = b.or_(unit, b.icmp_signed("==", x, number(-1, x)))
+    least = -(2 ** (x.type.width - 1)) if kind.signed else 0
+    out = b.select(unit, x, number(0, x))
+    return b.select(b.icmp_signed("==", x, number(0, x)), number(least, x), out)
+
+
+def fraction(b: Any, v: list[Any], kind: Any) -> Any:
+    (x,) = v
+    infinite = magnitude_below_infinity(b, x, "==")
+    rest = b.select(infinite, number(0, x), b.fsub(x, intrinsic(b, "trunc", [x])))
+    return intrinsic(b, "copysign", [rest, x])
+
+
+instructions("reciprocal", np.reciprocal, 1, reciprocal)
+instructions("modf_fraction", lambda x: np.modf(x)[0], 1, fraction)
 instructions("copysign", np.copysign, 2, lambda b, v, kind: intrinsic(b, "copysign", v))
 instructions("rint", np.rint, 1, lambda b, v, kind: intrinsic(b, "rint", v))
 
@@ -275,7 +299,9 @@ def negative(b: Any, v: list[Any], kind: Any) -> Any:
     if is_float(kind):
         whole, _ = bits(b, v[0])
         return b.icmp_signed("<", whole, number(0, whole))
-    return b.icmp_signed("<", v[0], number(0, v[0])) if getattr(kind, "signed", False) else ir.Constant(ir.IntType(1), 0)
+    return (
+        b.icmp_signed("<", v[0], number(0, v[0])) if getattr(kind, "signed", False) else ir.Constant(ir.IntType(1), 0)
+    )
 
 
 instructions("signbit", np.signbit, 1, negative, result=types.boolean)
@@ -396,7 +422,6 @@ body("logaddexp2", np.logaddexp2, 2, as_numpy(np.logaddexp2))
 body("nextafter", np.nextafter, 2, as_numpy(np.nextafter))
 body("spacing", np.spacing, 1, as_numpy(np.spacing, 1))
 body("ldexp", np.ldexp, 2, lambda kind: lambda x, y: kind(math.ldexp(x, y)))
-body("modf_fraction", lambda x: np.modf(x)[0], 1, lambda kind: lambda x: kind(math.modf(x)[0]))
 body("frexp_mantissa", lambda x: np.frexp(x)[0], 1, lambda kind: lambda x: kind(math.frexp(x)[0]))
 body("frexp_exponent", lambda x: np.int64(np.frexp(x)[1]), 1, lambda kind: lambda x: np.int64(math.frexp(x)[1]))
 

@@ -159,15 +159,12 @@ class Variables:
             for member in members:
                 self.name[member] = name
 
-    def free(
-        self, name: str, root: Value, near: set[Value], taken: dict[str, list[Value]], reserved: set[str]
-    ) -> bool:
+    def free(self, name: str, root: Value, near: set[Value], taken: dict[str, list[Value]], reserved: set[str]) -> bool:
         if name in reserved:
             return False
         holders = taken.get(name, [])
         return all(
-            h not in near and h.type == root.type and h not in self.params and root not in self.params
-            for h in holders
+            h not in near and h.type == root.type and h not in self.params and root not in self.params for h in holders
         )
 
 
@@ -193,4 +190,3 @@ def identifier(hint: str | None, value: Value) -> str:
     if keyword.iskeyword(text) or keyword.issoftkeyword(text):
         text += "_"
     return text
-

@@ -2,9 +2,10 @@
 
 In: an operation's name and simplified operands. Out: a value it is equal to, or None.
 
-Every rule holds bit for bit in IEEE arithmetic, signed zeros included: ``x - 0`` is x and ``x + -0.0`` is x, but
-``x + 0.0`` is not (it turns -0.0 into 0.0) and ``0 * x`` is not 0 (x may be infinite). Integers wrap, so that their
-sums may be reassociated. No rule changes a derivative. Constants are folded with NumPy, except where NumPy would warn.
+Every rule holds bit for bit in IEEE arithmetic, signed zeros included: ``x - 0`` is x and ``x + -0.0`` is
+x, but ``x + 0.0`` is not (it turns -0.0 into 0.0) and ``0 * x`` is not 0 (x may be infinite). Integers
+wrap, so that their sums may be reassociated. No rule changes a derivative. Constants are folded with NumPy,
+except where NumPy would warn.
 """
 
 from __future__ import annotations
@@ -29,12 +30,7 @@ def fold(name: str, operands: list[Value], attrs: dict[str, Any]) -> Const | Non
         if type(v) is not Const:
             return None
     definition = REGISTRY[name]
-    if (
-        definition.category != "elementwise"
-        or definition.effect
-        or definition.evaluate is None
-        or not operands
-    ):
+    if definition.category != "elementwise" or definition.effect or definition.evaluate is None or not operands:
         return None
     (type_,) = definition.infer(operands, attrs, [])
     try:
@@ -114,7 +110,7 @@ def sums(s: Simplifier, name: str, a: Value, b: Value) -> Value | None:
     sign = 1 if name == "add" else -1
     (x, c), (y, d) = offset(a), offset(b)
     if y is None or (x is None and name == "add"):
-        base, inner = (x, y) if y is None else (y, x)
+        base = x if y is None else y
         plain = base is (a if y is None else b)
         if not plain or base is None or c + sign * d == 0:
             return with_offset(s, base, c + sign * d, I64)
@@ -188,11 +184,7 @@ def div(s: Simplifier, operands: list[Value], attrs: dict[str, Any], type_: Type
         return a
     if is_number(b, -1):
         return s.make("neg", [a])
-    if (
-        isinstance(b, Const)
-        and np.frexp(np.abs(b.value))[0] == 0.5
-        and np.abs(np.log2(np.abs(b.value))) < 100
-    ):
+    if isinstance(b, Const) and np.frexp(np.abs(b.value))[0] == 0.5 and np.abs(np.log2(np.abs(b.value))) < 100:
         return s.make("mul", [a, Const(1 / b.value, b.dtype)])  # a power of two: its reciprocal is exact
     return None
 

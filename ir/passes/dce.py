@@ -2,9 +2,10 @@
 
 In: a function. Out: the same one, or one without dead operations, results of control flow and carried values.
 
-Roots are the function's results and operations with an effect (checks); everything they depend on is alive, and
-nothing else is: so a carried value that only feeds itself goes, and so does a tape that nobody reads, with all its
-pushes and pops through all loops. A ``while`` without effects whose results nobody uses goes too.
+Roots are the function's results and operations with an effect (checks); everything they depend on is alive,
+and nothing else is: so a carried value that only feeds itself goes, and so does a tape that nobody reads,
+with all its pushes and pops through all loops. A ``while`` without effects whose results nobody uses goes
+too.
 
     func @f(%x: f64, %n: i64) -> f64 {                        func @f(%x: f64, %n: i64) -> f64 {
       %p: tape[f64] = tape.new

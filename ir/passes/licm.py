@@ -1,12 +1,13 @@
 """Loop-invariant code motion: what is the same in every iteration is computed once, before the loop.
 
-In: a function. Out: the same one, or one where such operations stand outside the loop, as far out as they can.
+In: a function. Out: the same one, or one where such operations stand outside the loop, as far out as they
+can.
 
-A loop may not run at all, and a branch may not be taken, so an operation leaves only if it is safe there: it
-has no effect, and what it takes for granted (positions inside the array, arrays of one shape) holds outside as
-well, as `ir.affine` proves. What surely runs in every first iteration, before any check that stays (a ``while``
-condition, or the body of a ``for`` that surely has iterations), may leave without that, checks included. From
-a branch, only cheap scalars leave. Control flow itself stays where it is.
+A loop may not run at all, and a branch may not be taken, so an operation leaves only if it is safe there:
+it has no effect, and what it takes for granted (positions inside the array, arrays of one shape) holds
+outside as well, as `ir.affine` proves. What surely runs in every first iteration, before any check that
+stays (a ``while`` condition, or the body of a ``for`` that surely has iterations), may leave without that,
+checks included. From a branch, only cheap scalars leave. Control flow itself stays where it is.
 
     %s: f64 = for %i in (0, %n) (%t = 0.0) {       %k: f64 = mul %a, %a
       %k: f64 = mul %a, %a                         %s: f64 = for %i in (0, %n) (%t = 0.0) {
@@ -29,9 +30,7 @@ from ..types import Tape
 
 __all__ = ["run"]
 
-TOTAL = frozenset(
-    "dim transpose reduce_sum reduce_prod reduce_any reduce_all cumsum cumprod stop_gradient".split()
-)
+TOTAL = frozenset("dim transpose reduce_sum reduce_prod reduce_any reduce_all cumsum cumprod stop_gradient".split())
 """Operations besides elementwise ones that are defined for all operands of the right types."""
 
 FRESH = frozenset({"fill", "empty"})
@@ -48,9 +47,7 @@ def run(function: Function) -> Function:
 class Frame:
     """A region we are inside of. `loop`: a stop before its owner is a stop outside a loop."""
 
-    def __init__(
-        self, out: list[Op], loop: bool = False, branch: bool = False, certain: bool = False
-    ) -> None:
+    def __init__(self, out: list[Op], loop: bool = False, branch: bool = False, certain: bool = False) -> None:
         self.out = out
         self.loop = loop
         self.branch = branch

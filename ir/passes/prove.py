@@ -1,8 +1,9 @@
 """Proof of checks: what follows from loops, conditions and extents is not tested at run time.
 
-In: a function. Out: the same one, or one without the checks and comparisons of integers that `ir.affine` decides:
-a `bound` that cannot fail is its index, a `same_extent` its operand, a comparison a constant, a `maximum` or
-`minimum` the larger or smaller one, the extent of an array that a loop carries that of the initial one. What a check proved is known to those after it.
+In: a function. Out: the same one, or one without the checks and comparisons of integers that `ir.affine`
+decides: a `bound` that cannot fail is its index, a `same_extent` its operand, a comparison a constant, a
+`maximum` or `minimum` the larger or smaller one, the extent of an array that a loop carries that of the
+initial one. What a check proved is known to those after it.
 
     %n: i64 = dim %x {axis=0}                             %n: i64 = dim %x {axis=0}
     %h: i64 = sub %n, 1                                   %h: i64 = sub %n, 1

@@ -2,10 +2,10 @@
 
 In: an operation's simplified operands and attributes. Out: a value it is equal to, or None.
 
-Extents are traced to what they come from. A rearrangement of a rearrangement is one, of a `fill` is a `fill`. An
-element read where it was written is what was written (``index(update(A, v, p), p)`` is v), also past writes to
-positions that are surely different. What would read an older version of an array than the program does is not done,
-however simple: that version would have to be kept.
+Extents are traced to what they come from. A rearrangement of a rearrangement is one, of a `fill` is a
+`fill`. An element read where it was written is what was written (``index(update(A, v, p), p)`` is v), also
+past writes to positions that are surely different. What would read an older version of an array than the
+program does is not done, however simple: that version would have to be kept.
 """
 
 from __future__ import annotations
@@ -129,9 +129,7 @@ def filler(value: Value) -> Value | None:
     return None
 
 
-def of_fills(
-    s: Simplifier, name: str, operands: list[Value], attrs: dict[str, Any], type_: Type
-) -> Value | None:
+def of_fills(s: Simplifier, name: str, operands: list[Value], attrs: dict[str, Any], type_: Type) -> Value | None:
     """An elementwise operation sees the scalar instead of an array filled with it."""
     if REGISTRY[name].effect:
         return None
@@ -166,7 +164,7 @@ def broadcast(s: Simplifier, operands: list[Value], attrs: dict[str, Any], type_
         return x
     inner = defining(x, "broadcast")
     if inner is not None:
-        source, *own = inner.operands
+        source = inner.operands[0]
         assert isinstance(x.type, Array) and isinstance(source.type, Array)
         for k, a in enumerate(inner.attrs["axes"]):
             stretched_later = x.type.dims[a] == 1 and extents[axes[a]] != ONE
@@ -237,9 +235,7 @@ def index(s: Simplifier, operands: list[Value], attrs: dict[str, Any], type_: Ty
         return fill_like(s, scalar, selected(s, array, spec, parts))
     if op.name == "iota" and spec == "i":
         return positions[0]
-    rule = {"index": index_of_index, "transpose": index_of_transpose, "broadcast": index_of_broadcast}.get(
-        op.name
-    )
+    rule = {"index": index_of_index, "transpose": index_of_transpose, "broadcast": index_of_broadcast}.get(op.name)
     if rule is not None:
         return rule(s, op, spec, parts)
     if op.name in ("update", "accumulate"):
@@ -275,7 +271,7 @@ def index_of_index(s: Simplifier, op: Op, spec: str, parts: list[Part]) -> Value
             if letter == ":":
                 letter, part = wanted, chosen
             elif wanted != ":":
-                start, length, step = part
+                start, _, step = part
                 first = s.make("add", [start, s.make("mul", [chosen[0], step])])
                 if wanted == "i":
                     letter, part = "i", (first,)
@@ -321,9 +317,7 @@ def index_of_broadcast(s: Simplifier, op: Op, spec: str, parts: list[Part]) -> V
         return part
     if not part.is_array:
         return fill_like(s, part, wanted)
-    return s.make(
-        "broadcast", [part, *wanted], {"axes": tuple(kept.index(a) for a in axes if spec[a] != "i")}
-    )
+    return s.make("broadcast", [part, *wanted], {"axes": tuple(kept.index(a) for a in axes if spec[a] != "i")})
 
 
 def written(s: Simplifier, op: Op, spec: str, positions: list[Value], type_: Type) -> Value | None:

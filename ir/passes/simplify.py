@@ -1,8 +1,8 @@
 """Simplification: constants folded, identities applied, control flow that is decided already taken apart.
 
-In: a function. Out: the same one, or a simpler one with the same results, bit for bit. The rules are tables:
-`algebra` (numbers, logic, comparisons), `shapes` (extents, indexing, rearrangement); here are the walk that applies
-them and control flow:
+In: a function. Out: the same one, or a simpler one with the same results, bit for bit. The rules are
+tables: `algebra` (numbers, logic, comparisons), `shapes` (extents, indexing, rearrangement); here are the
+walk that applies them and control flow:
 
 * an ``if`` whose condition is constant, or whose branches yield the same, is its branch; inside a branch its
   condition is a constant;
@@ -172,8 +172,8 @@ class Simplifier(Rewriter):
                 self.overwritten.update(values[k] for values in yields)
                 sources = {shape_source(r.terminator.operands[k]) for r in op.regions}
                 if len(sources) == 1:  # in sight of both branches, so outside of them
-                    source = self.get(sources.pop())
-                    self.extent_source[result] = self.extent_source.get(source, source)
+                    outer = self.get(sources.pop())
+                    self.extent_source[result] = self.extent_source.get(outer, outer)
         self.out.append(new)
         return True
 
