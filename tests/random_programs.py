@@ -297,11 +297,13 @@ class Writer:
     def filled(self, template: str, inner: str) -> str:
         return template.format(inner, inner) if "{}" in template else template.format(inner)
 
-    def leaf(self, s: Scope) -> str:
-        options: list[tuple[int, Callable[[], str]]] = [(1, lambda: self.c.pick(CONSTANTS))]
+    def leaf(self, s: Scope, constant: bool = True) -> str:
+        options: list[tuple[int, Callable[[], str]]] = []
         if s.floats:
-            options.insert(0, (6, lambda: self.c.pick(s.floats)))
-        if s.ints:
+            options.append((6, lambda: self.c.pick(s.floats)))
+        if constant or not s.floats:
+            options.append((1, lambda: self.c.pick(CONSTANTS)))
+        if s.ints and constant:
             options.append((1, lambda: f"0.2 * {self.c.pick(list(s.ints))}"))
         arrays = [name for name, dims in s.readable().items() if min(d.least for d in dims) >= 1]
         if arrays:
@@ -340,7 +342,7 @@ class Writer:
     def comparison(self, s: Scope) -> str:
         sign = self.c.pick((">", "<", ">=", "<="))
         if self.c.chance(70):
-            return f"{self.leaf(s)} {sign} {self.c.pick(THRESHOLDS)}"
+            return f"{self.leaf(s, constant=False)} {sign} {self.c.pick(THRESHOLDS)}"
         return f"{self.number(s, 1)} {sign} {self.number(s, 1)}"
 
     def condition(self, s: Scope) -> str:
@@ -350,12 +352,13 @@ class Writer:
             (1, lambda: f"{one()} and {one()}"),
             (1, lambda: f"{one()} or {one()}"),
             (1, lambda: f"not {one()}"),
-            (1, lambda: f"{self.c.pick(THRESHOLDS[1:4:2])} < {self.leaf(s)} <= {self.c.pick(('0.75', '1.55'))}"),
+            (1, lambda: f"{self.c.pick(THRESHOLDS[1:4:2])} < {self.leaf(s, False)} <= {self.c.pick(('0.75', '1.55'))}"),
         ]
         if s.ints:
-            i = self.c.pick(list(s.ints))
+            i = self.c.pick(list(s.ints)[::-1])
             options += [
-                (2, lambda: f"{i} {self.c.pick(('>', '<', '==', '!='))} {self.integer(s, 0)}"),
+                (2, lambda: f"{i} {self.c.pick(('>', '<', '==', '!='))} {self.c.integer(0, 3)}"),
+                (1, lambda: f"{i} {self.c.pick(('>', '<=', '!='))} {self.integer(s)}"),
                 (2, lambda: f"{i} % 2 == {self.c.integer(0, 1)}"),
                 (1, lambda: f"{i} > {self.c.integer(0, 2)} and {one()}"),
             ]
