@@ -17,7 +17,7 @@ import optree
 from ..codegen.host import kernel_type, leaf_of
 from ..ir.errors import ArgumentError
 from ..ir.types import Array, Scalar
-from ..tracer import Leaf
+from ..tracer import Leaf, Result
 
 __all__ = ["NAMESPACE", "Call", "Static", "flatten_call", "leaf_type", "to_leaf"]
 
@@ -127,7 +127,7 @@ def flatten_tree(tree: Any) -> tuple[list[Any], Any]:
     """Leaves and structure of a pytree; dataclasses met for the first time are entered as nodes."""
     while True:
         leaves, treespec = optree.tree_flatten(tree, namespace=NAMESPACE)
-        new = {type(x) for x in leaves if dataclasses.is_dataclass(x) and not isinstance(x, type)}
+        new = {type(x) for x in leaves if dataclasses.is_dataclass(x) and not isinstance(x, type | Result)}
         if not new:
             return leaves, treespec
         for kind in new:

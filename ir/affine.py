@@ -33,17 +33,41 @@ Integers that index arrays are taken not to overflow i64.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 from .core import Builder, Const, Function, Op, Region, Value
 from .ops import REGISTRY
+from .ops.declare import same_extents
 from .types import I64, Array, Scalar
 
-__all__ = ["Facts", "Linear"]
+__all__ = ["Facts", "Linear", "shape_origin"]
 
 Atom = Hashable  # a Value, or ("dim", Value, axis) for an extent
 BUDGET = 80
+LATEST = 16  # how many facts about one atom a proof looks at, per scope
+LONGEST = 16  # a form of more terms is an atom: nothing would be proven of it
+ARITHMETIC = frozenset({"add", "sub", "neg", "mul"})
+WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add"})
+
+
+def shape_origin(value: Value, axis: int) -> Value:
+    """The array from which a value has its extent along an axis, followed back through writes and maps."""
+    while True:
+        assert isinstance(value.type, Array)
+        op = value.op
+        if op is None or value.type.dims[axis] is not None:
+            return value
+        if op.name in WRITES:
+            value = op.operands[0]
+        elif REGISTRY[op.name].extents is same_extents:
+            arrays = [v for v in op.operands if v.is_array]
+            known = [v for v in arrays if isinstance(v.type, Array) and v.type.dims[axis] is not None]
+            if not arrays or arrays[0].rank != value.rank:
+                return value
+            value = (known or arrays)[0]
+        else:
+            return value
 
 
 class Linear:
@@ -97,6 +121,28 @@ ZERO = Linear()
 Case = tuple[int, Linear]  # (scale, form): scale * atom is at least (at most) the form
 
 
+class Assumed:
+    """Forms known to be >= 0 from one point on. Of those that differ in the constant, the strongest is kept."""
+
+    def __init__(self) -> None:
+        self.facts: dict[frozenset[tuple[Atom, int]], Linear] = {}
+        self.about: dict[Atom, list[frozenset[tuple[Atom, int]]]] = {}
+
+    def add(self, form: Linear) -> None:
+        key = frozenset(form.terms.items())
+        known = self.facts.get(key)
+        if known is None:
+            for atom in form.terms:
+                self.about.setdefault(atom, []).append(key)
+        if known is None or form.const < known.const:
+            self.facts[key] = form
+
+    def of(self, atom: Atom) -> Iterator[Linear]:
+        """The latest facts in which an atom occurs."""
+        for key in self.about.get(atom, ())[-LATEST:]:
+            yield self.facts[key]
+
+
 class Facts:
     """Everything known about the integers of one function; `push`, `assume` and `pop` follow a walk through it."""
 
@@ -106,7 +152,7 @@ class Facts:
         self.forms: dict[Value, Linear] = {}
         self.extents: dict[tuple[Value, int], Linear] = {}
         self.loops: dict[Op, dict[Atom, Linear]] = {}
-        self.scopes: list[list[Linear]] = [[]]
+        self.scopes: list[Assumed] = [Assumed()]
         self.busy: set[Hashable] = set()
         self.budget = 0
         self.steps: dict[Value, Linear | None] = {}
@@ -129,10 +175,19 @@ class Facts:
         """An i64 scalar as a linear form over atoms."""
         if type(value) is Const:
             return Linear(int(value.value))
-        known = self.forms.get(value)
-        if known is None:
-            known = self.forms[value] = self.form(value)
-        return known
+        pending = [value]
+        while pending:  # operands first, without recursion: unrolled code makes long chains
+            value_, op = pending[-1], pending[-1].op
+            if value_ not in self.forms:
+                if op is not None and op.name in ARITHMETIC and value_.type == Scalar(I64):
+                    missing = [v for v in op.operands if type(v) is not Const and v not in self.forms]
+                    if missing:
+                        pending += missing
+                        continue
+                form = self.form(value_)
+                self.forms[value_] = form if len(form.terms) <= LONGEST else Linear(0, {value_: 1})
+            pending.pop()
+        return self.forms[value]
 
     def form(self, value: Value) -> Linear:
         op = value.op
@@ -159,6 +214,10 @@ class Facts:
         static = value.type.dims[axis]
         if static is not None:
             return Linear(static)
+        value = shape_origin(value, axis)
+        assert isinstance(value.type, Array)
+        if value.type.dims[axis] is not None:
+            return Linear(int(value.type.dims[axis] or 0))
         known = self.extents.get((value, axis))
         if known is None:
             op = value.op
@@ -232,7 +291,7 @@ class Facts:
 
     def push(self) -> None:
         """Enter a region: what is assumed from here on ends with `pop`."""
-        self.scopes.append([])
+        self.scopes.append(Assumed())
 
     def pop(self) -> None:
         self.scopes.pop()
@@ -245,7 +304,7 @@ class Facts:
     def assume_nonneg(self, form: Linear) -> None:
         form = self.resolve(form)
         if form.terms:
-            self.scopes[-1].append(form)
+            self.scopes[-1].add(form)
 
     def assume(self, condition: Value, truth: bool = True) -> None:
         """A boolean value is known to be true (or false) here."""
@@ -303,13 +362,12 @@ class Facts:
         outermost = self.budget == 0
         if outermost:
             self.budget = BUDGET
-        assumed = [f for scope in self.scopes[:depth] for f in scope]
-        found = self.prove(form, assumed, 8)
+        found = self.prove(form, self.scopes[:depth], 8)
         if outermost:
             self.budget = 0
         return found
 
-    def prove(self, form: Linear, assumed: list[Linear], depth: int) -> bool:
+    def prove(self, form: Linear, assumed: list[Assumed], depth: int) -> bool:
         if not form.terms:
             return form.const >= 0
         if form.const >= 0 and all(c > 0 and isinstance(a, tuple) for a, c in form.terms.items()):
@@ -317,7 +375,7 @@ class Facts:
         if depth == 0 or self.budget <= 1:
             return False
         self.budget -= 1
-        for fact in assumed:  # exactly what is assumed, or more
+        for fact in self.about(form.terms, assumed):  # exactly what is assumed, or more
             rest = form - fact
             if len(rest.terms) < len(form.terms) and self.prove(rest, assumed, depth - 1):
                 return True
@@ -335,6 +393,14 @@ class Facts:
                 self.busy.discard(key)
         return False
 
+    def about(self, atoms: Iterable[Atom], assumed: list[Assumed]) -> Iterator[Linear]:
+        """Facts in which one of the atoms occurs, those of inner scopes first."""
+        atoms = list(atoms)
+        for scope in reversed(assumed):
+            if scope.facts:
+                for atom in atoms:
+                    yield from scope.of(atom)
+
     def bounded(self, form: Linear, atom: Atom, case: Case) -> Linear:
         """A lower bound of a form: with an atom replaced by its bound (scaled, which keeps the sign)."""
         scale, bound = case
@@ -347,7 +413,7 @@ class Facts:
     def rank(self, atom: Any) -> int:
         return self.order.get(atom, 0) if isinstance(atom, Value) else -1
 
-    def bounds(self, atom: Any, lower: bool, assumed: list[Linear]) -> Iterator[list[Case]]:
+    def bounds(self, atom: Any, lower: bool, assumed: list[Assumed]) -> Iterator[list[Case]]:
         """Ways to bound an atom from below (or above): in each way, every case has to be proven."""
         if isinstance(atom, tuple):
             if lower:
@@ -356,7 +422,7 @@ class Facts:
             yield from self.argument_bounds(atom, lower)
         elif atom.op is not None:
             yield from self.result_bounds(atom, atom.op, lower)
-        for fact in assumed:  # fact >= 0, solved for the atom
+        for fact in self.about((atom,), assumed):  # fact >= 0, solved for the atom
             k = fact.terms.get(atom, 0)
             if k and (k > 0) == lower:
                 rest = Linear(fact.const, {a: c for a, c in fact.terms.items() if a != atom})

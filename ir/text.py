@@ -298,8 +298,8 @@ class Parser:
     def peek(self) -> Token:
         return self.tokens[self.at]
 
-    def fail(self, what: str) -> NoReturn:
-        raise ParseError(f"line {self.peek.line}: {what}")
+    def fail(self, what: str, line: int = 0) -> NoReturn:
+        raise ParseError(f"line {line or self.peek.line}: {what}")
 
     def next(self) -> Token:
         token = self.tokens[self.at]
@@ -336,11 +336,11 @@ class Parser:
 
     # values, types, attributes
 
-    def define(self, token: str, type_: Type, op: Op | None = None) -> Value:
+    def define(self, token: str, type_: Type) -> Value:
         name = token[1:]
         if any(name in scope for scope in self.scopes):
-            self.fail(f"{token} is defined twice")
-        value = Value(type_, None if name.isdigit() else name, op)
+            self.fail(f"{token} is defined twice", self.tokens[self.at - 1].line)
+        value = Value(type_, None if name.isdigit() else name)
         self.scopes[-1][name] = value
         return value
 

@@ -322,40 +322,40 @@ class Call:
 
         result = self.stages.spec.traced.result
         for number, along in enumerate(self.along):
-            parts = [np.sum(np.asarray(g, dtype=float) * d) for g, d in zip(self.gradient, along, strict=True)]
-            ours = float(sum(parts))
-            scale = sum(
-                float(np.sum(np.abs(np.asarray(g, dtype=float) * d))) for g, d in zip(self.gradient, along, strict=True)
-            )
-            if self.analytic is not None:
-                with self.report.doing("complex step in Python"):
-                    value = self.analytic(*self.arguments(self.shifted(along, 1j * STEP)))
-                self.same_slope(
-                    "complex step in Python", ours, float(np.imag(value)) / STEP, scale, self.tolerances.exact
-                )
+            parts = [np.asarray(g, dtype=float) * d for g, d in zip(self.gradient, along, strict=True)]
+            ours = float(sum(np.sum(p) for p in parts))
+            scale = float(sum(np.sum(np.abs(p)) for p in parts))
+            moved = self.shifted(along, 1j * STEP)
             with self.report.doing("complex step"):
                 leaves = list(self.leaves)
-                for k, moved in zip(self.wrt, self.shifted(along, 1j * STEP), strict=True):
-                    leaves[k] = moved
-                exact = (
-                    np.imag(run(self.stages.traced, leaves)[result.index]) / STEP if hasattr(result, "index") else 0.0
-                )
-            self.same_slope("complex step", ours, float(exact), scale, self.tolerances.exact)
+                for k, leaf in zip(self.wrt, moved, strict=True):
+                    leaves[k] = leaf
+                outputs = run(self.stages.traced, leaves)
+                exact = float(np.imag(outputs[result.index])) / STEP if hasattr(result, "index") else 0.0
+            if self.analytic is not None:
+                with self.report.doing("complex step in Python"):
+                    slope = float(np.imag(self.analytic(*self.arguments(moved)))) / STEP
+                self.same_slope("complex step through the traced IR", exact, "in Python", slope, scale)
+            self.same_slope("adjoint", ours, "by complex step", exact, scale)
             if number == 0:
                 with self.report.doing("difference quotient"):
                     found = self.quotient(along)
                 if found is not None and found[1] <= self.tolerances.quotient * (1 + abs(found[0])):
                     self.report.counts["quotients that count"] += 1
                     self.same_slope(
-                        "difference quotient", ours, found[0], scale + 1 + abs(self.value), self.tolerances.quotient
+                        "adjoint", ours, "by a difference quotient", found[0], scale, self.tolerances.quotient
                     )
 
-    def same_slope(self, reference: str, ours: float, exact: float, scale: float, tolerance: float) -> None:
-        if abs(ours - exact) <= tolerance * (scale + abs(exact)) + 0.01 * tolerance * (1 + abs(self.value)):
+    def same_slope(
+        self, what: str, found: float, how: str, wanted: float, scale: float, tolerance: float | None = None
+    ) -> None:
+        exact = tolerance is None
+        tolerance = tolerance or self.tolerances.exact
+        floor = (0.01 if exact else 1.0) * (1 + abs(float(self.value)))
+        if abs(found - wanted) <= tolerance * (scale + abs(wanted) + floor):
             return
-        what = "our derivative is zero and" if all(not np.any(g) for g in self.gradient) else "our derivative is"
-        what += "" if what.endswith("and") else f" {ours!r},"
-        raise Difference("gradient", f"{what} the {reference} is {exact!r}, at {self.args!r}")
+        state = "zero" if found == 0 else "not finite" if not np.isfinite(found) else "wrong"
+        raise Difference(f"{what}: derivative is {state}", f"{found!r}, {how} {wanted!r}, at {self.args!r}")
 
     def run_compiled(self, compiled: Any, jitted: Any) -> None:
         outputs = self.unchanged(self.stages.executable.run, "compiled kernel")
@@ -454,11 +454,15 @@ def check_random(program: RandomProgram, compile: bool) -> Report:
 
 def cause(error: BaseException) -> str:
     """What failures with the same cause have in common: stage, class of the error, message without numbers."""
-    first = str(error).split("\n")[0]
-    stage = type(error).__name__ if not isinstance(error, Difference) else ""
-    text = re.sub(r"\{[^}]*\}|%\w+", "%", f"{stage} {first}".strip())
-    text = re.sub(r"-?\d[\d.e+-]*|\bnan\b|\binf\b", "#", text.split(", at (")[0])
-    origin = error.__cause__ or error
+    origin: BaseException = error
+    while origin.__cause__ is not None:
+        origin = origin.__cause__
+    if origin is error and isinstance(error, Difference):
+        return error.stage
+    stage = f"{error.stage}: " if isinstance(error, Difference) else ""
+    first = str(origin).split("\n")[0]
+    text = re.sub(r"\{[^}]*\}|%\w+|`\w+`", "_", f"{stage}{type(origin).__name__}: {first}")
+    text = re.sub(r"-?\d[\d.e+-]*|\bnan\b|\binf\b", "#", text)
     frames = [f for f in traceback.extract_tb(origin.__traceback__) if "/tests/" not in f.filename]
     if not frames:
         return text[:200]

@@ -18,7 +18,7 @@ def test_golden(path: Path, request: pytest.FixtureRequest) -> None:
     check_case(read_case(path), request.config.getoption("--update-data"))
 
 
-@pytest.mark.parametrize("seed", range(80))
+@pytest.mark.parametrize("seed", range(200))
 def test_random_programs_mean_the_same_after_every_pass(seed: int) -> None:
     generator = Generator(seed)
     function = generator.function()

@@ -150,7 +150,7 @@ def result_dtype(t: Tracer, *xs: Any) -> Any:
     probes = []
     for x in xs:
         spec = numeric.dtype_spec(x)
-        probes.append({bool: np.dtype(bool), int: 0, float: 0.0}[spec] if isinstance(spec, type) and not isinstance(spec, np.dtype) else spec)
+        probes.append(spec if not numeric.is_python_type(spec) else np.dtype(bool) if spec is bool else spec(0))
     return numeric.to_dtype(t, np.result_type(*probes))
 
 

@@ -41,6 +41,10 @@ class StaticNeeded(UnsupportedError):
     """A value was needed while tracing and is known only at run time; a loop may unroll to supply it."""
 
 
+class PathEnds(Exception):
+    """The path being traced ends in an error at run time."""
+
+
 class Tracer:
     """One trace."""
 
@@ -59,6 +63,12 @@ class Tracer:
         self.births: dict[Any, int] = {}
         self.suspended: dict[ArrayObject, Any] = {}
         self.steps = 0
+        self.probing: list[Any] = []
+        """Loops being traced, innermost last (see `loops.Builder`)."""
+        self.equal: dict[frozenset[Value], Region] = {}
+        """Extents that were compared, and the region where that was."""
+        self.current: ast.AST | None = None
+        """The expression evaluated last, for reports of internal errors."""
 
     # ------------------------------------------------------------ where we are
 

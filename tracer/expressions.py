@@ -17,8 +17,8 @@ import numpy as np
 
 from ..ir.core import Const, Region, Value
 from ..ir.types import BOOL, F64, I64
-from . import indexing, numeric
-from .context import Tracer
+from . import indexing, integers, numeric
+from .context import PathEnds, Tracer
 from .control import frame_of
 from .merges import flag_of, stage_if
 from .numeric import describe, element, is_number, is_static_number, truth
@@ -59,6 +59,7 @@ class GeneratorValue:
 def evaluate(t: Tracer, node: ast.expr) -> Any:
     """The abstract value of an expression."""
     saved, t.node = t.node, node
+    t.current = node
     try:
         return EVALUATORS[type(node)](t, node)
     except KeyError:
@@ -115,6 +116,11 @@ def usable(t: Tracer, value: Any, name: str) -> Any:
 
 
 def undefined(t: Tracer, name: str) -> Any:
+    for loop in t.probing:  # a loop that assigns the name later in its body has to be traced once to know its type
+        if loop.frame is holder(t, name) and name in loop.assigned_names and loop.probe():
+            message = f"cannot access local variable '{name}' where it is not associated with a value"
+            t.emit("check", [Const(False, BOOL)], {"error": "UnboundLocalError", "message": message})
+            raise PathEnds
     t.unsupported(f"`{name}` may be undefined here", f"assign `{name}` on every path, or before the branch or loop")
 
 
@@ -251,7 +257,7 @@ def numeric_binary(t: Tracer, kind: type[ast.operator], a: Any, b: Any) -> Any:
     specs = (numeric.dtype_spec(a), numeric.dtype_spec(b))
     if kind is ast.Pow:
         a, b = power_operands(t, a, b)
-    elif kind in (ast.FloorDiv, ast.Mod) and specs == (int, int) and not (isinstance(b, int) and b != 0):
+    elif kind in (ast.FloorDiv, ast.Mod) and specs[0] is int and specs[1] is int and not (isinstance(b, int) and b != 0):
         nonzero = t.emit1("ne", [numeric.scalar_value(t, b), Const(0, I64)])
         t.emit("check", [nonzero], {"error": "ZeroDivisionError", "message": "integer division or modulo by zero"})
     elif kind is ast.Mod and isinstance(a, str):
@@ -268,7 +274,7 @@ def mark_nonnegative(t: Tracer, kind: type[ast.operator], a: Any, b: Any, out: N
 
     def known(x: Any) -> bool:
         if isinstance(x, Number):
-            return x.value in t.nonnegative or (isinstance(x.value, Const) and x.value.value >= 0)
+            return integers.is_nonnegative(t, x.value)
         return isinstance(x, int | np.integer) and x >= 0
 
     if kind in (ast.Add, ast.Mult, ast.FloorDiv, ast.BitAnd, ast.RShift) and known(a) and known(b):

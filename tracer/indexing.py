@@ -339,7 +339,7 @@ class Place:
         mask = views.read(t, self.mask)
         own = views.extents(t, self.mask)
         for a, b in zip(own, shape):
-            numeric.agree(t, a, b, "a mask and its array")
+            numeric.agree(t, a, b, "a mask and its array differ in shape")
         if len(own) != len(shape):
             mask = t.emit1("broadcast", [mask, *shape], {"axes": tuple(range(len(own)))})
         views.write(t, self.base, t.emit1("select", [mask, new, views.read(t, self.base)]))
@@ -429,7 +429,7 @@ def prepare(t: Tracer, value: Any, target: Reference, shape: Sequence[Value], sa
         wanted = shape[k + offset]
         if integers.known(wanted) == 1:
             t.shape_error("an array is written to a part of extent 1 that it does not fit")
-        numeric.agree(t, wanted, extent, "the values and the part of the array they are written to")
+        numeric.agree(t, wanted, extent, "what is written does not fit the part of the array")
     return numeric.broadcast_to(t, out, own, shape)
 
 

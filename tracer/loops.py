@@ -24,7 +24,7 @@ from ..ir.core import Const, Region, Value
 from ..ir.errors import ShapeError, TraceTypeError, UnsupportedError
 from ..ir.types import BOOL, I64, Scalar
 from . import integers, views
-from .context import DEAD, FLAGS, Store, Tracer
+from .context import DEAD, FLAGS, PathEnds, Store, Tracer
 from .control import any_of, block, flags, frame_of, live_after, unless
 from .liveness import liveness_of
 from .merges import Join, reachable, stage_if
@@ -88,6 +88,15 @@ class Builder:
         self.cycles: list[list[Any]] = []
         self.assigned_names: set[str] = set()
         self.sights: dict[frozenset[Any], set[ArrayObject]] = {}
+        self.attempts = 0
+        self.probed = False
+
+    def probe(self) -> bool:
+        """Whether reading an undefined name may be put off: only while the loop is traced for the first time."""
+        if self.attempts != 1:
+            return False
+        self.probed = True
+        return True
 
     # what is carried from the start
 
@@ -119,6 +128,20 @@ class Builder:
             if self.t.visible(obj.region):
                 self.join.templates[obj] = self.join.widener.lift(self.entry.get(obj, obj.initial), obj)
 
+    def turn(self, body: Callable[[], None]) -> None:
+        """Trace one turn of the body."""
+        t = self.t
+        self.frame.loops.append(self.loop)
+        t.probing.append(self)
+        try:
+            body()
+        except PathEnds:
+            t.store[DEAD] = True
+        finally:
+            t.probing.pop()
+            self.frame.loops.pop()
+        t.store.pop((self.loop, "<continued>"), None)
+
     def entry_values(self) -> dict[Any, Any]:
         return {key: entry_value(self.entry, key) for key in self.join.templates}
 
@@ -127,6 +150,7 @@ class Builder:
     def start(self, region: Region) -> list[Value]:
         """Block arguments for what is carried, and the state that they stand for."""
         t = self.t
+        self.attempts += 1
         t.store = dict(self.entry)
         saved = t.store
         self.find_links(self.entry_values(), saved)
@@ -207,6 +231,8 @@ class Builder:
         if self.find_links(values, end):
             grown = True
         if self.find_cycles(values, begin):
+            grown = True
+        if self.probed and self.attempts == 1:
             grown = True
         t.regions[:] = saved
         if grown:
@@ -615,32 +641,32 @@ def run_while(
                 with t.inside(before):
                     built.enter(arguments)
                     begin = dict(t.store)
+                    test: Any
+                    endless = False
                     found = exits_of(t, loop)
                     if found:
                         assert not isinstance(found, bool)
-                        test: Any
                         if pure:
                             stays = t.emit1("logical_not", [any_of(t, found)])
                             test = t.emit1("logical_and", [stays, condition()])
                         else:
-                            test = stage_if(t, any_of(t, found), lambda: False, lambda: as_number(condition()))
+                            raw: list[Any] = []
+                            test = stage_if(
+                                t, any_of(t, found), lambda: False, lambda: raw.append(condition()) or as_number(raw[0])
+                            )
                             test = test.value if isinstance(test, Number) else test
+                            endless = raw[0] is True
                     else:
                         test = condition()
+                        endless = test is True
                     if changed(begin, t.store):
                         memory.rotated = True
                         raise Rotate
-                    endless = test is True
                     for key, _ in found if not isinstance(found, bool) else ():
                         t.store[key] = False
                     with t.inside(inside):
-                        frame.loops.append(loop)
-                        try:
-                            body()
-                        finally:
-                            frame.loops.pop()
-                        t.store.pop((loop, "<continued>"), None)
-                        if built.cycles:
+                        built.turn(body)
+                        if built.cycles and not t.dead():
                             t.store[turns] = Number(integers.add(t, t.store[turns].value, 1), True)
                         end = dict(t.store)
                 values = built.settle(begin, end, [before, inside])
@@ -678,8 +704,12 @@ def run_while(
     built.leave(full)
     if built.cycles:
         built.restore(t.store.pop(turns).value)
-    if endless and not exits_of(t, loop):
-        t.store[DEAD] = True
+    if endless:
+        ways = exits_of(t, loop)
+        if not ways:
+            t.store[DEAD] = True
+        elif isinstance(ways, list) and len(ways) == 1:
+            t.store[ways[0][0]] = True
 
 
 class Rotate(Exception):
@@ -894,12 +924,7 @@ def run_for(
                 with t.inside(region):
                     built.enter(arguments)
                     begin = dict(t.store)
-                    frame.loops.append(loop)
-                    try:
-                        body(index)
-                    finally:
-                        frame.loops.pop()
-                    t.store.pop((loop, "<continued>"), None)
+                    built.turn(lambda: body(index))
                     if exits_of(t, loop) and not t.dead():
                         t.store = dict(built.entry)
                         raise Exits

@@ -17,7 +17,7 @@ from typing import Any
 from ..ir.core import Const, Region, Value
 from ..ir.types import BOOL, I64, Array, Scalar, Type
 from . import views
-from .context import DEAD, FLAGS, Store, Tracer
+from .context import DEAD, FLAGS, PathEnds, Store, Tracer
 from .numeric import cast, scalar_value
 from .templates import (
     ContentsLeaf,
@@ -127,15 +127,20 @@ class Join:
         self.templates[key] = new
         return new is not old
 
-    def sources(self, values: dict[Any, Any]) -> dict[Any, ArrayObject]:
-        """For each merged object (by path) the object that it is on a path with these values."""
-        out: dict[Any, ArrayObject] = {}
+    def references(self, values: dict[Any, Any]) -> dict[Any, Reference]:
+        """For each merged object (by path) the reference that it is on a path with these values."""
+        out: dict[Any, Reference] = {}
         for key, template in self.templates.items():
             for node, value in paired(template, values.get(key, UNDEFINED)):
                 assert node.merged is not None
                 if isinstance(value, Reference):
-                    out[node.merged.path] = value.object
+                    out[node.merged.path] = value
         return out
+
+    def sources(self, values: dict[Any, Any]) -> dict[Any, ArrayObject]:
+        """For each merged object (by path) the object that it is; those that copy what views show are left out."""
+        copies = {path for path, node in self.nodes() if node.merged is not None and node.merged.materialized}
+        return {path: ref.object for path, ref in self.references(values).items() if path not in copies}
 
     def cover_links(self, values: dict[Any, Any], visible: Callable[[ArrayObject], bool]) -> bool:
         """Grow the flags "is one object" to cover the current store's; True where one had to grow."""
@@ -213,10 +218,13 @@ class Join:
         for key, template in self.templates.items():
             out += flatten(t, template, values.get(key, UNDEFINED))
         sources = self.sources(values)
+        references = self.references(values)
         for path, node in self.nodes():
             assert node.merged is not None
             if path in sources:
                 out.append(views.contents(t, sources[path]))
+            elif path in references:
+                out.append(views.read(t, references[path]))
             else:
                 out.append(dummy(t, Array(node.merged.dtype, node.merged.dims)))
         for (first, second), flag in self.links.items():
@@ -245,7 +253,9 @@ class Join:
             for k, d in enumerate(merged.dims):
                 if d is not None:
                     known[k] = Const(d, I64)
-            objects[path] = ArrayObject(value, known, t.region, ("merged", path_key(path)), merged.c_order)
+            obj = ArrayObject(value, known, t.region, ("merged", path_key(path)), merged.c_order)
+            obj.readonly = merged.readonly
+            objects[path] = obj
         out: dict[Any, Any] = {}
         for key, template, leaves in pending:
             if isinstance(template, PoisonNode) and isinstance(key, ListObject | DictObject | Instance):
@@ -261,6 +271,11 @@ class Join:
                 out[frozenset((a, b))] = Number(next(rest), True)
             elif isinstance(flag, Fixed) and flag.value is True:
                 out[frozenset((a, b))] = True
+        for path, node in self.nodes():
+            assert node.merged is not None
+            objects[path].copied_from = tuple(
+                (o, out.get(o, t.store.get(o, o.initial))) for o in node.merged.sources if t.visible(o.region)
+            )
         return out
 
 
@@ -325,6 +340,8 @@ def flatten(t: Tracer, template: Template, value: Any) -> list[Value]:
         return [value]
     if undefined:
         return [Const(0, I64) for part in template.parts if part is None]
+    if template.merged is not None and template.merged.materialized:
+        return []
     return [have for part, have in zip(template.parts, value.parts()) if part is None]
 
 
@@ -343,6 +360,8 @@ def rebuild(t: Tracer, template: Template, rest: Iterator[Value], objects: dict[
         return Maybe(inner, next(rest))
     if isinstance(template, TupleNode):
         return make_tuple(template.cls, [rebuild(t, item, rest, objects) for item in template.items])
+    if template.merged is not None and template.merged.materialized:
+        return Reference(objects[template.merged.path])
     parts = [next(rest) if part is None else part for part in template.parts]
     obj = template.like.object if template.merged is None else objects[template.merged.path]
     return template.like.with_parts(obj, parts)
@@ -370,6 +389,8 @@ class Branch:
         try:
             with t.inside(self.region):
                 self.result = body()
+        except PathEnds:
+            t.store[DEAD] = True
         finally:
             self.store, t.store = t.store, saved
 

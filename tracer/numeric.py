@@ -39,6 +39,12 @@ PYTHON_TYPES = (bool, int, float)
 Extents = list[Value]
 
 
+def is_python_type(spec: Any) -> bool:
+    """Whether a spec is bool, int or float itself (a dtype compares equal to them)."""
+    return spec is bool or spec is int or spec is float
+
+
+
 def is_static_number(x: Any) -> bool:
     return isinstance(x, bool | int | float | np.number | np.bool_) and not isinstance(x, complex | np.complexfloating)
 
@@ -187,7 +193,7 @@ def static_int(t: Tracer, x: Any, what: str) -> int:
 # ---------------------------------------------------------------- shapes
 
 
-def broadcast_shapes(t: Tracer, shapes: Sequence[Sequence[Value]], what: str = "operands") -> Extents:
+def broadcast_shapes(t: Tracer, shapes: Sequence[Sequence[Value]], what: str) -> Extents:
     """The common extents of shapes under broadcasting. An extent of 1 counts only where it is known while tracing."""
     rank = max(len(s) for s in shapes)
     out: Extents = []
@@ -200,25 +206,25 @@ def broadcast_shapes(t: Tracer, shapes: Sequence[Sequence[Value]], what: str = "
             own = shape[at]
             if integers.known(own) == 1:
                 continue
-            chosen = own if integers.known(chosen) == 1 else agree(t, chosen, own, what)
+            chosen = own if integers.known(chosen) == 1 else agree(t, chosen, own, f"{what} could not be broadcast together")
         out.append(chosen)
     return out
 
 
 def agree(t: Tracer, a: Value, b: Value, what: str) -> Value:
-    """One of two extents that must be equal (checked at run time where that is not known)."""
+    """One of two extents that must be equal (checked at run time where that is not known); `what` is wrong if not."""
     if integers.same(a, b):
         return a
     x, y = integers.known(a), integers.known(b)
     if x is not None and y is not None:
-        t.shape_error(f"shapes do not match: {what} have extents {x} and {y}")
+        t.shape_error(f"{what}: extents {x} and {y}")
     if x is not None:
-        t.emit1("same_extent", [b, a], {"what": f"{what} could not be broadcast together"})
-        return a
-    if (a, b) in t.equal:
-        return a
-    t.emit1("same_extent", [a, b], {"what": f"{what} could not be broadcast together"})
-    return a
+        a, b = b, a
+    proven = t.equal.get(frozenset((a, b)))
+    if proven is None or not t.visible(proven):
+        t.emit1("same_extent", [a, b], {"what": what})
+        t.equal[frozenset((a, b))] = t.region
+    return b if x is not None else a
 
 
 def broadcast_to(t: Tracer, value: Value, own: Sequence[Value], target: Sequence[Value]) -> Value:
@@ -242,12 +248,12 @@ _PROMOTED: dict[Any, tuple[np.dtype[Any], ...]] = {}
 
 def promote(t: Tracer, ufunc: np.ufunc, specs: Sequence[Any], what: str) -> tuple[np.dtype[Any], ...]:
     """Dtypes that a NumPy ufunc computes with, inputs then result, for dtypes or Python number types."""
-    key = (ufunc, tuple(specs))
+    key = (ufunc, tuple(s.__name__ if is_python_type(s) else s.str for s in specs))
     found = _PROMOTED.get(key)
     if found is None:
         asked = list(specs)
         asked = [np.dtype(bool) if s is bool else s for s in asked]
-        if all(s in PYTHON_TYPES for s in asked):
+        if all(is_python_type(s) for s in asked):
             kinds = {bool: np.dtype(bool), int: np.dtype(np.int64), float: np.dtype(np.float64)}
             asked = [kinds[s] for s in asked]
         try:

@@ -17,15 +17,16 @@ the path meant, and `Join` keeps for every pair of objects that may be one a fla
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..ir.core import Const, Value
 from ..ir.types import BOOL, F64, I64, Array, DType, Scalar, Type, dtype_of, join_dims
+from . import views
 from .context import Tracer
-from .numeric import describe, dtype_spec, is_static_number
+from .numeric import describe, dtype_spec, is_python_type, is_static_number
 from .values import (
     UNDEFINED,
     ArrayObject,
@@ -69,13 +70,20 @@ class TupleNode:
 
 @dataclass(frozen=True, eq=False)
 class Merged:
-    """A new object in place of different ones: its type, the extents all of them share, where it is."""
+    """A new object in place of different ones: its type, the extents all of them share, where it is.
+
+    `materialized`: the paths see their objects through different views, so the new object holds what the views
+    show; it is then not to be written to, nor read once one of `sources` (the objects viewed) has changed.
+    """
 
     path: Any
     dtype: DType
     dims: tuple[int | None, ...]
     extents: tuple[Value | None, ...]
     c_order: bool | None
+    materialized: bool = False
+    sources: frozenset[ArrayObject] = frozenset()
+    readonly: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +170,7 @@ def same(a: Any, b: Any) -> bool:
 
 def number_leaf(x: Any) -> NumberLeaf:
     spec = dtype_spec(x)
-    if isinstance(spec, type) and not isinstance(spec, np.dtype):
+    if is_python_type(spec):
         return NumberLeaf(BOOL if spec is bool else I64 if spec is int else F64, True)
     dtype = dtype_of(spec)
     return NumberLeaf(dtype if dtype is not None else F64, False)
@@ -219,9 +227,37 @@ class Widener:
         extents = tuple(x if x is not None and same_value(x, y) else None for x, y in zip(a.extents, b.extents))
         dims = join_dims(self.dims(a), self.dims(b))
         c_order = a.c_order if a.c_order == b.c_order else None
-        return Merged(path if self.per_path else (a, b), a.dtype, dims, extents if a is not b else self.outer_extents(a), c_order)
+        return Merged(
+            path if self.per_path else (a, b),
+            a.dtype,
+            dims,
+            extents if a is not b else self.outer_extents(a),
+            c_order,
+            sources=self.sources_of(a) | self.sources_of(b),
+            readonly=a.readonly or b.readonly,
+        )
+
+    def sources_of(self, a: ArrayObject) -> frozenset[ArrayObject]:
+        return frozenset(o for o, _ in a.copied_from if self.t.visible(o.region))
+
+    def materialized(self, a: Reference, b: Reference, path: Any) -> Merged:
+        """A new object that holds what different views show."""
+        sources = self.sources_of(a.object) | self.sources_of(b.object)
+        sources |= {o for o in (a.object, b.object) if self.t.visible(o.region)}
+        return Merged(
+            path if self.per_path else (a, b),
+            a.dtype,
+            join_dims(views.dims(a), views.dims(b)),
+            (None,) * a.rank,
+            None,
+            True,
+            sources,
+            "it is a view of one array on one path and another array on another",
+        )
 
     def outer_extents(self, a: ArrayObject) -> tuple[Value | None, ...]:
+        if self.t.visible(a.region):
+            return tuple(a.extents)
         return tuple(e if isinstance(e, Const) else None for e in a.extents)
 
     def dims(self, a: ArrayObject) -> tuple[int | None, ...]:
@@ -304,16 +340,18 @@ class Widener:
         like = template.like
         if not isinstance(value, Reference):
             return PoisonNode(f"`{name}` is {describe(like)} on one path and {describe(value)} on another")
-        if like.dtype is not value.dtype or like.rank != value.rank or like.object.rank != value.object.rank:
+        if like.dtype is not value.dtype or like.rank != value.rank:
             return PoisonNode(f"`{name}` is {describe(like)} on one path and {describe(value)} on another")
-        if like.shape_of_views() != value.shape_of_views():
-            return PoisonNode(
-                f"`{name}` is a view of one kind on one path and of another kind on another (write `.copy()` for a fresh array)"
-            )
+        merged = template.merged
+        if merged is not None and merged.materialized:
+            return self.widen_materialized(template, merged, value)
+        if like.object.rank != value.object.rank or like.shape_of_views() != value.shape_of_views():
+            if merged is not None:
+                return PoisonNode(f"`{name}` is a view of one kind on one path and of another kind on another")
+            return RefNode(like, (), self.materialized(like, value, path))
         parts = tuple(
             p if p is not None and same_value(p, v) else None for p, v in zip(template.parts, value.parts())
         )
-        merged = template.merged
         if merged is not None:
             merged = self.grow(merged, value.object)
         elif like.object is not value.object or not self.t.visible(like.object.region):
@@ -324,13 +362,25 @@ class Widener:
             return template
         return RefNode(like, parts, merged)
 
+    def widen_materialized(self, template: RefNode, merged: Merged, value: Reference) -> Template:
+        dims = join_dims(merged.dims, views.dims(value))
+        sources = merged.sources | self.sources_of(value.object)
+        if self.t.visible(value.object.region):
+            sources |= {value.object}
+        if dims == merged.dims and sources == merged.sources:
+            return template
+        return RefNode(template.like, (), replace(merged, dims=dims, sources=sources))
+
     def grow(self, merged: Merged, obj: ArrayObject) -> Merged:
         extents = tuple(x if x is not None and same_value(x, y) else None for x, y in zip(merged.extents, obj.extents))
         dims = join_dims(merged.dims, self.dims(obj))
         c_order = merged.c_order if merged.c_order == obj.c_order else None
-        if dims == merged.dims and c_order == merged.c_order and all(a is b for a, b in zip(extents, merged.extents)):
+        sources = merged.sources | self.sources_of(obj)
+        readonly = merged.readonly or obj.readonly
+        same_extents = all(a is b for a, b in zip(extents, merged.extents))
+        if (dims, c_order, sources, readonly) == (merged.dims, merged.c_order, merged.sources, merged.readonly) and same_extents:
             return merged
-        return Merged(merged.path, merged.dtype, dims, extents, c_order)
+        return replace(merged, extents=extents, dims=dims, c_order=c_order, sources=sources, readonly=readonly)
 
 
 def is_result(path: Any) -> bool:

@@ -93,7 +93,7 @@ class ArrayObject:
 
     `extents`: one IR value per axis, or None where nobody asked yet. `region`: where it came into being, hence
     where its values are visible. `c_order`: whether its elements lie in C order (None: NumPy decides at run time).
-    `copied_from`: set where NumPy may or may not have made a copy: (source, its contents then).
+    `copied_from`: where this may be a copy or a view of other objects: those, with what they held then.
     """
 
     initial: Value
@@ -102,7 +102,7 @@ class ArrayObject:
     birth: Any = None
     c_order: bool | None = True
     argument: int | None = None
-    copied_from: tuple[ArrayObject, Value] | None = None
+    copied_from: tuple[tuple[ArrayObject, Value], ...] = ()
     readonly: str = ""
 
     @property

@@ -113,13 +113,12 @@ def contents(t: Tracer, obj: ArrayObject) -> Value:
     """What an object holds now."""
     if obj in t.suspended:
         raise t.suspended[obj]
-    if obj.copied_from is not None:
-        source, then = obj.copied_from
+    for source, then in obj.copied_from:
         if contents(t, source) is not then:
             t.unsupported(
-                "whether this array is a copy or a view is decided by NumPy at run time, and what it was made from "
-                "has changed since",
-                "write `.copy()` after `.reshape(...)` or `.ravel()`",
+                "whether this array is a copy or a view is decided at run time, and what it was made from has "
+                "changed since",
+                "write `.copy()` where it is made",
             )
     found: Value = t.store.get(obj, obj.initial)
     return found
@@ -249,7 +248,7 @@ def reshaped(t: Tracer, ref: Reference, shape: Sequence[Value]) -> Reference:
         return Reference(ref.object, (*ref.stages, Reshape(tuple(shape))))
     source = contents(t, ref.object)
     out = t.new_array(t.emit1("reshape", [read(t, ref), *shape]), list(shape))
-    out.object.copied_from = (ref.object, source)
+    out.object.copied_from = ((ref.object, source),)
     out.object.readonly = "whether NumPy copies here or makes a view is decided at run time, so it cannot be written to"
     return out
 

@@ -13,16 +13,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..affine import WRITES, shape_origin
 from ..core import Builder, Const, Op, Region, Value
 from ..ops import REGISTRY
 from ..ops.declare import same_extents
 from ..ops.shape import split_spec
 from ..types import I64, Array, Scalar, Type
 from .algebra import offset
-from .simplify import WRITES, Rule, Simplifier
+from .simplify import Rule, Simplifier
 
 __all__ = ["RULES", "keeps_shape", "of_fills", "shape_source"]
 
+LOOK_BACK = 32  # how many writes a read is followed past
 ONE, ZERO = Const(1, I64), Const(0, I64)
 
 
@@ -69,6 +71,7 @@ def shape_source(value: Value, until: Value | None = None) -> Value:
 
 def extent_key(s: Simplifier, array: Value, axis: int) -> Any:
     """Something equal for equal extents, found without emitting anything."""
+    array = shape_origin(array, axis)
     assert isinstance(array.type, Array)
     known = array.type.dims[axis]
     if known is not None:
@@ -322,7 +325,7 @@ def index_of_broadcast(s: Simplifier, op: Op, spec: str, parts: list[Part]) -> V
 
 def written(s: Simplifier, op: Op, spec: str, positions: list[Value], type_: Type) -> Value | None:
     """What was written where we read, if that is certain; only elements of scalar positions are followed."""
-    while True:
+    for _ in range(LOOK_BACK):
         array, value, *places = op.operands
         if op.attrs["spec"] == spec and same_positions(places, positions):
             if op.name != "update":
@@ -340,6 +343,7 @@ def written(s: Simplifier, op: Op, spec: str, positions: list[Value], type_: Typ
         if source.name not in ("update", "accumulate"):
             return None
         op = source
+    return None
 
 
 def same_positions(a: Sequence[Value], b: Sequence[Value]) -> bool:

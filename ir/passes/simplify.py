@@ -26,6 +26,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ..affine import WRITES, shape_origin
 from ..core import Builder, Const, Function, Op, Region, Span, Value
 from ..ops import REGISTRY
 from ..rewrite import Rewriter, clone_args
@@ -34,7 +35,6 @@ from ..verify import fits
 
 __all__ = ["Simplifier", "run"]
 
-WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add"})
 TRUE, FALSE = Const(True, BOOL), Const(False, BOOL)
 
 Rule = Callable[["Simplifier", list[Value], dict[str, Any], Type], Value | None]
@@ -96,8 +96,8 @@ class Simplifier(Rewriter):
 
     def reads_older(self, result: Value, mark: int, operands: list[Value]) -> bool:
         """Whether what was emitted since `mark` reads an array with a newer version that is not an operand."""
-        read = {v for op in self.out[mark:] if op.name != "dim" for v in op.operands} | {result}
-        return not read.isdisjoint(self.overwritten.difference(operands))
+        read = [v for op in self.out[mark:] if op.name != "dim" for v in op.operands]
+        return any(v in self.overwritten and v not in operands for v in [*read, result])
 
     def simplify(self, name: str, operands: list[Value], attrs: dict[str, Any], type_: Type) -> Value | None:
         """A simpler value than the operation would give, already emitted; None where there is none."""
@@ -283,6 +283,7 @@ class Simplifier(Rewriter):
 
     def extent(self, array: Value, axis: int) -> Value:
         """The extent of an array as a value in sight (emitting what it takes)."""
+        array = shape_origin(array, axis)
         assert isinstance(array.type, Array)
         known = array.type.dims[axis]
         if known is not None:

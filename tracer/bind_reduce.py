@@ -1,0 +1,331 @@
+"""Bindings of reductions and scans: sum, prod, mean, max, min, var, std, any, all, argmax, argmin, cumsum, norm.
+
+In: arrays as abstract values, axes, keepdims. Out: reduced values. Dtypes follow NumPy (sums of small integers are
+int64, means of integers float64); an extreme of nothing is refused at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..ir.core import Const, Value
+from ..ir.types import BOOL, F64, I64, DType
+from . import integers, numeric, views
+from .bind_elementwise import apply
+from .bind_shape import axis_of, product, ravel
+from .context import Tracer
+from .numeric import cast, element
+from .values import ListObject, Number, Reference
+
+__all__ = ["REDUCTIONS", "norm", "reduced", "register"]
+
+
+def axes_of(t: Tracer, axis: Any, rank: int) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(rank))
+    if isinstance(axis, ListObject):
+        axis = t.items(axis)
+    parts = axis if isinstance(axis, tuple) else (axis,)
+    found = sorted(axis_of(t, a, rank) for a in parts)
+    if len(set(found)) != len(found):
+        t.fail_value("duplicate value in 'axis'")
+    return tuple(found)
+
+
+def operand(t: Tracer, a: Any, what: str) -> Any:
+    from .expressions import GeneratorValue, generated_list
+
+    if isinstance(a, GeneratorValue):
+        a = generated_list(t, a)
+    return element(t, a, what)
+
+
+def finish(t: Tracer, value: Value, ref: Reference, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """A reduced value with kept axes of extent 1 put back."""
+    own = views.extents(t, ref)
+    rest = [e for k, e in enumerate(own) if k not in axes]
+    if not keepdims:
+        return numeric.wrap(t, value, rest)
+    shape = [Const(1, I64) if k in axes else e for k, e in enumerate(own)]
+    if not rest:
+        return t.new_array(t.emit1("fill", [value, *shape]), shape)
+    kept = tuple(k for k in range(len(own)) if k not in axes)
+    return t.new_array(t.emit1("broadcast", [value, *shape], {"axes": kept}), shape)
+
+
+def reduced(t: Tracer, name: str, a: Any, axis: Any, keepdims: Any, dtype: DType | None, what: str) -> Any:
+    """A reduction operation over axes, of elements converted to `dtype`."""
+    if not isinstance(a, Reference):
+        return Number(cast(t, numeric.scalar_value(t, a), dtype or numeric.scalar_value(t, a).dtype))
+    axes = axes_of(t, axis, a.rank)
+    value = views.read(t, a)
+    value = truths(t, value) if dtype is BOOL else cast(t, value, dtype or value.dtype)
+    if not axes:
+        return numeric.wrap(t, value, views.extents(t, a))
+    return finish(t, t.emit1(name, [value], {"axes": axes}), a, axes, bool(keepdims))
+
+
+def truths(t: Tracer, value: Value) -> Value:
+    return value if value.dtype is BOOL else t.emit1("ne", [value, Const(0, value.dtype)])
+
+
+def wide(t: Tracer, a: Any, dtype: Any) -> DType:
+    """The dtype in which NumPy adds."""
+    if dtype is not None:
+        return numeric.to_dtype(t, dtype)
+    own = a.dtype if isinstance(a, Number | Reference) else numeric.scalar_value(t, a).dtype
+    if own is BOOL or own.kind == "i":
+        return I64
+    if own.kind == "u":
+        return numeric.to_dtype(t, np.uint64)
+    return own
+
+
+def adding(name: str, what: str, ufunc: np.ufunc) -> Callable[..., Any]:
+    def binding(
+        t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None
+    ) -> Any:
+        a = operand(t, a, what)
+        value = reduced(t, name, a, axis, keepdims, wide(t, a, dtype), what)
+        if initial is not None:
+            value = apply(t, ufunc, value, initial)
+        return into(t, value, out)
+
+    return binding
+
+
+def into(t: Tracer, value: Any, out: Any) -> Any:
+    if out is None:
+        return value
+    from .indexing import fill_view
+
+    fill_view(t, numeric.as_reference(t, out, "`out`"), value, same_kind=True)
+    return out
+
+
+def extreme(name: str, what: str, ufunc: np.ufunc) -> Callable[..., Any]:
+    def binding(t: Tracer, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None) -> Any:
+        a = operand(t, a, what)
+        if isinstance(a, Reference) and initial is None:
+            not_empty(t, a, axes_of(t, axis, a.rank), what)
+        if isinstance(a, Reference) and a.dtype is BOOL:
+            return into(t, reduced(t, "reduce_any" if "max" in name else "reduce_all", a, axis, keepdims, BOOL, what), out)
+        value = reduced(t, name, a, axis, keepdims, None, what)
+        if initial is not None:
+            value = apply(t, ufunc, value, initial)
+        return into(t, value, out)
+
+    return binding
+
+
+def not_empty(t: Tracer, a: Reference, axes: tuple[int, ...], what: str) -> None:
+    for k in axes:
+        extent = views.extent(t, a, k)
+        n = integers.known(extent)
+        if n == 0:
+            t.shape_error(f"{what} of an array without elements")
+        if n is None:
+            ok = t.emit1("gt", [extent, Const(0, I64)])
+            t.emit("check", [ok], {"error": "ValueError", "message": f"{what} of an array without elements"})
+
+
+def logical(name: str, what: str) -> Callable[..., Any]:
+    def binding(t: Tracer, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+        a = operand(t, a, what)
+        if not isinstance(a, Reference):
+            value = numeric.truth(t, a)
+            return value if isinstance(value, bool) else Number(value)
+        return into(t, reduced(t, name, a, axis, keepdims, BOOL, what), out)
+
+    return binding
+
+
+def argument_of(name: str, what: str) -> Callable[..., Any]:
+    def binding(t: Tracer, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+        a = operand(t, a, what)
+        if not isinstance(a, Reference):
+            return 0
+        if axis is None:
+            if keepdims:
+                t.unsupported(f"{what} with keepdims and no axis")
+            a, axis = ravel(t, a), 0
+        at = axis_of(t, axis, a.rank)
+        not_empty(t, a, (at,), what)
+        value = views.read(t, a)
+        if value.dtype is BOOL:
+            value = cast(t, value, I64)
+        found = t.emit1(name, [value], {"axis": at})
+        if not found.is_array:
+            t.nonnegative.add(found)
+        return finish(t, found, a, (at,), bool(keepdims))
+
+    return binding
+
+
+def count_of(t: Tracer, a: Any, axis: Any, dtype: DType) -> Value:
+    """The number of elements that a reduction takes together, as a float."""
+    if not isinstance(a, Reference):
+        return Const(1, dtype)
+    size = product(t, [views.extent(t, a, k) for k in axes_of(t, axis, a.rank)])
+    return cast(t, size, dtype)
+
+
+def float_dtype(t: Tracer, a: Any, dtype: Any) -> DType:
+    if dtype is not None:
+        return numeric.to_dtype(t, dtype)
+    own = a.dtype if isinstance(a, Number | Reference) else numeric.scalar_value(t, a).dtype
+    return own if own.is_float else F64
+
+
+def mean(t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+    a = operand(t, a, "np.mean")
+    kind = float_dtype(t, a, dtype)
+    total = reduced(t, "reduce_sum", a, axis, keepdims, kind, "np.mean")
+    return into(t, apply(t, np.true_divide, total, Number(count_of(t, a, axis, kind))), out)
+
+
+def average(t: Tracer, a: Any, axis: Any = None, weights: Any = None, returned: Any = False) -> Any:
+    if weights is None:
+        return mean(t, a, axis)
+    a, weights = operand(t, a, "np.average"), operand(t, weights, "np.average")
+    if isinstance(a, Reference) and isinstance(weights, Reference) and a.rank != weights.rank:
+        t.unsupported("np.average with weights of another shape", "broadcast the weights to the array's shape")
+    total = SUM(t, apply(t, np.multiply, a, weights), axis)
+    return apply(t, np.true_divide, total, SUM(t, weights, axis))
+
+
+def var(t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False) -> Any:
+    """np.var: the mean square distance from the mean, over n - ddof."""
+    a = operand(t, a, "np.var")
+    kind = float_dtype(t, a, dtype)
+    centre = mean(t, a, axis, dtype=kind.numpy, keepdims=True) if isinstance(a, Reference) else a
+    deviation = apply(t, np.subtract, a, centre)
+    total = reduced(t, "reduce_sum", apply(t, np.multiply, deviation, deviation), axis, keepdims, kind, "np.var")
+    count = count_of(t, a, axis, kind)
+    if not (isinstance(ddof, int | float) and ddof == 0):
+        rest = apply(t, np.subtract, Number(count), ddof)
+        count = numeric.value_of(t, apply(t, np.maximum, rest, 0))
+    return into(t, apply(t, np.true_divide, total, Number(cast(t, count, kind))), out)
+
+
+def std(t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False) -> Any:
+    return into(t, apply(t, np.sqrt, var(t, a, axis, dtype, None, ddof, keepdims)), out)
+
+
+def ptp(t: Tracer, a: Any, axis: Any = None) -> Any:
+    return apply(t, np.subtract, MAX(t, a, axis), MIN(t, a, axis))
+
+
+def count_nonzero(t: Tracer, a: Any, axis: Any = None, keepdims: Any = False) -> Any:
+    a = operand(t, a, "np.count_nonzero")
+    return SUM(t, apply(t, np.not_equal, a, 0), axis, keepdims=keepdims)
+
+
+def scan(name: str, what: str) -> Callable[..., Any]:
+    def binding(t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+        a = operand(t, a, what)
+        if not isinstance(a, Reference):
+            from .bind_shape import reshape
+
+            return reshape(t, a, (1,))
+        if axis is None:
+            a, axis = ravel(t, a), 0
+        at = axis_of(t, axis, a.rank)
+        value = cast(t, views.read(t, a), wide(t, a, dtype))
+        result = t.new_array(t.emit1(name, [value], {"axis": at, "reverse": False}), views.extents(t, a))
+        return into(t, result, out)
+
+    return binding
+
+
+def norm(t: Tracer, x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
+    """np.linalg.norm: Euclidean (Frobenius) by default; for vectors also 1, inf, -inf and powers."""
+    x = operand(t, x, "np.linalg.norm")
+    if not isinstance(x, Reference):
+        return apply(t, np.absolute, float_of(t, x))
+    kind = float_dtype(t, x, None)
+    if x.dtype is not kind:
+        x = t.new_array(cast(t, views.read(t, x), kind), views.extents(t, x))
+    if axis is None and ord is not None and x.rank == 2 and ord != "fro":
+        t.unsupported("this norm of a matrix needs a decomposition", "use the Frobenius norm, or give an axis")
+    if ord is None or ord == "fro" or (ord == 2 and len(axes_of(t, axis, x.rank)) == 1):
+        return apply(t, np.sqrt, SUM(t, apply(t, np.multiply, x, x), axis, keepdims=keepdims))
+    if len(axes_of(t, axis, x.rank)) != 1:
+        t.unsupported("this norm of a matrix needs a decomposition", "use the Frobenius norm, or give an axis")
+    size = apply(t, np.absolute, x)
+    if ord == np.inf:
+        return MAX(t, size, axis, keepdims=keepdims)
+    if ord == -np.inf:
+        return MIN(t, size, axis, keepdims=keepdims)
+    if ord == 1:
+        return SUM(t, size, axis, keepdims=keepdims)
+    if ord == 0:
+        return SUM(t, cast_float(t, apply(t, np.not_equal, x, 0), kind), axis, keepdims=keepdims)
+    total = SUM(t, apply(t, np.power, size, ord), axis, keepdims=keepdims)
+    return apply(t, np.power, total, apply(t, np.true_divide, 1.0, ord) if not isinstance(ord, int | float) else 1.0 / ord)
+
+
+def cast_float(t: Tracer, x: Any, kind: DType) -> Any:
+    value = numeric.value_of(t, x)
+    return numeric.wrap(t, cast(t, value, kind), numeric.shape_of(t, x))
+
+
+def float_of(t: Tracer, x: Any) -> Any:
+    if isinstance(x, Number):
+        return x if x.dtype.is_float else Number(cast(t, x.value, F64))
+    return float(x)
+
+
+def trace(t: Tracer, a: Any, offset: Any = 0) -> Any:
+    from .bind_shape import diagonal
+
+    return SUM(t, diagonal(t, a, offset))
+
+
+SUM = adding("reduce_sum", "np.sum", np.add)
+PROD = adding("reduce_prod", "np.prod", np.multiply)
+MAX = extreme("reduce_max", "np.max", np.maximum)
+MIN = extreme("reduce_min", "np.min", np.minimum)
+ANY = logical("reduce_any", "np.any")
+ALL = logical("reduce_all", "np.all")
+ARGMAX = argument_of("argmax", "np.argmax")
+ARGMIN = argument_of("argmin", "np.argmin")
+CUMSUM = scan("cumsum", "np.cumsum")
+CUMPROD = scan("cumprod", "np.cumprod")
+
+REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "sum": SUM,
+    "prod": PROD,
+    "max": MAX,
+    "min": MIN,
+    "any": ANY,
+    "all": ALL,
+    "argmax": ARGMAX,
+    "argmin": ARGMIN,
+    "cumsum": CUMSUM,
+    "cumprod": CUMPROD,
+    "mean": mean,
+    "var": var,
+    "std": std,
+    "trace": trace,
+}
+"""Also methods of arrays, under these names."""
+
+
+def register() -> None:
+    from .bindings import TABLE
+
+    for name, binding in REDUCTIONS.items():
+        TABLE[getattr(np, name)] = binding
+    TABLE[np.amax] = MAX
+    TABLE[np.amin] = MIN
+    TABLE[np.average] = average
+    TABLE[np.ptp] = ptp
+    TABLE[np.count_nonzero] = count_nonzero
+    TABLE[np.linalg.norm] = norm
+    TABLE[np.add.reduce] = lambda t, array, axis=0, dtype=None, out=None, keepdims=False: SUM(t, array, axis, dtype, out, keepdims)
+    TABLE[np.maximum.reduce] = lambda t, array, axis=0, out=None, keepdims=False: MAX(t, array, axis, out, keepdims)
+    TABLE[np.minimum.reduce] = lambda t, array, axis=0, out=None, keepdims=False: MIN(t, array, axis, out, keepdims)
