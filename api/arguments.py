@@ -8,6 +8,7 @@ value. Pytrees are optree's (tuples, lists, dicts, NamedTuples, ...); dataclasse
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..tracer import Leaf, Result
 __all__ = ["NAMESPACE", "Call", "Static", "flatten_call", "leaf_type", "to_leaf"]
 
 NAMESPACE = "adjit"
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Static:
@@ -150,7 +152,19 @@ def _register_dataclass(kind: type) -> None:
     register(kind, flatten, unflatten, namespace=NAMESPACE)
 
 
-def leaf_names(call: Call) -> list[str]:
-    """A readable name for each dynamic leaf: its path (`theta`, `params['w']`), for messages and IR names."""
-    paths = optree.treespec_paths(call.treespec)
-    return ["_".join(str(p) for p in path) for path, t in zip(paths, call.types, strict=True) if t is not None]
+def leaf_names(call: Call, function: Callable[..., Any]) -> list[str]:
+    """A readable name for each dynamic leaf, from its parameter and its path (`theta`, `params_w`)."""
+    try:
+        parameters = [p.name for p in inspect.signature(function).parameters.values() if p.kind in POSITIONAL]
+    except (TypeError, ValueError):
+        parameters = []
+    names = []
+    for path, t in zip(optree.treespec_paths(call.treespec), call.types, strict=True):
+        if t is None:
+            continue
+        first = path[1] if len(path) > 1 else "argument"
+        if isinstance(first, int):
+            first = parameters[first] if first < len(parameters) else f"argument{first}"
+        text = "_".join(str(p) for p in (first, *path[2:]))
+        names.append("".join(c if c.isalnum() or c == "_" else "_" for c in text))
+    return names

@@ -88,7 +88,7 @@ class Specialization:
 
 def specialize(function: Callable[..., Any], transform: Transform, call: Call) -> Specialization:
     """Trace, optimize and differentiate `function` for the types of `call`."""
-    args, kwargs = call.abstract(leaf_names(call))
+    args, kwargs = call.abstract(leaf_names(call, function))
     traced = trace(function, args, kwargs)
     optimized = pipeline.optimize(traced.function)
     results, spec = flatten_tree(traced.result)

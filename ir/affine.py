@@ -37,15 +37,15 @@ from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 from .core import Builder, Const, Function, Op, Region, Value
+from .linear import ZERO, Assumed, Atom, Linear
 from .ops import REGISTRY
 from .ops.declare import same_extents
 from .types import I64, Array, Scalar
 
 __all__ = ["Facts", "Linear", "shape_origin"]
 
-Atom = Hashable  # a Value, or ("dim", Value, axis) for an extent
-BUDGET = 80
-LATEST = 16  # how many facts about one atom a proof looks at, per scope
+Case = tuple[int, Linear]  # (scale, form): scale * atom is at least (at most) the form
+BUDGET = 40  # steps of one proof
 LONGEST = 16  # a form of more terms is an atom: nothing would be proven of it
 ARITHMETIC = frozenset({"add", "sub", "neg", "mul"})
 WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add"})
@@ -70,79 +70,6 @@ def shape_origin(value: Value, axis: int) -> Value:
             return value
 
 
-class Linear:
-    """``const + sum of coefficient * atom``; never changed once made."""
-
-    __slots__ = ("const", "terms")
-
-    def __init__(self, const: int = 0, terms: dict[Atom, int] | None = None) -> None:
-        self.const = const
-        self.terms = terms or {}
-
-    def plus(self, other: Linear, factor: int) -> Linear:
-        if not factor:
-            return self
-        terms = dict(self.terms)
-        for atom, k in other.terms.items():
-            total = terms.get(atom, 0) + factor * k
-            if total:
-                terms[atom] = total
-            else:
-                terms.pop(atom, None)
-        return Linear(self.const + factor * other.const, terms)
-
-    def __add__(self, other: Linear | int) -> Linear:
-        return Linear(self.const + other, self.terms) if isinstance(other, int) else self.plus(other, 1)
-
-    def __sub__(self, other: Linear | int) -> Linear:
-        return Linear(self.const - other, self.terms) if isinstance(other, int) else self.plus(other, -1)
-
-    def times(self, k: int) -> Linear:
-        return Linear(self.const * k, {a: c * k for a, c in self.terms.items()}) if k else Linear()
-
-    def replace(self, atom: Atom, form: Linear) -> Linear:
-        """With `form` in place of an atom."""
-        k = self.terms[atom]
-        terms = dict(self.terms)
-        del terms[atom]
-        return Linear(self.const, terms).plus(form, k)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Linear) and self.const == other.const and self.terms == other.terms
-
-    def __hash__(self) -> int:
-        return hash((self.const, frozenset(self.terms.items())))
-
-    def __repr__(self) -> str:
-        return " + ".join([f"{c}*{a!r}" for a, c in self.terms.items()] + [str(self.const)])
-
-
-ZERO = Linear()
-Case = tuple[int, Linear]  # (scale, form): scale * atom is at least (at most) the form
-
-
-class Assumed:
-    """Forms known to be >= 0 from one point on. Of those that differ in the constant, the strongest is kept."""
-
-    def __init__(self) -> None:
-        self.facts: dict[frozenset[tuple[Atom, int]], Linear] = {}
-        self.about: dict[Atom, list[frozenset[tuple[Atom, int]]]] = {}
-
-    def add(self, form: Linear) -> None:
-        key = frozenset(form.terms.items())
-        known = self.facts.get(key)
-        if known is None:
-            for atom in form.terms:
-                self.about.setdefault(atom, []).append(key)
-        if known is None or form.const < known.const:
-            self.facts[key] = form
-
-    def of(self, atom: Atom) -> Iterator[Linear]:
-        """The latest facts in which an atom occurs."""
-        for key in self.about.get(atom, ())[-LATEST:]:
-            yield self.facts[key]
-
-
 class Facts:
     """Everything known about the integers of one function; `push`, `assume` and `pop` follow a walk through it."""
 
@@ -155,6 +82,7 @@ class Facts:
         self.scopes: list[Assumed] = [Assumed()]
         self.busy: set[Hashable] = set()
         self.budget = 0
+        self.attempted: set[tuple[Linear, bool]] = set()
         self.steps: dict[Value, Linear | None] = {}
         self.number(function.body, None)
 
@@ -206,6 +134,10 @@ class Facts:
                 return self.extent(op.operands[0], op.attrs["axis"])
             if op.name == "same_extent":
                 return self.linear(op.operands[0])
+            if op.name == "bound":
+                index = self.linear(op.operands[0])
+                if self.nonneg(index, 0):  # by loops alone: the form outlives conditions
+                    return index
         return Linear(0, {value: 1})
 
     def extent(self, value: Value, axis: int) -> Linear:
@@ -362,6 +294,7 @@ class Facts:
         outermost = self.budget == 0
         if outermost:
             self.budget = BUDGET
+            self.attempted.clear()
         found = self.prove(form, self.scopes[:depth], 8)
         if outermost:
             self.budget = 0
@@ -372,9 +305,11 @@ class Facts:
             return form.const >= 0
         if form.const >= 0 and all(c > 0 and isinstance(a, tuple) for a, c in form.terms.items()):
             return True
-        if depth == 0 or self.budget <= 1:
+        attempt = (form, bool(assumed))
+        if depth == 0 or self.budget <= 1 or attempt in self.attempted:
             return False
         self.budget -= 1
+        self.attempted.add(attempt)
         for fact in self.about(form.terms, assumed):  # exactly what is assumed, or more
             rest = form - fact
             if len(rest.terms) < len(form.terms) and self.prove(rest, assumed, depth - 1):

@@ -147,7 +147,7 @@ class Stages:
 
         # step by step first, so that a failure is blamed on the stage it came from
         with report.doing("trace"):
-            args, kwargs = call.abstract(leaf_names(call))
+            args, kwargs = call.abstract(leaf_names(call, function))
             traced = trace(function, args, kwargs)
             self.round_trip("traced", traced.function, report)
         with report.doing("optimize"):

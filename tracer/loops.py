@@ -27,7 +27,7 @@ from . import integers, views
 from .context import DEAD, FLAGS, PathEnds, Store, Tracer
 from .control import any_of, block, flags, frame_of, live_after, unless
 from .liveness import liveness_of
-from .merges import Join, reachable, stage_if
+from .merges import Join, aliases, flag_of, reachable, stage_if
 from .numeric import truth
 from .scope import bound_names
 from .templates import Fixed, NumberLeaf, RefNode, Template, join_numbers, merged_nodes, number_leaf_of, same
@@ -168,16 +168,26 @@ class Builder:
         self.suspend()
 
     def suspend(self) -> None:
-        for cycle in self.cycles:
-            originals = self.join.sources(self.entry_values())
-            for path in cycle:
-                self.t.suspended[originals[path]] = Suspended(self)
+        for obj in self.permuted_objects():
+            self.t.suspended[obj] = Suspended(self)
 
     def resume(self) -> None:
-        originals = self.join.sources(self.entry_values())
-        for cycle in self.cycles:
-            for path in cycle:
-                self.t.suspended.pop(originals.get(path), None)  # type: ignore[arg-type]
+        for obj, error in list(self.t.suspended.items()):
+            if error.owner is self:
+                del self.t.suspended[obj]
+
+    def permuted_objects(self) -> dict[ArrayObject, None]:
+        """The objects that the loop permutes, and those that may be one with them."""
+        out: dict[ArrayObject, None] = {}
+        if self.cycles:
+            originals = self.join.sources(self.entry_values())
+            saved, self.t.store = self.t.store, self.entry
+            for path in (p for cycle in self.cycles for p in cycle):
+                out[originals[path]] = None
+                for other, _ in aliases(self.t, originals[path]):
+                    out[other] = None
+            self.t.store = saved
+        return out
 
     def visible(self, obj: ArrayObject) -> bool:
         return self.t.visible(obj.region) and obj in self.in_sight()
@@ -276,6 +286,8 @@ class Builder:
                     cycle.append(step)
                 if step != path or len(cycle) < 2 or done & set(cycle):
                     continue
+                if not all(p in originals for p in cycle):
+                    continue
                 objects = [originals[p] for p in cycle]
                 if len(set(objects)) == len(objects) and all(self.t.visible(o.region) for o in objects):
                     done |= set(cycle)
@@ -296,26 +308,45 @@ class Builder:
         t = self.t
         originals = self.join.sources(self.entry_values())
         after = self.join.sources({k: t.store.get(k, UNDEFINED) for k in self.join.templates})
+        wanted = [obj for obj in self.permuted_objects() if self.visible(obj)]
         for cycle in self.cycles:
             period = len(cycle)
-            phase = t.emit1("mod", [iterations, Const(period, I64)])
-            seen = [originals[p] for p in cycle if self.visible(originals[p])]
-            if not seen:
+            flags_ = {(obj, k): flag_of(t, originals[p], obj) for obj in wanted for k, p in enumerate(cycle)}
+            if all(flag is False for flag in flags_.values()):
                 continue
+            phase = t.emit1("mod", [iterations, Const(period, I64)])
             tests = [t.emit1("eq", [phase, Const(k, I64)]) for k in range(period)]
-            for k, path in enumerate(cycle):
-                obj = originals[path]
-                if obj not in seen:
-                    continue
-                # after T iterations, cycle[j] is the original of cycle[(j + T) % period]
-                holders = [after[cycle[(k - turn) % period]] for turn in range(period)]
-                held = [views.contents(t, h) for h in holders]
-                value = held[-1]
-                for turn in range(period - 2, -1, -1):
-                    value = choose(t, tests[turn], held[turn], value)
+            # after T iterations, cycle[j] is the original of cycle[(j + T) % period]
+            holders = [[after[cycle[(k - turn) % period]] for turn in range(period)] for k in range(period)]
+            changes: list[tuple[ArrayObject, Value]] = []
+            for obj in wanted:
+                old = t.store.get(obj, obj.initial)
+                value = old
+                for k in range(period):
+                    flag = flags_[obj, k]
+                    if flag is False:
+                        continue
+                    held = [views.contents(t, h) for h in holders[k]]
+                    new = held[-1]
+                    for turn in range(period - 2, -1, -1):
+                        new = choose(t, tests[turn], held[turn], new)
+                    value = new if flag is True else choose(t, flag, new, value)  # type: ignore[arg-type]
+                    for turn, holder in enumerate(holders[k]):
+                        self.link(holder, obj, tests[turn], flag)
+                changes.append((obj, value))
+            for obj, value in changes:
                 t.store[obj] = value
-                for turn in range(period):
-                    t.store[frozenset((holders[turn], obj))] = Number(tests[turn], True)
+
+    def link(self, holder: ArrayObject, obj: ArrayObject, test: Value, flag: Any) -> None:
+        t = self.t
+        found = test if flag is True else t.emit1("logical_and", [test, flag])
+        before = flag_of(t, holder, obj)
+        if before is True or holder is obj:
+            return
+        if before is not False:
+            assert isinstance(before, Value)
+            found = t.emit1("logical_or", [before, found])
+        t.store[frozenset((holder, obj))] = Number(found, True)
 
     # the end
 

@@ -182,6 +182,15 @@ class Join:
                     seen.add(node.merged.path)
                     yield node.merged.path, node
 
+    def carried_links(self) -> list[tuple[tuple[Any, Any], Template]]:
+        """Flags of pairs whose objects are (still) merged ones."""
+        paths = {path for path, node in self.nodes() if node.merged is not None and not node.merged.materialized}
+        return [
+            (pair, flag)
+            for pair, flag in self.links.items()
+            if pair[0] in paths and (isinstance(pair[1], ArrayObject) or pair[1] in paths)
+        ]
+
     def types(self) -> list[Type]:
         from .templates import leaf_types
 
@@ -191,7 +200,7 @@ class Join:
         for _, node in self.nodes():
             assert node.merged is not None
             out.append(Array(node.merged.dtype, node.merged.dims))
-        out += [Scalar(BOOL) for flag in self.links.values() if isinstance(flag, NumberLeaf)]
+        out += [Scalar(BOOL) for _, flag in self.carried_links() if isinstance(flag, NumberLeaf)]
         return out
 
     def names(self) -> list[str | None]:
@@ -208,7 +217,7 @@ class Join:
                 assert node.merged is not None
                 owners.setdefault(node.merged.path, name_of(key))
         out += [owners[path] for path, _ in self.nodes()]
-        out += ["is_same" for flag in self.links.values() if isinstance(flag, NumberLeaf)]
+        out += ["is_same" for _, flag in self.carried_links() if isinstance(flag, NumberLeaf)]
         return [n if n and n.isidentifier() else None for n in out]
 
     def flatten(self, values: dict[Any, Any]) -> list[Value]:
@@ -227,7 +236,7 @@ class Join:
                 out.append(views.read(t, references[path]))
             else:
                 out.append(dummy(t, Array(node.merged.dtype, node.merged.dims)))
-        for (first, second), flag in self.links.items():
+        for (first, second), flag in self.carried_links():
             if isinstance(flag, NumberLeaf):
                 a = sources.get(first)
                 b = sources.get(second) if not isinstance(second, ArrayObject) else second
@@ -264,7 +273,7 @@ class Join:
                     "allocate an array before (`np.zeros(n)`) and write to its elements",
                 )
             out[key] = rebuild(t, template, iter(leaves), objects)
-        for (first, second), flag in self.links.items():
+        for (first, second), flag in self.carried_links():
             a = objects[first]
             b = second if isinstance(second, ArrayObject) else objects[second]
             if isinstance(flag, NumberLeaf):

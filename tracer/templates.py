@@ -312,6 +312,9 @@ class Widener:
             return lifted if isinstance(lifted, PoisonNode | MaybeNode) else MaybeNode(lifted)
         if isinstance(old, Maybe):
             return self.widen(MaybeNode(self.lift(old.value, path)), value, path, name)
+        if value is UNDEFINED or isinstance(value, Maybe):
+            lifted = self.lift(old, path)
+            return lifted if isinstance(lifted, PoisonNode) else self.widen(MaybeNode(lifted), value, path, name)
         if isinstance(old, Number) or is_static_number(old):
             return self.widen(number_leaf(old), value, path, name)
         if isinstance(old, Value):
@@ -321,9 +324,6 @@ class Widener:
             return self.widen(fixed, value, path, name)
         if isinstance(old, Reference):
             return self.widen(RefNode(old, tuple(old.parts()), None), value, path, name)
-        if value is UNDEFINED or isinstance(value, Maybe):
-            lifted = self.lift(old, path)
-            return lifted if isinstance(lifted, PoisonNode) else self.widen(MaybeNode(lifted), value, path, name)
         if isinstance(old, ListObject) and isinstance(value, ListObject):
             return PoisonNode(f"`{name}` is one list on one path and another list on another")
         return PoisonNode(f"`{name}` is {describe(old)} on one path and {describe(value)} on another")

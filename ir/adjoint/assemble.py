@@ -293,9 +293,9 @@ class _Backward:
 
     def begin(self, sources: list[Region], items: list[Kept], scope: _Scope) -> None:
         """At the start of a mirrored region: take its saved values off their tapes, and set up its lineages."""
-        for item in items:
-            if item.region in sources and item.primal is None:
-                scope.values[item.value] = self.pop(item, scope)
+        here = [item for item in items if item.region in sources and item.primal is None]
+        for item in sorted(here, key=lambda i: i.value.is_array):  # numbers first: they may be the arrays' extents
+            scope.values[item.value] = self.pop(item, scope)
         for source in sources:
             self.begin_states(source, scope)
 
@@ -377,7 +377,7 @@ class _Backward:
         op = value.op
         assert op is not None and self.plan.can_recompute(value), f"{value} is neither saved nor recomputable"
         operands = [self.fetch(v, scope) for v in op.operands]
-        new = builder().emit1(op.name, operands, dict(op.attrs), names=[value.name], span=op.span)
+        new = again(op, operands)
         scope.values[value] = new
         return new
 
@@ -388,6 +388,16 @@ class _Backward:
         if loop.name == "for":
             number = number - self.fetch(loop.operands[0], scope)
         return self.fetch(induction.init, scope) + number * self.fetch(induction.step, scope)
+
+
+def again(op: Op, operands: list[Value]) -> Value:
+    """An operation computed again. What was checked in the forward sweep is not checked once more."""
+    if op.name == "same_extent":
+        return operands[0]
+    if op.name == "bound":
+        i, n = operands
+        return builder().emit1("select", [i < 0, i + n, i], names=[op.result.name])
+    return builder().emit1(op.name, operands, dict(op.attrs), names=[op.result.name], span=op.span)
 
 
 def carried(region: Region, outside: Value, open_: bool = False) -> Value:

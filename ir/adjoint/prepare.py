@@ -152,6 +152,9 @@ class _Copier:
         if op.name == "if":
             self.branch(op, operands, target, env)
             return
+        if op.name == "dim" and operands[0] in self.shapes:  # one value for one extent, so that they compare
+            env[op.result] = self.shapes[operands[0]][op.attrs["axis"]]
+            return
         new = Op(
             op.name, operands, [v.type for v in op.results], dict(op.attrs), (), op.span, [v.name for v in op.results]
         )

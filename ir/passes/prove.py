@@ -1,9 +1,10 @@
 """Proof of checks: what follows from loops, conditions and extents is not tested at run time.
 
 In: a function. Out: the same one, or one without the checks and comparisons of integers that `ir.affine`
-decides: a `bound` that cannot fail is its index, a `same_extent` its operand, a comparison a constant, a
-`maximum` or `minimum` the larger or smaller one, the extent of an array that a loop carries that of the
-initial one. What a check proved is known to those after it.
+decides: a `bound` that cannot fail is its index (and the index itself serves where only its sign is known),
+a `same_extent` its operand, a comparison a constant, a `maximum` or `minimum` the larger or smaller one,
+the extent of an array that a loop carries that of the initial one. What a check proved is known to those
+after it.
 
     %n: i64 = dim %x {axis=0}                             %n: i64 = dim %x {axis=0}
     %h: i64 = sub %n, 1                                   %h: i64 = sub %n, 1
@@ -36,6 +37,7 @@ class Prover(Rewriter):
     def __init__(self, function: Function) -> None:
         super().__init__()
         self.facts = Facts(function)
+        self.used = {v for op in walk(function.body) for v in op.operands if type(v) is not Const}
 
     def visit(self, op: Op) -> None:
         if op.regions:
@@ -50,6 +52,8 @@ class Prover(Rewriter):
             if known is not None and self.replace(op.results[0], known):
                 return
         self.copy(op)
+        if op.name == "bound":
+            self.same_index(op)
         if op.name == "check":
             self.facts.assume(op.operands[0])
         elif op.name == "same_extent":
@@ -79,6 +83,12 @@ class Prover(Rewriter):
             if facts.nonneg(y - x):
                 return self.get(b if op.name == "maximum" else a)
         return None
+
+    def same_index(self, op: Op) -> None:
+        """An index that is not negative is not changed by the check, which stays."""
+        index, result = op.operands[0], op.results[0]
+        if result in self.used and index.type == Scalar(I64) and self.facts.nonneg(self.facts.linear(index)):
+            self.replace(result, self.get(index))
 
     def extent(self, op: Op) -> Value | None:
         """The extent of an array that comes from one outside the loops we are in: that one's."""
