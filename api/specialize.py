@@ -18,6 +18,7 @@ import numpy as np
 import optree
 
 from ..codegen import Executable, compile_function
+from ..codegen.host import kernel_type, leaf_of
 from ..ir import interp, pipeline
 from ..ir.adjoint import Adjoint, vjp
 from ..ir.core import Function
@@ -77,10 +78,11 @@ class Specialization:
     def captured(self) -> list[Any] | None:
         """Current values of captured arrays and numbers; None where one has changed its type."""
         out = []
-        for capture in self.traced.captures:
+        count = len(self.layouts) - len(self.traced.captures)
+        for capture, layout in zip(self.traced.captures, self.layouts[count:], strict=True):
             value = to_leaf(capture.read())
             found = leaf_type(value)
-            if found is None or found[0] != capture.type:
+            if found is None or found[0] != capture.type or found[2] != layout:
                 return None
             out.append(value)
         return out
@@ -93,8 +95,7 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     optimized = pipeline.optimize(traced.function)
     results, spec = flatten_tree(traced.result)
     layouts = [t[2] for t in call.types if t is not None]
-    for capture in traced.captures:
-        layouts.append("A" if isinstance(capture.type, Array) else "")
+    layouts += [kernel_type(leaf_of(to_leaf(capture.read())))[1] for capture in traced.captures]
     out = Specialization(traced, transform, Stages(traced.function, optimized), tuple(layouts), [], None, results, spec)
     if transform.kind == "jit":
         out.forward = optimized

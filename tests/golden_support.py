@@ -118,7 +118,7 @@ def arguments(text: str) -> dict[str, Any]:
 
 def python_function(case: Case, source: str) -> Callable[..., Any]:
     """The (first) function that a source section defines, with its source where tools look for it."""
-    name = f"<golden {case.path.stem}.py>"
+    name = f"<{case.path.stem}>"
     linecache.cache[name] = (len(source), None, (source + "\n").splitlines(keepends=True), name)
     namespace: dict[str, Any] = {"np": np, "__name__": "golden_case"}
     exec(compile(source + "\n", name, "exec"), namespace)
@@ -126,11 +126,16 @@ def python_function(case: Case, source: str) -> Callable[..., Any]:
     return namespace[first]  # type: ignore[no-any-return]
 
 
-def traced(function: Callable[..., Any], args: dict[str, Any]) -> Function:
-    """The IR of a Python function for arguments like these."""
-    from adjit.tracer import trace
+def traced(function: Callable[..., Any], args: dict[str, Any]) -> tuple[Function, Callable[..., Any]]:
+    """The IR of a Python function for arguments like these, and how it is called as the function is."""
+    from tracing import fill, traced_of
 
-    return trace(function, tuple(args.values()), {}).function  # type: ignore[no-any-return]
+    found, _ = traced_of(function, copies(args))
+
+    def call(*values: Any) -> Any:
+        return fill(found.result, run(found.function, list(values)))
+
+    return found.function, call
 
 
 def apply_passes(function: Function, names: str) -> Function:
@@ -170,10 +175,10 @@ def check_case(case: Case, update: bool) -> None:
     source, given = case.get("source"), case.get("input")
     if source is not None:
         python = python_function(case, source.body)
-        before = traced(python, calls[0])
+        before, as_python = traced(python, calls[0])
         for call in calls:
             wanted = outcome(python, *copies(call))
-            assert outcome(run, before, list(call.values())) == wanted, "the traced program differs from Python"
+            assert outcome(as_python, *call.values()) == wanted, f"the trace differs from Python for {call}"
     else:
         assert given is not None, "a golden case needs source or input"
         before = parse(given.body)

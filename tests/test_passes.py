@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from golden_support import cases, check_case, read_case
 from ir_random import Generator, outcome
+from tracing import traced_of
 
-from adjit.ir.core import Function
+from adjit.ir.core import Function, walk
 from adjit.ir.errors import InternalError
 from adjit.ir.pipeline import PASSES, optimize
 from adjit.ir.text import parse, to_text
 from adjit.ir.verify import verify
+from programs import PROGRAMS, Program
 
 
 @pytest.mark.parametrize("path", cases("passes"), ids=lambda p: p.stem)
@@ -68,3 +70,20 @@ def test_the_pipeline_names_the_pass_that_broke_the_function(monkeypatch: pytest
     monkeypatch.setenv("ADJIT_VERIFY", "1")
     with pytest.raises(InternalError, match="after vandal"):
         optimize(sound)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name)
+def test_real_programs_mean_the_same_after_the_pipeline(program: Program) -> None:
+    for args in program.calls():
+        traced, leaves = traced_of(program.function, args)
+        if traced.captures:
+            return  # called with more than its arguments: not our subject
+        before = outcome(traced.function, leaves)
+        assert outcome(optimize(traced.function, verify=True), leaves) == before
+
+
+def test_no_check_is_left_in_a_stencil_over_its_own_array() -> None:
+    program = next(p for p in PROGRAMS if p.name == "stencil_five_point_loops")
+    function = optimize(traced_of(program.function, program.fresh())[0].function)
+    loops = [op for op in function.body.ops if op.name == "for"]
+    assert loops and not [op.name for loop in loops for op in walk(loop.regions[0]) if op.name == "bound"]

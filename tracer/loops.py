@@ -303,6 +303,12 @@ class Builder:
             }
         return changed
 
+    def forget_cycles(self) -> None:
+        """A permuted object was used under its old name: keep track of who is who by flags instead."""
+        self.memory.permuted = False
+        self.cycles = []
+        self.join.unlinked = frozenset()
+
     def restore(self, iterations: Value) -> None:
         """After the loop: what the permuted objects themselves hold, and which name is which of them."""
         t = self.t
@@ -712,7 +718,7 @@ def run_while(
         except Suspended as error:
             if error.owner is not built:
                 raise
-            memory.permuted = False
+            built.forget_cycles()
             continue
     else:
         t.unsupported("the types of what this loop carries do not settle", "give variables one type before the loop")
@@ -972,7 +978,7 @@ def run_for(
         except Suspended as error:
             if error.owner is not built:
                 raise
-            memory.permuted = False
+            built.forget_cycles()
             continue
     else:
         t.unsupported("the types of what this loop carries do not settle", "give variables one type before the loop")

@@ -21,6 +21,7 @@ from .context import DEAD, FLAGS, PathEnds, Store, Tracer
 from .numeric import cast, scalar_value
 from .templates import (
     ContentsLeaf,
+    ChoiceNode,
     Fixed,
     MaybeNode,
     NumberLeaf,
@@ -84,6 +85,8 @@ def reachable(t: Tracer, store: Store, skip: set[Any]) -> set[ArrayObject]:
         value = stack.pop()
         if isinstance(value, Reference):
             found.add(value.object)
+            if value.object.choice is not None:
+                stack += value.object.choice[1:]
         elif isinstance(value, tuple):
             stack.extend(value)
         elif isinstance(value, Maybe):
@@ -112,6 +115,7 @@ class Join:
         self.links: dict[tuple[Any, Any], Template] = {}
         """Per pair (merged object's path, object or path): the flag that the two are one."""
         self.known_paths: set[Any] = set()
+        self.condition: Value | None = None
         self.unlinked: frozenset[Any] = frozenset()
         """Paths that a loop only permutes: who is who is settled after the loop."""
 
@@ -272,7 +276,7 @@ class Join:
                     "a list, dict or object changes its length or its kinds of entries on a path decided at run time",
                     "allocate an array before (`np.zeros(n)`) and write to its elements",
                 )
-            out[key] = rebuild(t, template, iter(leaves), objects)
+            out[key] = rebuild(t, template, iter(leaves), objects, self.condition)
         for (first, second), flag in self.carried_links():
             a = objects[first]
             b = second if isinstance(second, ArrayObject) else objects[second]
@@ -338,6 +342,14 @@ def flatten(t: Tracer, template: Template, value: Any) -> list[Value]:
         parts = value if isinstance(value, tuple) else (UNDEFINED,) * len(template.items)
         return [v for item, part in zip(template.items, parts) for v in flatten(t, item, part)]
     undefined = value is UNDEFINED or isinstance(value, Poison)
+    if isinstance(template, ChoiceNode):
+        out: list[Value] = []
+        for ref, seen in zip((template.a, template.b), template.visible):
+            mine = ref is value
+            out += ref.parts() if mine else [Const(0, I64) for _ in ref.parts()]
+            if not seen:
+                out.append(views.contents(t, ref.object) if mine else dummy(t, ref.object.initial.type))
+        return out
     if isinstance(template, NumberLeaf):
         if undefined:
             return [Const(0, template.dtype)]
@@ -351,10 +363,15 @@ def flatten(t: Tracer, template: Template, value: Any) -> list[Value]:
         return [Const(0, I64) for part in template.parts if part is None]
     if template.merged is not None and template.merged.materialized:
         return []
+    conformed = views.conform(t, value, template.like)
+    assert conformed is not None
+    value = conformed
     return [have for part, have in zip(template.parts, value.parts()) if part is None]
 
 
-def rebuild(t: Tracer, template: Template, rest: Iterator[Value], objects: dict[Any, ArrayObject]) -> Any:
+def rebuild(
+    t: Tracer, template: Template, rest: Iterator[Value], objects: dict[Any, ArrayObject], condition: Value | None
+) -> Any:
     """The abstract value that a template and its carried values stand for."""
     if isinstance(template, Fixed):
         return template.value
@@ -365,15 +382,39 @@ def rebuild(t: Tracer, template: Template, rest: Iterator[Value], objects: dict[
     if isinstance(template, ContentsLeaf):
         return next(rest)
     if isinstance(template, MaybeNode):
-        inner = rebuild(t, template.inner, rest, objects)
+        inner = rebuild(t, template.inner, rest, objects, condition)
         return Maybe(inner, next(rest))
     if isinstance(template, TupleNode):
-        return make_tuple(template.cls, [rebuild(t, item, rest, objects) for item in template.items])
+        return make_tuple(template.cls, [rebuild(t, item, rest, objects, condition) for item in template.items])
+    if isinstance(template, ChoiceNode):
+        return chosen(t, template, rest, condition)
     if template.merged is not None and template.merged.materialized:
         return Reference(objects[template.merged.path])
     parts = [next(rest) if part is None else part for part in template.parts]
     obj = template.like.object if template.merged is None else objects[template.merged.path]
     return template.like.with_parts(obj, parts)
+
+
+def chosen(t: Tracer, node: ChoiceNode, rest: Iterator[Value], condition: Value | None) -> Reference:
+    """An array that is one reference or another: reads and writes go to whichever it is."""
+    sides: list[Reference] = []
+    for ref, seen in zip((node.a, node.b), node.visible):
+        parts = [next(rest) for _ in ref.parts()]
+        obj = ref.object
+        if not seen:
+            held = next(rest)
+            known: list[Value | None] = [Const(d, I64) if d is not None else None for d in views.object_dims(obj)]
+            obj = ArrayObject(held, known, t.region, ("chosen", path_key(ref)), obj.c_order, readonly=obj.readonly)
+            if ref.object.choice is not None or ref.object.copied_from:
+                obj.readonly = "it was made on one path as a choice between views"
+                obj.copied_from = tuple((o, v) for o, v in ref.object.copied_from if t.visible(o.region))
+        sides.append(ref.with_parts(obj, parts))
+    a, b = sides
+    assert condition is not None
+    dims = tuple(x if x == y else None for x, y in zip(views.dims(a), views.dims(b)))
+    extents: list[Value | None] = [Const(d, I64) if d is not None else None for d in dims]
+    out = ArrayObject(Value(Array(a.dtype, dims)), extents, t.region, ("choice",), None, choice=(condition, a, b))
+    return Reference(out)
 
 
 def make_tuple(cls: type, items: Sequence[Any]) -> Any:
@@ -433,6 +474,7 @@ def merge_branches(t: Tracer, condition: Value, first: Branch, second: Branch, l
     for side in sides:
         side.store[RESULT] = side.result
     join = Join(t, per_path=False)
+    join.condition = condition
     settled: dict[Any, Any] = {}
     values: tuple[dict[Any, Any], dict[Any, Any]] = ({}, {})
     for key in ordered_keys(outer, first.store, second.store):

@@ -83,6 +83,7 @@ class Merged:
     c_order: bool | None
     materialized: bool = False
     sources: frozenset[ArrayObject] = frozenset()
+    members: frozenset[ArrayObject] = frozenset()
     readonly: str = ""
 
 
@@ -93,6 +94,16 @@ class RefNode:
     like: Reference
     parts: tuple[Value | None, ...]
     merged: Merged | None
+
+
+@dataclass(frozen=True, eq=False)
+class ChoiceNode:
+    """Two references that differ in more than values, at an `if`: both are carried, and the condition chooses."""
+
+    a: Reference
+    b: Reference
+    visible: tuple[bool, bool]
+    """Whether the objects exist outside of their branch."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ class PoisonNode:
     message: str
 
 
-Template = Fixed | NumberLeaf | ContentsLeaf | TupleNode | RefNode | MaybeNode | PoisonNode
+Template = Fixed | NumberLeaf | ContentsLeaf | TupleNode | RefNode | ChoiceNode | MaybeNode | PoisonNode
 
 IMMUTABLE = (str, bytes, type(None), type, np.dtype, slice, type(Ellipsis), range)
 
@@ -209,6 +220,8 @@ class Widener:
         if isinstance(value, Reference):
             if self.t.visible(value.object.region):
                 return RefNode(value, (None,) * len(value.parts()), None)
+            if value.object.choice is not None:
+                return RefNode(value, (), self.materialized(value, value, path))
             return RefNode(value, (None,) * len(value.parts()), self.merged(value.object, value.object, path))
         if isinstance(value, Maybe):
             return MaybeNode(self.lift(value.value, path))
@@ -234,11 +247,15 @@ class Widener:
             extents if a is not b else self.outer_extents(a),
             c_order,
             sources=self.sources_of(a) | self.sources_of(b),
+            members=frozenset(o for o in (a, b) if self.t.visible(o.region)),
             readonly=a.readonly or b.readonly,
         )
 
     def sources_of(self, a: ArrayObject) -> frozenset[ArrayObject]:
-        return frozenset(o for o, _ in a.copied_from if self.t.visible(o.region))
+        found = [o for o, _ in a.copied_from]
+        if a.choice is not None:
+            found += [o for ref in a.choice[1:] for o in (ref.object, *self.sources_of(ref.object))]  # type: ignore[union-attr]
+        return frozenset(o for o in found if self.t.visible(o.region))
 
     def materialized(self, a: Reference, b: Reference, path: Any) -> Merged:
         """A new object that holds what different views show."""
@@ -252,7 +269,7 @@ class Widener:
             None,
             True,
             sources,
-            "it is a view of one array on one path and another array on another",
+            readonly="it is a view of one array on one path and another array on another",
         )
 
     def outer_extents(self, a: ArrayObject) -> tuple[Value | None, ...]:
@@ -299,6 +316,7 @@ class Widener:
             return template if dims == template.dims else ContentsLeaf(template.dtype, dims)
         if isinstance(template, TupleNode):
             return self.widen_tuple(template, value, path, name)
+        assert isinstance(template, RefNode)
         return self.widen_reference(template, value, path, name)
 
     def widen_fixed(self, template: Fixed, value: Any, path: Any, name: str) -> Template:
@@ -337,7 +355,7 @@ class Widener:
         return TupleNode(template.cls, items)
 
     def widen_reference(self, template: RefNode, value: Any, path: Any, name: str) -> Template:
-        like = template.like
+        like = before = template.like
         if not isinstance(value, Reference):
             return PoisonNode(f"`{name}` is {describe(like)} on one path and {describe(value)} on another")
         if like.dtype is not value.dtype or like.rank != value.rank:
@@ -345,10 +363,20 @@ class Widener:
         merged = template.merged
         if merged is not None and merged.materialized:
             return self.widen_materialized(template, merged, value)
-        if like.object.rank != value.object.rank or like.shape_of_views() != value.shape_of_views():
-            if merged is not None:
-                return PoisonNode(f"`{name}` is a view of one kind on one path and of another kind on another")
-            return RefNode(like, (), self.materialized(like, value, path))
+        virtual = like.object is not value.object and (like.object.choice or value.object.choice)
+        wide = None if virtual else views.conform(self.t, like, value)
+        narrow = None if wide is None else views.conform(self.t, value, wide)
+        if wide is None or narrow is None:
+            if not self.per_path:
+                seen = (self.t.visible(like.object.region), self.t.visible(value.object.region))
+                return ChoiceNode(like, value, seen)
+            return self.copied(template, value, path)
+        if wide is not like:
+            old = template.parts
+            kept = [p if p is not None else None for p in old] if len(old) == len(wide.parts()) else wide.parts()
+            template = RefNode(wide, tuple(kept), merged)
+            like = wide
+        value = narrow
         parts = tuple(
             p if p is not None and same_value(p, v) else None for p, v in zip(template.parts, value.parts())
         )
@@ -358,9 +386,16 @@ class Widener:
             merged = self.merged(like.object, value.object, path)
             if merged is None:
                 return PoisonNode(f"`{name}` is {describe(like)} on one path and {describe(value)} on another")
-        if merged is template.merged and all(p is q for p, q in zip(parts, template.parts)):
+        if merged is template.merged and all(p is q for p, q in zip(parts, template.parts)) and like is before:
             return template
         return RefNode(like, parts, merged)
+
+    def copied(self, template: RefNode, value: Reference, path: Any) -> Template:
+        """Give up on views that differ too much: carry what they show."""
+        found = self.materialized(template.like, value, path)
+        if template.merged is not None:
+            found = replace(found, sources=found.sources | template.merged.sources | template.merged.members)
+        return RefNode(template.like, (), found)
 
     def widen_materialized(self, template: RefNode, merged: Merged, value: Reference) -> Template:
         dims = join_dims(merged.dims, views.dims(value))
@@ -376,11 +411,16 @@ class Widener:
         dims = join_dims(merged.dims, self.dims(obj))
         c_order = merged.c_order if merged.c_order == obj.c_order else None
         sources = merged.sources | self.sources_of(obj)
+        members = merged.members | {obj} if self.t.visible(obj.region) else merged.members
         readonly = merged.readonly or obj.readonly
         same_extents = all(a is b for a, b in zip(extents, merged.extents))
-        if (dims, c_order, sources, readonly) == (merged.dims, merged.c_order, merged.sources, merged.readonly) and same_extents:
+        now = (dims, c_order, sources, members, readonly)
+        then = (merged.dims, merged.c_order, merged.sources, merged.members, merged.readonly)
+        if now == then and same_extents:
             return merged
-        return replace(merged, extents=extents, dims=dims, c_order=c_order, sources=sources, readonly=readonly)
+        return replace(
+            merged, extents=extents, dims=dims, c_order=c_order, sources=sources, members=members, readonly=readonly
+        )
 
 
 def is_result(path: Any) -> bool:
@@ -405,6 +445,12 @@ def leaf_types(template: Template) -> Iterator[tuple[str, Type]]:
         for part in template.parts:
             if part is None:
                 yield "part", Scalar(I64)
+    elif isinstance(template, ChoiceNode):
+        for ref, seen in zip((template.a, template.b), template.visible):
+            for _ in ref.parts():
+                yield "part", Scalar(I64)
+            if not seen:
+                yield "object", Array(ref.object.dtype, views.object_dims(ref.object))
     elif isinstance(template, MaybeNode):
         yield from leaf_types(template.inner)
         yield "flag", Scalar(BOOL)

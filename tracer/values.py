@@ -102,6 +102,8 @@ class ArrayObject:
     birth: Any = None
     c_order: bool | None = True
     argument: int | None = None
+    choice: tuple[Value, Reference, Reference] | None = None
+    """For an array that is one thing or another (through different views): the flag and both. `initial` is a type."""
     copied_from: tuple[tuple[ArrayObject, Value], ...] = ()
     readonly: str = ""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.core import Builder, Const, Value
+from ..ir.core import Builder, Const, Region, Value
 from ..ir.types import I64, Array
 from . import integers
 from .context import Tracer, defining_index
@@ -42,6 +42,10 @@ Item = tuple[Value, ...] | None | str
 def object_extent(t: Tracer, obj: ArrayObject, axis: int) -> Value:
     """The extent of an object: read once, where the object came into being."""
     found = obj.extents[axis]
+    if found is None and obj.choice is not None:
+        flag, a, b = obj.choice
+        x, y = extent(t, a, axis), extent(t, b, axis)
+        return x if integers.same(x, y) else t.emit1("select", [flag, x, y])
     if found is None:
         index = defining_index(obj.region, obj.initial)
         if index < 0:
@@ -101,6 +105,12 @@ def dims(ref: Reference) -> tuple[int | None, ...]:
     return tuple(out)
 
 
+def object_dims(obj: ArrayObject) -> tuple[int | None, ...]:
+    """Extents of an object as far as its type knows them."""
+    assert isinstance(obj.initial.type, Array)
+    return obj.initial.type.dims
+
+
 def static_dims(ref: Reference) -> tuple[int, ...] | None:
     found = dims(ref)
     return None if None in found else tuple(d for d in found if d is not None)
@@ -113,6 +123,13 @@ def contents(t: Tracer, obj: ArrayObject) -> Value:
     """What an object holds now."""
     if obj in t.suspended:
         raise t.suspended[obj]
+    if obj.choice is not None:
+        flag, a, b = obj.choice
+        then, other = Region(), Region()
+        for region, ref in ((then, a), (other, b)):
+            with t.inside(region):
+                t.emit("yield", [read(t, ref)])
+        return t.emit("if", [flag], regions=[then, other])[0]
     for source, then in obj.copied_from:
         if contents(t, source) is not then:
             t.unsupported(
@@ -207,6 +224,29 @@ def compose(t: Tracer, outer: tuple[Value, ...] | None, item: tuple[Value, ...])
     return (first, item[1], integers.mul(t, item[2], step))
 
 
+def conform(t: Tracer, ref: Reference, like: Reference) -> Reference | None:
+    """The same view, spelled with ranges wherever `like` has ranges; None where the two differ in more than that."""
+    if ref.shape_of_views() == like.shape_of_views():
+        return ref
+    if ref.object.rank != like.object.rank or len(ref.stages) > 1 or len(like.stages) > 1:
+        return None
+    whole = View((None,) * ref.object.rank, tuple(range(ref.object.rank)))
+    own = ref.stages[0] if ref.stages else whole
+    other = like.stages[0] if like.stages else whole
+    if not isinstance(own, View) or not isinstance(other, View) or own.axes != other.axes:
+        return None
+    selectors: list[tuple[Value, ...] | None] = []
+    for axis, (a, b) in enumerate(zip(own.selectors, other.selectors)):
+        if a is None and b is not None and len(b) == 3:
+            a = (Const(0, I64), object_extent(t, ref.object, axis), Const(1, I64))
+        elif (a is None) != (b is None) and not (b is None and a is not None and len(a) == 3):
+            return None
+        elif a is not None and b is not None and len(a) != len(b):
+            return None
+        selectors.append(a)
+    return Reference(ref.object, (View(tuple(selectors), own.axes),))
+
+
 def permuted(ref: Reference, order: Sequence[int]) -> Reference:
     """A view with axes in another order."""
     rank = ref.rank
@@ -244,7 +284,7 @@ def is_c_order(ref: Reference) -> bool | None:
 
 def reshaped(t: Tracer, ref: Reference, shape: Sequence[Value]) -> Reference:
     """`reshape` of as many elements: a view where NumPy makes one, else a copy."""
-    if is_c_order(ref) or (ref.rank <= 1 and len(shape) <= 1):
+    if ref.object.choice is None and is_c_order(ref) or (ref.rank <= 1 and len(shape) <= 1):
         return Reference(ref.object, (*ref.stages, Reshape(tuple(shape))))
     source = contents(t, ref.object)
     out = t.new_array(t.emit1("reshape", [read(t, ref), *shape]), list(shape))
@@ -263,6 +303,11 @@ def write(t: Tracer, ref: Reference, value: Value) -> None:
     obj = ref.object
     if obj.readonly:
         t.unsupported(f"this array cannot be written to: {obj.readonly}", "write `.copy()` where it is made")
+    if obj.choice is not None:
+        chosen, a, b = obj.choice
+        new = written(t, contents(t, obj), ref, 0, value)
+        merges.stage_if(t, chosen, lambda: write(t, a, new), lambda: write(t, b, new))
+        return
     for other, flag in merges.aliases(t, obj):
         if flag is True:
             t.store[other] = written(t, contents(t, other), ref, 0, value)

@@ -443,7 +443,7 @@ class Scheduler:
             entry = {b: None if h is BUSY else h for b, h in outer.owned.items()}
             entries.append(set(entry))
             with self.b.scope(region, barrier=True):
-                storage.frame = Frame(outer, "branch", len(self.b.scopes) - 1, entry)
+                storage.frame = Frame(outer, "branch", len(self.b.scopes) - 1, entry, entry=frozenset(entry))
                 self.region(source)
                 ends.append((self.yielded(source.terminator, source.terminator.operands), storage.frame.owned))
             storage.frame = outer

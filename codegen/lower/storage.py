@@ -33,6 +33,7 @@ class Frame:
     """A program region: its place among the open regions, and the buffers that it may decide about.
 
     `owned` maps a buffer to the value it holds, None where it is free. `requested`: what a loop got from outside.
+    `entry`: what a branch found owned by the region around it, and decides about in its stead.
     """
 
     parent: Frame | None
@@ -40,6 +41,7 @@ class Frame:
     depth: int
     owned: dict[Value, Value | None] = field(default_factory=dict)
     requested: list[tuple[Value, Value]] = field(default_factory=list)
+    entry: frozenset[Value] = frozenset()
 
 
 class Storage:
@@ -121,11 +123,17 @@ class Storage:
             self.frame.owned[buffer] = None
 
     def request(
-        self, frame: Frame, dtype: DType, shape: list[Term], hint: str | None, allocate: bool = True
+        self,
+        frame: Frame,
+        dtype: DType,
+        shape: list[Term],
+        hint: str | None,
+        allocate: bool = True,
+        hidden: frozenset[Value] = frozenset(),
     ) -> Value | None:
         for buffer, holder in frame.owned.items():
             fits = isinstance(buffer.type, Buffer) and buffer.type.dtype is dtype
-            if holder is None and fits and self.extents.same_shape(self.shape[buffer], shape):
+            if holder is None and buffer not in hidden and fits and self.extents.same_shape(self.shape[buffer], shape):
                 return buffer
         if frame.kind == "loop":
             assert frame.parent is not None
@@ -142,7 +150,7 @@ class Storage:
                 return buffer
         elif frame.kind == "branch":
             assert frame.parent is not None
-            found = self.request(frame.parent, dtype, shape, hint, allocate=False)
+            found = self.request(frame.parent, dtype, shape, hint, False, hidden | frame.entry)
             if found is not None:
                 frame.parent.owned[found] = BUSY
                 frame.owned[found] = None

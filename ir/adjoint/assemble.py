@@ -355,6 +355,9 @@ class _Backward:
         known = scope.get(value)
         if known is not None:
             return known
+        lane = self.plan.extent_of_lane(value)
+        if lane is not None:
+            return builder().emit1("dim", [self.env[lane[0]]], {"axis": lane[1]})
         current = self.versions.current
         if value.is_array:
             lineage = self.plan.lineages.of(value)
@@ -375,7 +378,7 @@ class _Backward:
             scope.values[value] = new
             return new
         op = value.op
-        assert op is not None and self.plan.can_recompute(value), f"{value} is neither saved nor recomputable"
+        assert op is not None and (op.name == "dim" or self.plan.can_recompute(value)), f"{value} is neither saved nor recomputable"
         operands = [self.fetch(v, scope) for v in op.operands]
         new = again(op, operands)
         scope.values[value] = new

@@ -80,6 +80,8 @@ class Reverse:
         self.reversed_ops: set[Op] = set()
         self.direct: dict[Value, Value] = {}
         self.inductions: dict[Value, Induction] = {}
+        self.lane_extents: dict[Value, tuple[Region, Value, int]] = {}
+        """Extents that change from iteration to iteration: read off the cotangent that arrives there."""
 
     # ------------------------------------------------------------ primal values
 
@@ -309,6 +311,10 @@ class Reverse:
             self.mirror[region] = body
         self.direct[self.induction_variable(op)] = body.args[0]
         self.find_inductions(op)
+        for lane, k in zip(lanes, carried, strict=False):
+            for axis, extent in enumerate(self.prepared.shapes.get(yielded[k], ())):
+                if not isinstance(extent, Const) and self.prepared.home[extent] in op.regions:
+                    self.lane_extents.setdefault(extent, (body, lane.value, axis))
         inner = Cotangents()
         with _MirrorBuilder(body, self) as b:
             b.span = op.span

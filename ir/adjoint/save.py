@@ -33,7 +33,7 @@ __all__ = ["Need", "Plan", "make_plan"]
 TYPICAL_EXTENT = 20.0
 UNBOUNDED = 1e18
 HIGHEST_RECOMPUTE_COST = 50
-NOT_RECOMPUTED = (*OVERWRITES, "concat", "empty")
+NOT_RECOMPUTED = (*OVERWRITES, "concat", "empty", "dim")
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ class Plan:
 
     def exists(self, value: Value, versions: dict[Value, Value | None]) -> bool:
         """Whether a primal value can simply be read where the lineages are at `versions`."""
-        if isinstance(value, Const) or value in self.reverse.direct:
+        if isinstance(value, Const) or value in self.reverse.direct or self.extent_of_lane(value) is not None:
             return True
+        if value.op is not None and value.op.name == "dim" and self.exists(value.op.operands[0], versions):
+            return True  # but never from an array that has to be taken off a tape, which needs its extents first
         if value.is_array:
             lineage = self.lineages.of(value)
             if lineage in self.undone and versions.get(lineage) is value:
@@ -72,6 +74,11 @@ class Plan:
                 return False
             return self.is_intact(value)
         return self.prepared.home[value] is self.prepared.function.body
+
+    def extent_of_lane(self, value: Value) -> tuple[Value, int] | None:
+        """The cotangent, and its axis, whose extent `value` is."""
+        found = self.reverse.lane_extents.get(value)
+        return found[1:] if found is not None and found[1] in found[0].args else None
 
     def is_intact(self, value: Value) -> bool:
         """Whether the memory of a top-level array still holds it at the end (arguments are never written)."""
