@@ -155,6 +155,10 @@ def _kernel_library() -> Any:
 
         def _optimize_final_module(self) -> None:
             for function in self._final_module.functions:
+                # vector forms refer to their function by its signature, which LLVM may change where it is internal;
+                # their names say what they are, so that another object's are the same
+                if function.name.startswith("adjit_"):
+                    continue
                 if not function.is_declaration and function.linkage.name in _SHARED:
                     function.linkage = "internal"
             for variable in self._final_module.global_variables:

@@ -25,6 +25,7 @@ from .templates import (
     Fixed,
     MaybeNode,
     NumberLeaf,
+    Plan,
     PoisonNode,
     RefNode,
     Template,
@@ -343,13 +344,7 @@ def flatten(t: Tracer, template: Template, value: Any) -> list[Value]:
         return [v for item, part in zip(template.items, parts) for v in flatten(t, item, part)]
     undefined = value is UNDEFINED or isinstance(value, Poison)
     if isinstance(template, ChoiceNode):
-        out: list[Value] = []
-        for ref, seen in zip((template.a, template.b), template.visible):
-            mine = ref is value
-            out += ref.parts() if mine else [Const(0, I64) for _ in ref.parts()]
-            if not seen:
-                out.append(views.contents(t, ref.object) if mine else dummy(t, ref.object.initial.type))
-        return out
+        return [v for plan in template.plans for v in carried_plan(t, plan, plan.ref is value)]
     if isinstance(template, NumberLeaf):
         if undefined:
             return [Const(0, template.dtype)]
@@ -395,26 +390,51 @@ def rebuild(
     return template.like.with_parts(obj, parts)
 
 
-def chosen(t: Tracer, node: ChoiceNode, rest: Iterator[Value], condition: Value | None) -> Reference:
+def carried_plan(t: Tracer, plan: Plan, mine: bool) -> list[Value]:
+    """The values that carry a reference out of its branch; on the other side (not `mine`) anything will do."""
+    ref = plan.ref
+    out = ref.parts() if mine else [Const(0, I64) for _ in ref.parts()]
+    if plan.choice is not None:
+        assert ref.object.choice is not None
+        out.append(ref.object.choice[0] if mine else Const(False, BOOL))
+        for inner in plan.choice:
+            out += carried_plan(t, inner, mine)
+    elif not plan.visible:
+        out.append(views.contents(t, ref.object) if mine else dummy(t, ref.object.initial.type))
+    return out
+
+
+def rebuilt_plan(t: Tracer, plan: Plan, rest: Iterator[Value]) -> Reference:
+    """The reference outside of the branch."""
+    ref = plan.ref
+    obj = ref.object
+    parts = [next(rest) for _ in ref.parts()]
+    if plan.choice is not None:
+        flag = next(rest)
+        a, b = (rebuilt_plan(t, inner, rest) for inner in plan.choice)
+        obj = choice_object(t, flag, a, b)
+    elif not plan.visible:
+        known: list[Value | None] = [Const(d, I64) if d is not None else None for d in views.object_dims(obj)]
+        sources = tuple((o, v) for o, v in obj.copied_from if t.visible(o.region))
+        obj = ArrayObject(
+            next(rest), known, t.region, ("chosen",), obj.c_order, copied_from=sources, readonly=obj.readonly
+        )
+    return ref.with_parts(obj, parts)
+
+
+def choice_object(t: Tracer, flag: Value, a: Reference, b: Reference) -> ArrayObject:
     """An array that is one reference or another: reads and writes go to whichever it is."""
-    sides: list[Reference] = []
-    for ref, seen in zip((node.a, node.b), node.visible):
-        parts = [next(rest) for _ in ref.parts()]
-        obj = ref.object
-        if not seen:
-            held = next(rest)
-            known: list[Value | None] = [Const(d, I64) if d is not None else None for d in views.object_dims(obj)]
-            obj = ArrayObject(held, known, t.region, ("chosen", path_key(ref)), obj.c_order, readonly=obj.readonly)
-            if ref.object.choice is not None or ref.object.copied_from:
-                obj.readonly = "it was made on one path as a choice between views"
-                obj.copied_from = tuple((o, v) for o, v in ref.object.copied_from if t.visible(o.region))
-        sides.append(ref.with_parts(obj, parts))
-    a, b = sides
-    assert condition is not None
     dims = tuple(x if x == y else None for x, y in zip(views.dims(a), views.dims(b)))
     extents: list[Value | None] = [Const(d, I64) if d is not None else None for d in dims]
-    out = ArrayObject(Value(Array(a.dtype, dims)), extents, t.region, ("choice",), None, choice=(condition, a, b))
-    return Reference(out)
+    return ArrayObject(Value(Array(a.dtype, dims)), extents, t.region, ("choice",), None, choice=(flag, a, b))
+
+
+def chosen(t: Tracer, node: ChoiceNode, rest: Iterator[Value], condition: Value | None) -> Reference:
+    refs = [rebuilt_plan(t, plan, rest) for plan in node.plans]
+    if len(refs) == 1:
+        return refs[0]
+    assert condition is not None
+    return Reference(choice_object(t, condition, refs[0], refs[1]))
 
 
 def make_tuple(cls: type, items: Sequence[Any]) -> Any:

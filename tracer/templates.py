@@ -42,7 +42,7 @@ from .values import (
     Reference,
 )
 
-__all__ = ["ContentsLeaf", "Fixed", "MaybeNode", "NumberLeaf", "PoisonNode", "RefNode", "Template", "TupleNode", "same", "widen"]
+__all__ = ["ChoiceNode", "ContentsLeaf", "Fixed", "MaybeNode", "NumberLeaf", "Plan", "PoisonNode", "RefNode", "Template", "TupleNode", "same", "widen"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +97,25 @@ class RefNode:
 
 
 @dataclass(frozen=True, eq=False)
-class ChoiceNode:
-    """Two references that differ in more than values, at an `if`: both are carried, and the condition chooses."""
+class Plan:
+    """How a reference is carried out of a branch: `visible` says whether its object exists outside.
 
-    a: Reference
-    b: Reference
-    visible: tuple[bool, bool]
-    """Whether the objects exist outside of their branch."""
+    An object that does not is carried by its contents, or, where it is itself a choice, by the flag and both plans.
+    """
+
+    ref: Reference
+    visible: bool
+    choice: tuple[Plan, Plan] | None
+
+
+@dataclass(frozen=True, eq=False)
+class ChoiceNode:
+    """References that differ in more than values, at an `if`: all are carried, and the condition chooses.
+
+    One plan: a reference that only one path has.
+    """
+
+    plans: tuple[Plan, ...]
 
 
 @dataclass(frozen=True)
@@ -221,7 +233,9 @@ class Widener:
             if self.t.visible(value.object.region):
                 return RefNode(value, (None,) * len(value.parts()), None)
             if value.object.choice is not None:
-                return RefNode(value, (), self.materialized(value, value, path))
+                if self.per_path:
+                    return RefNode(value, (), self.materialized(value, value, path))
+                return ChoiceNode((self.plan(value),))
             return RefNode(value, (None,) * len(value.parts()), self.merged(value.object, value.object, path))
         if isinstance(value, Maybe):
             return MaybeNode(self.lift(value.value, path))
@@ -272,6 +286,14 @@ class Widener:
             readonly="it is a view of one array on one path and another array on another",
         )
 
+    def plan(self, ref: Reference) -> Plan:
+        obj = ref.object
+        seen = self.t.visible(obj.region)
+        inner = None
+        if not seen and obj.choice is not None:
+            inner = (self.plan(obj.choice[1]), self.plan(obj.choice[2]))
+        return Plan(ref, seen, inner)
+
     def outer_extents(self, a: ArrayObject) -> tuple[Value | None, ...]:
         if self.t.visible(a.region):
             return tuple(a.extents)
@@ -316,6 +338,8 @@ class Widener:
             return template if dims == template.dims else ContentsLeaf(template.dtype, dims)
         if isinstance(template, TupleNode):
             return self.widen_tuple(template, value, path, name)
+        if isinstance(template, ChoiceNode):
+            return template if len(template.plans) == 1 and template.plans[0].ref is value else PoisonNode(f"`{name}` is a view of different arrays")
         assert isinstance(template, RefNode)
         return self.widen_reference(template, value, path, name)
 
@@ -368,8 +392,7 @@ class Widener:
         narrow = None if wide is None else views.conform(self.t, value, wide)
         if wide is None or narrow is None:
             if not self.per_path:
-                seen = (self.t.visible(like.object.region), self.t.visible(value.object.region))
-                return ChoiceNode(like, value, seen)
+                return ChoiceNode((self.plan(like), self.plan(value)))
             return self.copied(template, value, path)
         if wide is not like:
             old = template.parts
@@ -446,14 +469,22 @@ def leaf_types(template: Template) -> Iterator[tuple[str, Type]]:
             if part is None:
                 yield "part", Scalar(I64)
     elif isinstance(template, ChoiceNode):
-        for ref, seen in zip((template.a, template.b), template.visible):
-            for _ in ref.parts():
-                yield "part", Scalar(I64)
-            if not seen:
-                yield "object", Array(ref.object.dtype, views.object_dims(ref.object))
+        for plan in template.plans:
+            yield from plan_types(plan)
     elif isinstance(template, MaybeNode):
         yield from leaf_types(template.inner)
         yield "flag", Scalar(BOOL)
+
+
+def plan_types(plan: Plan) -> Iterator[tuple[str, Type]]:
+    for _ in plan.ref.parts():
+        yield "part", Scalar(I64)
+    if plan.choice is not None:
+        yield "flag", Scalar(BOOL)
+        for inner in plan.choice:
+            yield from plan_types(inner)
+    elif not plan.visible:
+        yield "object", Array(plan.ref.object.dtype, views.object_dims(plan.ref.object))
 
 
 def merged_nodes(template: Template) -> Iterator[RefNode]:

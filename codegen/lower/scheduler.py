@@ -45,12 +45,24 @@ class Scheduler:
         self.live: set[Value] = set()
 
     def run(self) -> Function:
+        donated = [self.function.args[k] for k in (self.function.attrs.get("donated") or {}).values()]
         for arg in self.function.args:
+            if isinstance(arg.type, Tape):
+                data = Value(Buffer(arg.type.element.dtype, 1), arg.name)
+                length = Value(Scalar(I64), f"{arg.name or 'tape'}_length")
+                for part in (data, length):
+                    self.out.body.args.append(part)
+                    self.b.enter(part, 0)
+                self.tapes[arg] = (data, length)
+                continue
             new = Value(buffer_type(arg.type), arg.name)
             self.out.body.args.append(new)
             self.b.enter(new, 0)
             if isinstance(arg.type, Array):
                 self.extents.dims(arg)
+                if arg in donated:
+                    self.storage.adopt(new, self.extents.of[arg], arg)
+                    self.storage.foreign.add(new)
                 self.storage.place(arg, new)
                 for axis, known in enumerate(arg.type.dims):
                     if known is None:
@@ -188,6 +200,7 @@ class Scheduler:
             if (
                 self.storage.owns(source)
                 and source not in self.live
+                and buffer not in self.storage.foreign
                 and buffer.type == buffer_type(value.type)
                 and self.extents.same_shape(self.storage.shape[buffer], shape)
                 and self.identity_safe(value, buffer)
@@ -231,8 +244,14 @@ class Scheduler:
         owns it and nothing reads it afterwards, else a copy (`keep` False: of undefined contents)."""
         if value not in self.storage.buffer and self.plan.virtual(value):
             return self.owned_copy(value)
-        if self.storage.owns(value) and value not in self.live:
-            return self.storage.buffer[value]
+        if self.storage.owns(value):
+            buffer = self.storage.buffer[value]
+            if value not in self.live:
+                return buffer
+            if buffer in self.storage.foreign and self.storage.frame.kind != "branch":
+                # the argument's memory follows the program; what is still needed of it moves out
+                self.storage.place(value, self.owned_copy(value))
+                return buffer
         if keep:
             return self.owned_copy(value)
         assert isinstance(value.type, Array)
@@ -256,18 +275,33 @@ class Scheduler:
     def returns(self, op: Op) -> None:
         """Results of the function: scalars, and buffers that are nobody else's."""
         self.live = set()
+        donated = self.function.attrs.get("donated") or {}
         taken: set[Value] = set()
         out: list[Value] = []
+        late: list[tuple[Value, Value]] = []
         with self.b.at(op.span):
-            for value in op.operands:
+            for k, value in enumerate(op.operands):
+                if isinstance(value.type, Tape):
+                    out += self.tapes[value]
+                    continue
                 if not value.is_array:
                     out.append(self.get(value))
                     continue
                 buffer = self.storage.buffer.get(value)
-                if buffer is None or buffer in taken or not self.storage.owns(value):
+                if k in donated:
+                    own = self.out.body.args[donated[k]]
+                    if buffer is not own:  # the argument's memory may hold something that another result needs
+                        late.append((self.owned_copy(value), own))
+                    out.append(own)
+                    continue
+                foreign = buffer in self.storage.foreign
+                if buffer is None or buffer in taken or foreign or not self.storage.owns(value):
                     buffer = self.owned_copy(value)
                 taken.add(buffer)
                 out.append(buffer)
+            for source, own in late:
+                extents = self.storage.values(self.storage.shape[source])
+                self.b.nest(extents, lambda at, f=source, t=own: self.b.store(self.b.load(f, at), t, at))  # type: ignore[misc]
             self.b.emit("return", out)
 
     # control flow
@@ -348,7 +382,7 @@ class Scheduler:
         region = Region([index, *carried])
         self.scalars[op.regions[0].args[0]] = index
         enter = functools.partial(reserved.enter, index)
-        extra_inits, yields = self.loop_body(op, [region], carried, args, starts, kept, enter)
+        extra_inits, yields = self.loop_body(op, [region], start_values, carried, args, starts, kept, enter)
         region.ops.append(Op("yield", yields, [], {}, (), self.b.span))
         operands = [lo, hi, *start_values, *extra_inits]
         attrs = {"reverse": True} if op.attrs.get("reverse") else {}
@@ -362,7 +396,7 @@ class Scheduler:
         carried = self.copies_of(start_values, before.args, starts)
         regions = [Region(carried), Region()]
         kept = range(len(op.operands))
-        extra_inits, yields = self.loop_body(op, regions, carried, before.args, starts, kept, lambda: None)
+        extra_inits, yields = self.loop_body(op, regions, start_values, carried, before.args, starts, kept, lambda: None)
         regions[1].ops.append(Op("yield", yields, [], {}, (), self.b.span))
         operands = [*start_values, *extra_inits]
         self.finish_loop(op, op.results, operands, start_values, extra_inits, regions, {}, starts)
@@ -371,6 +405,7 @@ class Scheduler:
         self,
         op: Op,
         regions: list[Region],
+        start_values: Sequence[Value],
         carried: list[Value],
         args: Sequence[Value],
         starts: Sequence[int],
@@ -388,6 +423,7 @@ class Scheduler:
             storage.frame = frame
             self.extents.enter_loop(op)
             self.bind_carried(args, carried, starts)
+            self.storage.foreign.update(a for a, init in zip(carried, start_values) if init in storage.foreign)
             enter()
             if len(regions) == 2:
                 self.region(op.regions[0])
@@ -420,12 +456,18 @@ class Scheduler:
         attrs: dict[str, bool],
         starts: Sequence[int],
     ) -> None:
-        carried = regions[0].args[1:] if op.name == "for" else regions[0].args
+        carried = list(regions[0].args[1:] if op.name == "for" else regions[0].args)
         types = [v.type for v in [*start_values, *extra_inits]]
         names = [v.name for v in carried]
         new = self.b.emit(op.name, operands, dict(attrs), regions, names=names, result_types=types)
         self.extents.leave_loop(op)
         self.bind_carried(results, new, starts)
+        inits = operands[2:] if op.name == "for" else operands
+        kept = [y is a for y, a in zip(regions[-1].terminator.operands, carried)]
+        moved = any(b in self.storage.foreign and not same for b, same in zip(inits, kept))
+        for buffer, init, same in zip(new, inits, kept):
+            if init in self.storage.foreign if same else moved:
+                self.storage.foreign.add(buffer)
         for buffer, outside in zip(new[len(start_values) :], extra_inits):
             self.storage.adopt(buffer, self.storage.shape[outside])
 
@@ -471,13 +513,18 @@ class Scheduler:
         types = [b.type for b, _ in [*moving, *extras]]
         new = iter(self.b.emit("if", [condition], {}, regions, names=names, result_types=types))
         results = [b if b in static else next(new) for b in first]
+        for result, *pair in zip(results, first, second):
+            if any(b in storage.foreign for b in pair):
+                storage.foreign.add(result)
         at = 0
         for value in op.results:
             starts = [at]
             at += 2 if isinstance(value.type, Tape) else 1
             self.bind_carried([value], results, starts)
-        for buffer, (one, _) in zip(new, extras):
+        for buffer, (one, other) in zip(new, extras):
             storage.adopt(buffer, storage.shape[one])
+            if one in storage.foreign or other in storage.foreign:
+                storage.foreign.add(buffer)
 
     def flat_names(self, op: Op) -> list[str | None]:
         out: list[str | None] = []

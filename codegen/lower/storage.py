@@ -9,7 +9,8 @@ innermost program region (`Frame`) whose turn it is to decide about it, and hold
 * a value made in a loop asks the region around the loop for memory, so that nothing is allocated per turn. If it is carried
   on, the buffer that it displaces is handed back instead (two buffers take turns, by renaming).
 
-Arguments are not owned and never written.
+Arguments are not owned and never written, those excepted that the function is there to change: their memory is owned, but
+`foreign`: only versions of the argument's own contents are ever in it.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Storage:
         self.scalar = scalar
         self.buffer: dict[Value, Value] = {}
         self.shape: dict[Value, list[Term]] = {}
+        self.foreign: set[Value] = set()
         self.frame = Frame(None, "function", 0)
 
     # extents as values
@@ -133,7 +135,8 @@ class Storage:
     ) -> Value | None:
         for buffer, holder in frame.owned.items():
             fits = isinstance(buffer.type, Buffer) and buffer.type.dtype is dtype
-            if holder is None and buffer not in hidden and fits and self.extents.same_shape(self.shape[buffer], shape):
+            hide = buffer in hidden or buffer in self.foreign
+            if holder is None and not hide and fits and self.extents.same_shape(self.shape[buffer], shape):
                 return buffer
         if frame.kind == "loop":
             assert frame.parent is not None
@@ -189,6 +192,7 @@ class Storage:
         Returns (buffer inside, buffer outside, buffer that goes back) for those that take turns.
         """
         spare = [b for b in frame.owned if all(b is not inside for inside, _ in frame.requested)]
+        spare.sort(key=lambda b: b in self.foreign)
         turns: list[tuple[Value, Value, Value]] = []
         for inside, outside in frame.requested:
             if inside in frame.owned:

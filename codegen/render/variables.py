@@ -70,7 +70,8 @@ class Variables:
                 if op.attrs.get("reverse"):  # the index is counted down from the upper end
                     throughout |= set(roots_of(self.folding, op, 2))
                 start = self.live(body, throughout)
-                self.defined(body.args, start | set(body.args))
+                # the bounds are read after the carried variables have been set
+                self.defined(body.args, start | set(body.args) | set(roots_of(self.folding, op, 2)))
                 alive = throughout
             elif op.name == "while":
                 before, body = op.regions
