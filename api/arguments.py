@@ -20,7 +20,7 @@ from ..ir.errors import ArgumentError
 from ..ir.types import Array, Scalar
 from ..tracer import Leaf, Result
 
-__all__ = ["NAMESPACE", "Call", "Static", "flatten_call", "leaf_type", "to_leaf"]
+__all__ = ["NAMESPACE", "Call", "Static", "flatten_call", "leaf_type", "to_leaf", "unflatten"]
 
 NAMESPACE = "adjit"
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -106,8 +106,8 @@ class Call:
             if t is None:
                 out.append(x.value if isinstance(x, Static) else x)
             else:
-                out.append(Leaf(t[0], next(dynamic), t[1]))
-        args, kwargs = optree.tree_unflatten(self.treespec, out)
+                out.append(Leaf(t[0], next(dynamic), t[1], t[2] in ("C", "")))
+        args, kwargs = unflatten(self.treespec, out)
         return tuple(args), dict(kwargs)
 
 
@@ -123,6 +123,11 @@ def flatten_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         ),
     )
     return Call(leaves, types, treespec, key)
+
+
+def unflatten(treespec: Any, leaves: Sequence[Any]) -> Any:
+    """The pytree of a structure with these leaves."""
+    return optree.tree_unflatten(treespec, leaves)
 
 
 def flatten_tree(tree: Any) -> tuple[list[Any], Any]:
@@ -143,7 +148,7 @@ def _register_dataclass(kind: type) -> None:
         return [getattr(x, n) for n in names], None, names
 
     def unflatten(_: Any, children: Sequence[Any]) -> Any:
-        out = object.__new__(kind)
+        out: Any = object.__new__(kind)
         for name, child in zip(names, children, strict=True):
             object.__setattr__(out, name, child)
         return out
@@ -158,7 +163,7 @@ def leaf_names(call: Call, function: Callable[..., Any]) -> list[str]:
         parameters = [p.name for p in inspect.signature(function).parameters.values() if p.kind in POSITIONAL]
     except (TypeError, ValueError):
         parameters = []
-    names = []
+    names: list[str] = []
     for path, t in zip(optree.treespec_paths(call.treespec), call.types, strict=True):
         if t is None:
             continue

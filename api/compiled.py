@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import optree
 
-from ..codegen import compile_function
 from ..ir.adjoint.explain import explain
 from ..ir.core import Function
 from ..ir.errors import ArgumentError
 from ..ir.types import F64, Array, Scalar
 from ..tracer import Result
-from .arguments import NAMESPACE, Call, Static, flatten_call, to_leaf
-from .fast import fast_entry
+from .arguments import NAMESPACE, Call, Static, flatten_call, to_leaf, unflatten
+from .fast import fast_entry, output_type
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize
 
 __all__ = ["Compiled", "Pullback", "Transform"]
@@ -200,37 +199,32 @@ class Pullback:
         if jit_disabled():
             outputs = interpreted(spec.reverse, inputs)
         else:
-            outputs = _reverse_executable(spec, inputs).run(inputs)
+            outputs = spec.pullback.run(inputs)
         gradients = _gradient_leaves(spec, self._call, outputs)
-        args, _ = optree.tree_unflatten(self._call.treespec, gradients)
+        args, _ = unflatten(self._call.treespec, gradients)
         return tuple(args)
 
 
-def _reverse_executable(spec: Specialization, inputs: list[Any]) -> Any:
-    kept = getattr(spec, "_reverse_kernel", None)
-    if kept is None:
-        layouts = tuple("C" if isinstance(x, np.ndarray) else "" for x in inputs)
-        assert spec.reverse is not None
-        kept = compile_function(spec.reverse, layouts, distinguish_ones=False)
-        spec._reverse_kernel = kept  # type: ignore[attr-defined]
-    return kept
-
-
 def _user_result(spec: Specialization, outputs: list[Any]) -> Any:
-    leaves = [_output(outputs[r.index]) if isinstance(r, Result) else r for r in spec.results]
-    return optree.tree_unflatten(spec.result_spec, leaves)
+    return unflatten(spec.result_spec, _result_leaves(spec, outputs))
 
 
 def _aux_result(spec: Specialization, outputs: list[Any]) -> Any:
     """The second of the pair (value, aux), of which only aux was kept."""
-    leaves = [
-        _output(outputs[r.index]) if isinstance(r, Result) and r.index < len(outputs) else r for r in spec.results
-    ]
-    return optree.tree_unflatten(spec.result_spec, leaves)[1]
+    return unflatten(spec.result_spec, _result_leaves(spec, outputs))[1]
 
 
-def _output(x: Any) -> Any:
-    return x
+def _result_leaves(spec: Specialization, outputs: list[Any]) -> list[Any]:
+    """The leaves of the user's result (None for what was not kept)."""
+    out: list[Any] = []
+    for r in spec.results:
+        if isinstance(r, Result):
+            convert = output_type(spec, r)
+            value = outputs[r.index]
+            out.append(value if convert is None else convert(value))
+        else:
+            out.append(r)
+    return out
 
 
 def _gradient_leaves(spec: Specialization, call: Call, outputs: list[Any]) -> list[Any]:
@@ -249,7 +243,7 @@ def _gradient_leaves(spec: Specialization, call: Call, outputs: list[Any]) -> li
 
 
 def _gradient(spec: Specialization, call: Call, transform: Transform, outputs: list[Any]) -> Any:
-    args, _ = optree.tree_unflatten(call.treespec, _gradient_leaves(spec, call, outputs))
+    args, _ = unflatten(call.treespec, _gradient_leaves(spec, call, outputs))
     assert transform.argnums is not None
     chosen = tuple(args[k] for k in as_tuple(transform.argnums))
     return chosen if isinstance(transform.argnums, tuple) else chosen[0]

@@ -12,11 +12,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import optree
-
 from ..codegen import host
+from ..ir.types import DTYPES, Scalar
 from ..tracer import Result
-from .arguments import Call, Static
+from .arguments import Call, Static, unflatten
 from .specialize import Specialization, as_tuple
 
 __all__ = ["fast_entry"]
@@ -73,7 +72,7 @@ def _parameters(function: Callable[..., Any], call: Call) -> list[host.Parameter
         else:
             number = sum(isinstance(s, host.Slot) for s in slots)
             slots.append(host.Slot(number, host.leaf_of(x)))
-    args, kwargs = optree.tree_unflatten(call.treespec, slots)
+    args, kwargs = unflatten(call.treespec, slots)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
@@ -113,8 +112,8 @@ def _result(spec: Specialization, call: Call) -> Any:
     transform = spec.transform
     leaves: list[Any] = []
     for r in spec.results:
-        leaves.append(host.Output(r.index) if isinstance(r, Result) else host.Constant(r))
-    value = optree.tree_unflatten(spec.result_spec, leaves)
+        leaves.append(host.Output(r.index, output_type(spec, r)) if isinstance(r, Result) else host.Constant(r))
+    value = unflatten(spec.result_spec, leaves)
     if transform.kind == "jit":
         return _built(value)
     assert spec.plan is not None and transform.argnums is not None
@@ -125,9 +124,9 @@ def _result(spec: Specialization, call: Call) -> Any:
         leaf = host.leaf_of(call.leaves[dynamic[number]])
         convert = None
         if leaf.kind == "scalar" and leaf.dtype != "f64":
-            convert = host.DTYPES[leaf.dtype].numpy.type
+            convert = DTYPES[leaf.dtype].numpy.type
         slots[dynamic[number]] = host.Output(kept + k, convert)
-    args, _ = optree.tree_unflatten(call.treespec, slots)
+    args, _ = unflatten(call.treespec, slots)
     chosen = tuple(args[k] for k in as_tuple(transform.argnums))
     gradient = _built(chosen if isinstance(transform.argnums, tuple) else chosen[0])
     if transform.kind == "value_and_grad":
@@ -135,6 +134,12 @@ def _result(spec: Specialization, call: Call) -> Any:
     if transform.has_aux:
         return (gradient, _built(value[1]))
     return gradient
+
+
+def output_type(spec: Specialization, result: Result) -> Callable[[Any], Any] | None:
+    """The NumPy type of a scalar result that Python would return as a NumPy scalar (kernels return Python numbers)."""
+    t = spec.forward.results[result.index].type
+    return t.dtype.numpy.type if isinstance(t, Scalar) and not result.weak else None
 
 
 def _built(x: Any) -> Any:

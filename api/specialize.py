@@ -25,7 +25,7 @@ from ..ir.core import Function
 from ..ir.errors import ArgumentError
 from ..ir.types import Array, Scalar
 from ..tracer import Result, Traced, trace
-from .arguments import NAMESPACE, Call, flatten_tree, leaf_names, leaf_type, to_leaf
+from .arguments import NAMESPACE, Call, flatten_tree, leaf_names, leaf_type, to_leaf, unflatten
 
 __all__ = ["Specialization", "Transform", "specialize"]
 
@@ -75,6 +75,13 @@ class Specialization:
         """The compiled program (the forward half, for `vjp`)."""
         return compile_function(self.forward, self.layouts)
 
+    @cached_property
+    def pullback(self) -> Executable:
+        """The compiled reverse half (for `vjp`). Residuals come from the forward half: fresh, contiguous arrays."""
+        assert self.reverse is not None
+        layouts = ["C" if a.is_array else "" for a in self.reverse.args]
+        return compile_function(self.reverse, layouts, distinguish_ones=False)
+
     def captured(self) -> list[Any] | None:
         """Current values of captured arrays and numbers; None where one has changed its type."""
         out = []
@@ -102,7 +109,7 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
         out.forward.attrs["donated"] = {result: arg for arg, result in traced.mutated.items()}
         return out
     out.wrt = differentiated_leaves(function, transform, call)
-    value_leaves, aux_leaves = split_results(function, transform, traced, results)
+    value_leaves, aux_leaves = split_results(function, transform, traced, results, call)
     seeds: list[str | None] = [None] * len(optimized.results)
     for leaf in value_leaves:
         if isinstance(leaf, Result):
@@ -113,10 +120,7 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     keep = list(dict.fromkeys(keep))
     out.plan = vjp(optimized, out.wrt, seeds, keep)
     renumbered = {old: new for new, old in enumerate(keep)}
-    out.results = [
-        Result(renumbered[leaf.index]) if isinstance(leaf, Result) and leaf.index in renumbered else leaf
-        for leaf in results
-    ]
+    out.results = [renumbered_result(leaf, renumbered) for leaf in results]
     if transform.kind == "vjp":
         forward, reverse = out.plan.split()
         out.forward, out.reverse = pipeline.optimize(forward), pipeline.optimize(reverse)
@@ -126,9 +130,16 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     return out
 
 
+def renumbered_result(leaf: Any, numbers: dict[int, int]) -> Any:
+    """A leaf of the user's result where only some results are kept (None for the others)."""
+    if not isinstance(leaf, Result):
+        return leaf
+    return Result(numbers[leaf.index], leaf.weak) if leaf.index in numbers else None
+
+
 def differentiated_leaves(function: Callable[..., Any], transform: Transform, call: Call) -> list[int]:
     """Numbers (among the dynamic leaves) of those to differentiate; checks that they are floats."""
-    args, _ = optree.tree_unflatten(call.treespec, list(range(len(call.leaves))))
+    args: tuple[Any, ...] = unflatten(call.treespec, list(range(len(call.leaves))))[0]
     numbers = range(len(args)) if transform.argnums is None else as_tuple(transform.argnums)
     position = {leaf: k for k, leaf in enumerate(k for k, t in enumerate(call.types) if t is not None)}
     out: list[int] = []
@@ -162,7 +173,7 @@ def as_tuple(argnums: int | tuple[int, ...]) -> tuple[int, ...]:
 
 
 def split_results(
-    function: Callable[..., Any], transform: Transform, traced: Traced, results: list[Any]
+    function: Callable[..., Any], transform: Transform, traced: Traced, results: list[Any], call: Call
 ) -> tuple[list[Any], list[Any]]:
     """(leaves of the differentiated result, leaves of the auxiliary one), checked."""
     name = getattr(function, "__name__", "the function")
@@ -185,9 +196,9 @@ def split_results(
     if isinstance(leaf, Result):
         t = traced.function.results[leaf.index].type
         if isinstance(t, Array):
-            shape = str(t).partition("[")[2].rstrip("]")
+            shape = actual_shape(traced, leaf, call)
             raise ArgumentError(
-                f"`{name}` returns an array of shape ({shape}), but a gradient is of one float",
+                f"`{name}` returns an array of shape {shape}, but a gradient is of one float",
                 help="sum it (`np.sum(...)`) for a gradient; use `vjp` with a cotangent of that shape; or `jacobian`",
             )
         if not (isinstance(t, Scalar) and t.dtype.is_float):
@@ -195,6 +206,12 @@ def split_results(
     elif not isinstance(leaf, float | int | np.number) or isinstance(leaf, bool):
         raise ArgumentError(f"`{name}` returns {leaf!r}, but a gradient is of one float", help="return a float")
     return leaves, aux
+
+
+def actual_shape(traced: Traced, leaf: Result, call: Call) -> tuple[int, ...]:
+    """The shape of an array result at this call, for a message."""
+    leaves = [*call.dynamic, *(to_leaf(c.read()) for c in traced.captures)]
+    return tuple(np.shape(interp.run(traced.function, leaves)[leaf.index]))
 
 
 def describe(value: Any) -> str:

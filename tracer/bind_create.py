@@ -12,7 +12,6 @@ import numpy as np
 from ..ir.core import Const, Value
 from ..ir.types import F64, I64, DType
 from . import bind_elementwise, integers, numeric, views
-
 from .context import Tracer
 from .numeric import as_dtype, cast, element, integer_value, is_number, is_static_number, to_dtype
 from .values import ListObject, Number, Reference
@@ -40,7 +39,9 @@ def shape_values(t: Tracer, shape: Any, what: str = "a shape") -> list[Value]:
             t.fail_value("negative dimensions are not allowed")
         if k is None and not integers.is_nonnegative(t, value):
             ok = t.emit1("ge", [value, Const(0, I64)])
-            t.emit("check", [ok, value], {"error": "ValueError", "message": "negative dimensions are not allowed ({0})"})
+            t.emit(
+                "check", [ok, value], {"error": "ValueError", "message": "negative dimensions are not allowed ({0})"}
+            )
             t.nonnegative.add(value)
         out.append(value)
     return out
@@ -107,7 +108,9 @@ def like(value: Any) -> Any:
     return binding
 
 
-def empty_like(t: Tracer, prototype: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None) -> Any:
+def empty_like(
+    t: Tracer, prototype: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None
+) -> Any:
     a = element(t, prototype, "np.empty_like")
     own = a.dtype if isinstance(a, Number | Reference) else as_own(t, a).dtype
     extents = shape_values(t, shape) if shape is not None else numeric.shape_of(t, a)
@@ -119,7 +122,9 @@ def empty_like(t: Tracer, prototype: Any, dtype: Any = None, order: Any = "K", s
     return out
 
 
-def full_like(t: Tracer, a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None) -> Any:
+def full_like(
+    t: Tracer, a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None
+) -> Any:
     a = element(t, a, "np.full_like")
     own = a.dtype if isinstance(a, Number | Reference) else as_own(t, a).dtype
     extents = shape_values(t, shape) if shape is not None else numeric.shape_of(t, a)
@@ -174,7 +179,9 @@ def kind(x: Any) -> str:
     return x.dtype.kind if isinstance(x, Number) else np.asarray(x).dtype.kind
 
 
-def linspace(t: Tracer, start: Any, stop: Any, num: Any = 50, endpoint: Any = True, retstep: Any = False, dtype: Any = None) -> Any:
+def linspace(
+    t: Tracer, start: Any, stop: Any, num: Any = 50, endpoint: Any = True, retstep: Any = False, dtype: Any = None
+) -> Any:
     """np.linspace, computed as NumPy does: i * ((stop - start) / div) + start, the last one set to stop."""
     first, last = (as_dtype(t, scalar(t, p), F64, "np.linspace") for p in (start, stop))
     (size,) = shape_values(t, num, "np.linspace")
@@ -335,7 +342,10 @@ def meshgrid(t: Tracer, *xi: Any, copy: Any = True, sparse: Any = False, indexin
     x, y = refs
     n, m = views.extent(t, x, 0), views.extent(t, y, 0)
     shape, ax, ay = ([m, n], 1, 0) if indexing == "xy" else ([n, m], 0, 1)
-    out = [t.new_array(t.emit1("broadcast", [views.read(t, r), *shape], {"axes": (a,)}), shape) for r, a in ((x, ax), (y, ay))]
+    out = [
+        t.new_array(t.emit1("broadcast", [views.read(t, r), *shape], {"axes": (a,)}), shape)
+        for r, a in ((x, ax), (y, ay))
+    ]
     return t.new_list(out)
 
 
@@ -365,5 +375,3 @@ def register() -> None:
             np.meshgrid: meshgrid,
         }
     )
-
-

@@ -17,7 +17,7 @@ from ..ir.ops import REGISTRY
 from ..ir.types import BOOL, F64, I64
 from . import numeric, views
 from .context import Tracer
-from .numeric import elementwise, element, is_static_number
+from .numeric import element, elementwise, is_static_number
 from .values import Number, Reference
 
 __all__ = ["BY_NUMPY", "register"]
@@ -154,7 +154,9 @@ def result_dtype(t: Tracer, *xs: Any) -> Any:
     return numeric.to_dtype(t, np.result_type(*probes))
 
 
-def clip(t: Tracer, a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
+def clip(
+    t: Tracer, a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None
+) -> Any:
     low = a_min if a_min is not None else min
     high = a_max if a_max is not None else max
     value = element(t, a, "np.clip")
@@ -196,7 +198,7 @@ def scaled(factor: float) -> Callable[..., Any]:
 def divmod_(t: Tracer, a: Any, b: Any) -> Any:
     import ast
 
-    from .expressions import binary
+    from .operators import binary
 
     return (binary(t, ast.FloorDiv(), a, b), binary(t, ast.Mod(), a, b))
 
@@ -268,7 +270,11 @@ def math_hypot(t: Tracer, *args: Any) -> Any:
     total: Any = 0.0
     for v in values:
         square = v * v if isinstance(v, float) else apply(t, np.multiply, v, v, weak=True)
-        total = total + square if isinstance(total, float) and isinstance(square, float) else apply(t, np.add, total, square, weak=True)
+        total = (
+            total + square
+            if isinstance(total, float) and isinstance(square, float)
+            else apply(t, np.add, total, square, weak=True)
+        )
     return math.sqrt(total) if isinstance(total, float) else apply(t, np.sqrt, total, weak=True)
 
 

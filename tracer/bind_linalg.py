@@ -43,7 +43,9 @@ def product(t: Tracer, a: Reference, b: Reference, what: str) -> Any:
 def batched(t: Tracer, a: Reference, b: Reference) -> Any:
     """Products over leading axes: the sum over the inner axis of broadcast products."""
     if a.rank < 2 or b.rank < 2:
-        t.unsupported("`@` of a stack of matrices and a vector", "add an axis to the vector: `(A @ x[..., None])[..., 0]`")
+        t.unsupported(
+            "`@` of a stack of matrices and a vector", "add an axis to the vector: `(A @ x[..., None])[..., 0]`"
+        )
     left = views.select(t, a, [None] * a.rank + ["new"])
     right = views.select(t, b, [None] * (b.rank - 2) + ["new", None, None])
     own, other = views.extents(t, a), views.extents(t, b)
@@ -129,8 +131,8 @@ def kron(t: Tracer, a: Any, b: Any) -> Any:
     a, b = numeric.as_reference(t, a, "np.kron"), numeric.as_reference(t, b, "np.kron")
     if a.rank != b.rank or a.rank > 2:
         t.unsupported("np.kron of other than two vectors or two matrices", "use np.outer and reshape")
-    from .bind_shape import extent_number, reshape
     from . import integers
+    from .bind_shape import extent_number, reshape
 
     left: list[Any] = []
     right: list[Any] = []

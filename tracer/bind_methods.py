@@ -84,12 +84,12 @@ def container_attribute(t: Tracer, x: Any, name: str) -> Any:
         fields = getattr(type(x), "_fields", ())
         if name in fields:
             return getattr(x, name)
-        if name in ("_replace", "_asdict") and fields or name in ("count", "index"):
+        if (name in ("_replace", "_asdict") and fields) or name in ("count", "index"):
             return ClassMethodOf(name, x)
         if name == "_fields":
             return fields
-        from .captures import class_attribute
         from .calls import call
+        from .captures import class_attribute
         from .values import BoundMethod
 
         exists, found, _ = class_attribute(type(x), name)

@@ -86,7 +86,13 @@ def wide(t: Tracer, a: Any, dtype: Any) -> DType:
 
 def adding(name: str, what: str, ufunc: np.ufunc) -> Callable[..., Any]:
     def binding(
-        t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None
+        t: Tracer,
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: Any = False,
+        initial: Any = None,
     ) -> Any:
         a = operand(t, a, what)
         value = reduced(t, name, a, axis, keepdims, wide(t, a, dtype), what)
@@ -107,12 +113,16 @@ def into(t: Tracer, value: Any, out: Any) -> Any:
 
 
 def extreme(name: str, what: str, ufunc: np.ufunc) -> Callable[..., Any]:
-    def binding(t: Tracer, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None) -> Any:
+    def binding(
+        t: Tracer, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None
+    ) -> Any:
         a = operand(t, a, what)
         if isinstance(a, Reference) and initial is None:
             not_empty(t, a, axes_of(t, axis, a.rank), what)
         if isinstance(a, Reference) and a.dtype is BOOL:
-            return into(t, reduced(t, "reduce_any" if "max" in name else "reduce_all", a, axis, keepdims, BOOL, what), out)
+            return into(
+                t, reduced(t, "reduce_any" if "max" in name else "reduce_all", a, axis, keepdims, BOOL, what), out
+            )
         value = reduced(t, name, a, axis, keepdims, None, what)
         if initial is not None:
             value = apply(t, ufunc, value, initial)
@@ -197,7 +207,9 @@ def average(t: Tracer, a: Any, axis: Any = None, weights: Any = None, returned: 
     return apply(t, np.true_divide, total, SUM(t, weights, axis))
 
 
-def var(t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False) -> Any:
+def var(
+    t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False
+) -> Any:
     """np.var: the mean square distance from the mean, over n - ddof."""
     a = operand(t, a, "np.var")
     kind = float_dtype(t, a, dtype)
@@ -211,7 +223,9 @@ def var(t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None,
     return into(t, apply(t, np.true_divide, total, Number(cast(t, count, kind))), out)
 
 
-def std(t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False) -> Any:
+def std(
+    t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False
+) -> Any:
     return into(t, apply(t, np.sqrt, var(t, a, axis, dtype, None, ddof, keepdims)), out)
 
 
@@ -265,7 +279,9 @@ def norm(t: Tracer, x: Any, ord: Any = None, axis: Any = None, keepdims: Any = F
     if ord == 0:
         return SUM(t, cast_float(t, apply(t, np.not_equal, x, 0), kind), axis, keepdims=keepdims)
     total = SUM(t, apply(t, np.power, size, ord), axis, keepdims=keepdims)
-    return apply(t, np.power, total, apply(t, np.true_divide, 1.0, ord) if not isinstance(ord, int | float) else 1.0 / ord)
+    return apply(
+        t, np.power, total, apply(t, np.true_divide, 1.0, ord) if not isinstance(ord, int | float) else 1.0 / ord
+    )
 
 
 def cast_float(t: Tracer, x: Any, kind: DType) -> Any:
@@ -326,6 +342,8 @@ def register() -> None:
     TABLE[np.ptp] = ptp
     TABLE[np.count_nonzero] = count_nonzero
     TABLE[np.linalg.norm] = norm
-    TABLE[np.add.reduce] = lambda t, array, axis=0, dtype=None, out=None, keepdims=False: SUM(t, array, axis, dtype, out, keepdims)
+    TABLE[np.add.reduce] = lambda t, array, axis=0, dtype=None, out=None, keepdims=False: SUM(
+        t, array, axis, dtype, out, keepdims
+    )
     TABLE[np.maximum.reduce] = lambda t, array, axis=0, out=None, keepdims=False: MAX(t, array, axis, out, keepdims)
     TABLE[np.minimum.reduce] = lambda t, array, axis=0, out=None, keepdims=False: MIN(t, array, axis, out, keepdims)

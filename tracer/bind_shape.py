@@ -293,7 +293,11 @@ def append(t: Tracer, arr: Any, values: Any, axis: Any = None) -> Any:
 
 def flip(t: Tracer, m: Any, axis: Any = None) -> Any:
     ref = as_reference(t, m, "np.flip")
-    axes = range(ref.rank) if axis is None else [axis_of(t, k, ref.rank) for k in (axis if isinstance(axis, tuple) else (axis,))]
+    axes = (
+        range(ref.rank)
+        if axis is None
+        else [axis_of(t, k, ref.rank) for k in (axis if isinstance(axis, tuple) else (axis,))]
+    )
     items: list[Any] = []
     for k in range(ref.rank):
         n = views.extent(t, ref, k)
@@ -369,7 +373,9 @@ def broadcast_to(t: Tracer, array: Any, shape: Any, subok: Any = False) -> Any:
             t.shape_error("np.broadcast_to needs at least as many axes as the array has")
         for k, e in enumerate(own):
             if integers.known(e) != 1:
-                numeric.agree(t, target[k + len(target) - len(own)], e, "the array does not fit the shape of np.broadcast_to")
+                numeric.agree(
+                    t, target[k + len(target) - len(own)], e, "the array does not fit the shape of np.broadcast_to"
+                )
         source = views.contents(t, a.object)
         out = t.new_array(numeric.broadcast_to(t, views.read(t, a), own, target), target)
         out.object.copied_from = ((a.object, source),)
@@ -401,7 +407,9 @@ def diagonal(t: Tracer, a: Any, offset: Any = 0) -> Any:
     shift = static_int(t, offset, "the offset of a diagonal")
     rows, columns = views.extents(t, ref)
     low_row, low_column = max(-shift, 0), max(shift, 0)
-    size = integers.clamp_low(t, integers.minimum(t, integers.sub(t, rows, low_row), integers.sub(t, columns, low_column)))
+    size = integers.clamp_low(
+        t, integers.minimum(t, integers.sub(t, rows, low_row), integers.sub(t, columns, low_column))
+    )
     k = t.emit1("iota", [size])
     i = t.emit1("add", [k, Const(low_row, I64)]) if low_row else k
     j = t.emit1("add", [k, Const(low_column, I64)]) if low_column else k

@@ -29,9 +29,9 @@ def binds(*functions: Any) -> Callable[[Binding], Binding]:
     return enter
 
 
-from . import bind_create, bind_elementwise, bind_linalg, bind_python, bind_reduce, bind_shape  # noqa: E402
+from . import bind_create, bind_elementwise, bind_linalg, bind_python, bind_reduce, bind_sequences, bind_shape  # noqa: E402
 
-for module in (bind_create, bind_elementwise, bind_linalg, bind_python, bind_reduce, bind_shape):
+for module in (bind_create, bind_elementwise, bind_linalg, bind_python, bind_reduce, bind_sequences, bind_shape):
     module.register()
 
 
@@ -42,7 +42,7 @@ def stop_gradient(t: Any, x: Any) -> Any:
     from .values import DictObject, ListObject, Number, Reference
 
     if isinstance(x, tuple):
-        from .merges import make_tuple
+        from .joins import make_tuple
 
         return make_tuple(type(x), [stop_gradient(t, v) for v in x])
     if isinstance(x, ListObject):

@@ -21,7 +21,7 @@ import numpy as np
 from . import fence, source
 from .context import DEAD, Tracer
 from .control import block
-from .merges import make_tuple
+from .joins import make_tuple
 from .numeric import describe
 from .scope import Frame, scope_of
 from .source import FunctionCode
@@ -91,9 +91,16 @@ def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any
     if binding is not None:
         return call_binding(t, function, binding, args, kwargs)
     if isinstance(function, functools.partial):
-        made = [t.captures.found(v, lambda k=k: function.args[k], f"argument {k} of a partial", ("partial", id(function), k)) for k, v in enumerate(function.args)]  # type: ignore[misc]
+        made = [
+            t.captures.found(
+                v, lambda k=k: function.args[k], f"argument {k} of a partial", ("partial", id(function), k)
+            )
+            for k, v in enumerate(function.args)
+        ]  # type: ignore[misc]
         named = {
-            k: t.captures.found(v, lambda k=k: function.keywords[k], f"argument `{k}` of a partial", ("partial", id(function), k))  # type: ignore[misc]
+            k: t.captures.found(
+                v, lambda k=k: function.keywords[k], f"argument `{k}` of a partial", ("partial", id(function), k)
+            )  # type: ignore[misc]
             for k, v in function.keywords.items()
         }
         return call(t, function.func, [*made, *args], {**named, **kwargs})
@@ -126,7 +133,9 @@ def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any
 def is_static(x: Any) -> bool:
     if isinstance(x, tuple):
         return all(is_static(v) for v in x)
-    return not isinstance(x, Number | Reference | ListObject | DictObject | Instance | Host | FunctionValue | BoundMethod | Partial)
+    return not isinstance(
+        x, Number | Reference | ListObject | DictObject | Instance | Host | FunctionValue | BoundMethod | Partial
+    )
 
 
 def to_python(t: Tracer, x: Any) -> Any:
@@ -144,7 +153,19 @@ def is_pure(function: Any) -> bool:
             return True
     module = getattr(function, "__module__", None) or ""
     name = getattr(function, "__name__", "")
-    if name in ("print", "input", "open", "exec", "eval", "setattr", "delattr", "globals", "locals", "vars", "__import__"):
+    if name in (
+        "print",
+        "input",
+        "open",
+        "exec",
+        "eval",
+        "setattr",
+        "delattr",
+        "globals",
+        "locals",
+        "vars",
+        "__import__",
+    ):
         return False
     return module in PURE_MODULES or isinstance(function, np.ufunc)
 
@@ -175,7 +196,9 @@ def refuse(t: Tracer, function: Any) -> Any:
         t.unsupported("random numbers are drawn here", "draw them before the call and pass them in as arguments")
     close = difflib.get_close_matches(name, NAMES, n=2, cutoff=0.75)
     if function is print:
-        t.unsupported("`print` inside a differentiated function is not supported yet", "return the value and print it outside")
+        t.unsupported(
+            "`print` inside a differentiated function is not supported yet", "return the value and print it outside"
+        )
     hint = f"known are {' and '.join('`' + c + '`' for c in close)}; or " if close else ""
     if not callable(function):
         t.type_error(f"{describe(function)} cannot be called")
@@ -270,7 +293,14 @@ def path_here(t: Tracer) -> tuple[Any, ...]:
 def call_value(t: Tracer, function: FunctionValue, args: list[Any], kwargs: dict[str, Any]) -> Any:
     parent = function.frame
     frame = Frame(
-        function.code, scope_of(function.code), parent, parent.globals, parent.cells, path_here(t), t.region, parent.file
+        function.code,
+        scope_of(function.code),
+        parent,
+        parent.globals,
+        parent.cells,
+        path_here(t),
+        t.region,
+        parent.file,
     )
     return call_function(t, frame, function.defaults, function.keyword_defaults, args, kwargs)
 
@@ -307,7 +337,9 @@ def call_function(
 
 def keeps_frame(frame: Frame) -> bool:
     """Whether functions made inside may outlive the call and read its names."""
-    return bool(frame.scope.captured) or any(isinstance(n, ast.GeneratorExp) for s in frame.code.body for n in ast.walk(s))
+    return bool(frame.scope.captured) or any(
+        isinstance(n, ast.GeneratorExp) for s in frame.code.body for n in ast.walk(s)
+    )
 
 
 def count_active(t: Tracer, code: FunctionCode) -> int:
@@ -441,11 +473,16 @@ def construct_dataclass(t: Tracer, cls: type, instance: Instance, args: list[Any
         if f.name not in values:
             if f.default is not dataclasses.MISSING:
                 values[f.name] = t.captures.found(
-                    f.default, lambda f=f: f.default, f"{cls.__name__}.{f.name}", ("field", id(cls), f.name)  # type: ignore[misc]
+                    f.default,
+                    lambda f=f: f.default,
+                    f"{cls.__name__}.{f.name}",
+                    ("field", id(cls), f.name),  # type: ignore[misc]
                 )
             elif f.default_factory is not dataclasses.MISSING:
-                values[f.name] = call(t, f.default_factory, [], {}) if f.default_factory not in (list, dict) else (
-                    t.new_list(()) if f.default_factory is list else t.new_dict(())
+                values[f.name] = (
+                    call(t, f.default_factory, [], {})
+                    if f.default_factory not in (list, dict)
+                    else (t.new_list(()) if f.default_factory is list else t.new_dict(()))
                 )
             elif f.init:
                 t.type_error(f"{cls.__name__} needs a value for `{f.name}`")
@@ -456,5 +493,3 @@ def construct_dataclass(t: Tracer, cls: type, instance: Instance, args: list[Any
     if hasattr(cls, "__post_init__"):
         call(t, cls.__post_init__, [instance], {})
     return instance
-
-

@@ -27,8 +27,33 @@ from .values import ArrayObject, BoundMethod, DictObject, Host, Instance, ListOb
 
 __all__ = ["Capture", "Captures", "Guard", "Super", "host_attribute", "instance_attribute", "static_attribute"]
 
-FIXED_MODULES = ("numpy", "math", "scipy", "builtins", "operator", "functools", "itertools", "dataclasses", "typing", "adjit.api", "cmath")
-STATIC_TYPES = (bool, int, str, bytes, type(None), type(Ellipsis), np.dtype, np.bool_, np.integer, enum.Enum, range, slice)
+FIXED_MODULES = (
+    "numpy",
+    "math",
+    "scipy",
+    "builtins",
+    "operator",
+    "functools",
+    "itertools",
+    "dataclasses",
+    "typing",
+    "adjit.api",
+    "cmath",
+)
+STATIC_TYPES = (
+    bool,
+    int,
+    str,
+    bytes,
+    type(None),
+    type(Ellipsis),
+    np.dtype,
+    np.bool_,
+    np.integer,
+    enum.Enum,
+    range,
+    slice,
+)
 
 
 @dataclass(eq=False)
@@ -202,7 +227,9 @@ class Captures:
             self.t.type_error(f"`{text}` has the dtype {dtype}, which is not supported", "use float64 or float32")
         return found
 
-    def add(self, read: Callable[[], Any], type_: Scalar | Array, weak: bool, text: str, contiguous: bool = True) -> Value:
+    def add(
+        self, read: Callable[[], Any], type_: Scalar | Array, weak: bool, text: str, contiguous: bool = True
+    ) -> Value:
         name = "".join(c if c.isalnum() else "_" for c in text).strip("_") or "captured"
         if not name.isidentifier():
             name = "_" + name
@@ -225,7 +252,9 @@ def is_static_object(value: Any) -> bool:
     if isinstance(value, np.finfo | np.iinfo | frozenset | set):
         return True
     module = type(value).__module__.split(".")[0]
-    return module in ("numpy", "functools", "typing", "itertools") or (callable(value) and hasattr(value, "__wrapped__"))
+    return module in ("numpy", "functools", "typing", "itertools") or (
+        callable(value) and hasattr(value, "__wrapped__")
+    )
 
 
 # ---------------------------------------------------------------- attributes
@@ -243,14 +272,18 @@ def static_attribute(t: Tracer, value: Any, name: str) -> Any:
         root = value.__name__
         if root.split(".")[0] in FIXED_MODULES or root in FIXED_MODULES:
             if isinstance(found, np.ndarray):
-                return t.captures.found(found, lambda: getattr(value, name), f"{root}.{name}", ("attribute", id(value), name))
+                return t.captures.found(
+                    found, lambda: getattr(value, name), f"{root}.{name}", ("attribute", id(value), name)
+                )
             return found
         return t.captures.found(
             found, lambda: getattr(value, name), f"{root.rsplit('.', 1)[-1]}.{name}", ("attribute", id(value), name)
         )
     if isinstance(value, type):
         if isinstance(found, np.ndarray | float | list | dict | tuple) or not is_static_object(found):
-            return t.captures.found(found, lambda: getattr(value, name), f"{value.__name__}.{name}", ("class", id(value), name))
+            return t.captures.found(
+                found, lambda: getattr(value, name), f"{value.__name__}.{name}", ("class", id(value), name)
+            )
         return found
     return found
 
@@ -353,5 +386,3 @@ def super_attribute(t: Tracer, value: Super, name: str) -> Any:
                 return calls.call(t, found.fget, [value.self], {})
             return BoundMethod(found, value.self)
     t.type_error(f"`super()` has no attribute `{name}`")
-
-

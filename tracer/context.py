@@ -27,7 +27,7 @@ from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Nu
 
 if TYPE_CHECKING:
     from .captures import Captures
-    from .loops import LoopMemory
+    from .carried import LoopMemory
     from .scope import Frame
 
 __all__ = ["DEAD", "StaticNeeded", "Tracer"]

@@ -10,7 +10,8 @@ instead, and no flag is needed.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..ir.core import Value
@@ -32,10 +33,10 @@ def frame_of(t: Tracer) -> Frame:
     return t.frame
 
 
-def flags(t: Tracer) -> bool | list[tuple[Any, Value]]:
-    """True where this path has certainly left the block; else the flags that may say so, with their keys."""
+def flags(t: Tracer) -> list[tuple[Any, Value]] | None:
+    """None where this path has certainly left the block; else the flags that may say so, with their keys."""
     if t.store.get(DEAD) is True:
-        return True
+        return None
     frame = frame_of(t)
     keys: list[Any] = [(frame, "<returned>")]
     if frame.loops:
@@ -45,7 +46,7 @@ def flags(t: Tracer) -> bool | list[tuple[Any, Value]]:
     for key in keys:
         flag = t.store.get(key, False)
         if flag is True:
-            return True
+            return None
         if isinstance(flag, Number):
             out.append((key, flag.value))
     return out
@@ -75,11 +76,10 @@ def block(t: Tracer, statements: Sequence[ast.stmt]) -> None:
 
     for k, statement in enumerate(statements):
         found = flags(t)
-        if found is True:
+        if found is None:
             return
         if found:
-            assert not isinstance(found, bool)
-            unless(t, found, lambda k=k: block(t, statements[k:]), live_after(t, statements[-1]))  # type: ignore[misc]
+            unless(t, found, partial(block, t, statements[k:]), live_after(t, statements[-1]))
             return
         if isinstance(statement, ast.If):
             with t.at(statement):
@@ -90,7 +90,7 @@ def block(t: Tracer, statements: Sequence[ast.stmt]) -> None:
             one.statement(t, statement)
 
 
-def unless(t: Tracer, found: list[tuple[Any, Value]], rest: Any, live: Names | None) -> None:
+def unless(t: Tracer, found: list[tuple[Any, Value]], rest: Callable[[], None], live: Names | None) -> None:
     """Trace `rest` under the test that none of the flags is set."""
 
     def left() -> None:
@@ -137,6 +137,6 @@ def conditional(t: Tracer, statement: ast.If, rest: Sequence[ast.stmt]) -> bool:
 def certainly_left(t: Tracer, branch: Branch) -> bool:
     saved, t.store = t.store, branch.store
     try:
-        return flags(t) is True
+        return flags(t) is None
     finally:
         t.store = saved

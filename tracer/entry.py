@@ -22,7 +22,7 @@ from ..ir.types import I64, Array, Scalar
 from . import calls, views
 from .captures import Capture, Captures, Guard
 from .context import Tracer
-from .merges import make_tuple
+from .joins import make_tuple
 from .source import span_of
 from .values import ArrayObject, DictObject, Host, Instance, ListObject, Maybe, Number, Poison, Reference
 
@@ -195,8 +195,10 @@ class Arguments:
         if isinstance(leaf.type, Scalar):
             return Number(value, leaf.weak)
         extents: list[Value | None] = [None if d is None else Const(d, I64) for d in leaf.type.dims]
-        order: bool | None = True if leaf.contiguous or leaf.type.rank == 1 and leaf.contiguous else None
-        obj = ArrayObject(value, extents, self.region, ("argument", leaf.name), order, argument=len(self.region.args) - 1)
+        order: bool | None = True if leaf.contiguous or (leaf.type.rank == 1 and leaf.contiguous) else None
+        obj = ArrayObject(
+            value, extents, self.region, ("argument", leaf.name), order, argument=len(self.region.args) - 1
+        )
         self.objects.append(obj)
         return Reference(obj)
 

@@ -79,7 +79,13 @@ class Walk(ast.NodeVisitor):
     def targets(self, node: ast.Assign | ast.AugAssign | ast.AnnAssign | ast.For) -> None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         for target in targets:
-            starred = [e for t in ast.walk(target) if isinstance(t, ast.Tuple | ast.List) for e in t.elts if isinstance(e, ast.Starred)]
+            starred = [
+                e
+                for t in ast.walk(target)
+                if isinstance(t, ast.Tuple | ast.List)
+                for e in t.elts
+                if isinstance(e, ast.Starred)
+            ]
             if len(starred) > 1:
                 self.refuse(starred[1], "two starred names in one assignment", "unpack in two steps")
 
@@ -90,7 +96,14 @@ def head(node: ast.AST) -> ast.AST:
         short = ast.Pass()
         short.lineno, short.col_offset = node.lineno, node.col_offset
         short.end_lineno = node.lineno
-        width = {ast.Try: 3, ast.TryStar: 3, ast.ClassDef: 5, ast.AsyncFunctionDef: 9, ast.AsyncFor: 9, ast.AsyncWith: 10}
+        width = {
+            ast.Try: 3,
+            ast.TryStar: 3,
+            ast.ClassDef: 5,
+            ast.AsyncFunctionDef: 9,
+            ast.AsyncFor: 9,
+            ast.AsyncWith: 10,
+        }
         short.end_col_offset = node.col_offset + width.get(type(node), 4)
         return short
     return node

@@ -32,7 +32,10 @@ def load(t: Tracer, container: Any, index: Any) -> Any:
     if isinstance(container, tuple | ListObject):
         items = t.items(container) if isinstance(container, ListObject) else container
         if isinstance(index, slice):
-            bounds = (None if p is None else numeric.static_int(t, p, "a bound of a slice of a tuple or list") for p in (index.start, index.stop, index.step))
+            bounds = (
+                None if p is None else numeric.static_int(t, p, "a bound of a slice of a tuple or list")
+                for p in (index.start, index.stop, index.step)
+            )
             part = items[slice(*bounds)]
             return t.new_list(part) if isinstance(container, ListObject) else tuple(part)
         k = numeric.static_int(t, index, "the index of a tuple or list")

@@ -10,7 +10,18 @@ from ..ir.core import Const, Value
 from ..ir.types import I64
 from .context import Tracer
 
-__all__ = ["add", "clamp_low", "integer", "is_nonnegative", "known", "maximum", "minimum", "mul", "select_negative", "sub"]
+__all__ = [
+    "add",
+    "clamp_low",
+    "integer",
+    "is_nonnegative",
+    "known",
+    "maximum",
+    "minimum",
+    "mul",
+    "select_negative",
+    "sub",
+]
 
 Int = Value | int
 

@@ -14,8 +14,8 @@ from ..ir.core import Const, Value
 from ..ir.types import I64
 from . import integers, views
 from .context import Tracer
-from .loops import Count
 from .numeric import describe, integer_value
+from .staging import Count
 from .values import DictObject, ListObject, Number, Reference
 
 __all__ = ["Enumerate", "Iterable", "Range", "Reversed", "Zip", "iterable_of"]

@@ -44,7 +44,6 @@ def is_python_type(spec: Any) -> bool:
     return spec is bool or spec is int or spec is float
 
 
-
 def is_static_number(x: Any) -> bool:
     return isinstance(x, bool | int | float | np.number | np.bool_) and not isinstance(x, complex | np.complexfloating)
 
@@ -120,7 +119,13 @@ def value_of(t: Tracer, x: Any) -> Value:
     return views.read(t, x) if isinstance(x, Reference) else scalar_value(t, x)
 
 
-def wrap(t: Tracer, value: Value, extents: Sequence[Value | None] | None = None, weak: bool = False, c_order: bool | None = True) -> Any:
+def wrap(
+    t: Tracer,
+    value: Value,
+    extents: Sequence[Value | None] | None = None,
+    weak: bool = False,
+    c_order: bool | None = True,
+) -> Any:
     """An IR value as an abstract value: a number, or a new array."""
     if value.is_array:
         return t.new_array(value, extents, c_order)
@@ -206,7 +211,9 @@ def broadcast_shapes(t: Tracer, shapes: Sequence[Sequence[Value]], what: str) ->
             own = shape[at]
             if integers.known(own) == 1:
                 continue
-            chosen = own if integers.known(chosen) == 1 else agree(t, chosen, own, f"{what} could not be broadcast together")
+            chosen = (
+                own if integers.known(chosen) == 1 else agree(t, chosen, own, f"{what} could not be broadcast together")
+            )
         out.append(chosen)
     return out
 
@@ -286,7 +293,9 @@ BOOLEAN = {
 """What arithmetic on booleans means in NumPy."""
 
 
-def elementwise(t: Tracer, name: str, ufunc: np.ufunc, operands: Sequence[Any], what: str = "", weak: bool = False) -> Any:
+def elementwise(
+    t: Tracer, name: str, ufunc: np.ufunc, operands: Sequence[Any], what: str = "", weak: bool = False
+) -> Any:
     """A NumPy ufunc of numbers and arrays as the operation `name`. `weak`: the result of numbers is Python's."""
     what = what or f"np.{ufunc.__name__}"
     operands = [element(t, x, what) for x in operands]

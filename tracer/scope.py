@@ -13,7 +13,7 @@ from ..ir.core import Region
 from .source import FunctionCode
 
 if TYPE_CHECKING:
-    from .loops import Loop
+    from .carried import Loop
 
 __all__ = ["Frame", "Scope", "bound_names", "scope_of"]
 
@@ -67,7 +67,9 @@ def bound_names(nodes: list[ast.stmt] | list[ast.expr]) -> set[str]:
         elif isinstance(node, ast.Lambda):
             continue
         elif isinstance(node, COMPREHENSIONS):
-            names |= {n.target.id for n in ast.walk(node) if isinstance(n, ast.NamedExpr) and isinstance(n.target, ast.Name)}
+            names |= {
+                n.target.id for n in ast.walk(node) if isinstance(n, ast.NamedExpr) and isinstance(n.target, ast.Name)
+            }
             continue
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names |= {(a.asname or a.name).split(".")[0] for a in node.names}

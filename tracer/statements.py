@@ -10,13 +10,13 @@ from typing import Any
 
 from ..ir.core import Const, Value
 from ..ir.types import BOOL
-from . import expressions, indexing, views
+from . import expressions, indexing, operators, views
 from .context import DEAD, Tracer
 from .control import block, frame_of, live_after
 from .merges import Branch, merge_branches, stage_if
-from .numeric import broadcast_to, describe, element, truth
+from .numeric import describe, truth
 from .source import FunctionCode
-from .values import DictObject, FunctionValue, Instance, ListObject, Maybe, Number, Poison, Reference
+from .values import DictObject, Instance, ListObject, Maybe, Number, Poison, Reference
 
 __all__ = ["assign", "raise_as_check", "statement"]
 
@@ -154,7 +154,7 @@ def augmented(t: Tracer, node: ast.AugAssign) -> None:
             elif isinstance(old, ListObject):
                 extend_list(t, node.op, old, value)
             else:
-                expressions.bind(t, target.id, expressions.binary(t, node.op, old, value))
+                expressions.bind(t, target.id, operators.binary(t, node.op, old, value))
         return
     if isinstance(target, ast.Attribute):
         owner = expressions.evaluate(t, target.value)
@@ -165,7 +165,7 @@ def augmented(t: Tracer, node: ast.AugAssign) -> None:
             if isinstance(old, Reference) and old.rank:
                 in_place(t, node.op, old, value)
             else:
-                set_attribute(t, owner, target.attr, expressions.binary(t, node.op, old, value))
+                set_attribute(t, owner, target.attr, operators.binary(t, node.op, old, value))
         return
     container = expressions.evaluate(t, target.value)
     index = expressions.subscript(t, target.slice)
@@ -178,7 +178,7 @@ def augmented(t: Tracer, node: ast.AugAssign) -> None:
             if isinstance(old, Reference) and place.view is not None:
                 in_place(t, node.op, old, value)
             else:
-                place.write(expressions.binary(t, node.op, old, value), same_kind=False)
+                place.write(operators.binary(t, node.op, old, value), same_kind=False)
         return
     with t.at(target):
         old = indexing.load(t, container, index)
@@ -187,7 +187,7 @@ def augmented(t: Tracer, node: ast.AugAssign) -> None:
         if isinstance(old, Reference) and old.rank:
             in_place(t, node.op, old, value)
         else:
-            indexing.store(t, container, index, expressions.binary(t, node.op, old, value))
+            indexing.store(t, container, index, operators.binary(t, node.op, old, value))
 
 
 def extend_list(t: Tracer, op: ast.operator, old: ListObject, value: Any) -> None:
@@ -201,7 +201,7 @@ def extend_list(t: Tracer, op: ast.operator, old: ListObject, value: Any) -> Non
 
 def in_place(t: Tracer, op: ast.operator, target: Reference, value: Any) -> None:
     """`array op= value`: the array keeps its dtype and shape."""
-    result = expressions.binary(t, op, target, value)
+    result = operators.binary(t, op, target, value)
     if not isinstance(result, Reference):
         t.type_error(f"an array cannot become {describe(result)} in place")
     indexing.fill_view(t, target, result, same_kind=True)
@@ -406,7 +406,7 @@ def match_statement(t: Tracer, node: ast.Match) -> None:
             matched = guarded()
         elif isinstance(matched, Value) and this.guard is not None:
             inner = matched
-            found = stage_if(t, inner, lambda: expressions.as_flag(guarded()), lambda: False)
+            found = stage_if(t, inner, lambda: operators.as_flag(guarded()), lambda: False)
             matched = found.value if isinstance(found, Number) else found
         if isinstance(matched, bool):
             if matched:
@@ -425,9 +425,9 @@ def match_statement(t: Tracer, node: ast.Match) -> None:
 def pattern(t: Tracer, node: ast.pattern, subject: Any) -> Any:
     """Whether a pattern matches: a static bool or a boolean IR value. Binds names."""
     if isinstance(node, ast.MatchValue):
-        return truth(t, expressions.compare_one(t, ast.Eq(), subject, expressions.evaluate(t, node.value)))
+        return truth(t, operators.compare_one(t, ast.Eq(), subject, expressions.evaluate(t, node.value)))
     if isinstance(node, ast.MatchSingleton):
-        return expressions.identical(t, subject, node.value)
+        return operators.identical(t, subject, node.value)
     if isinstance(node, ast.MatchAs):
         matched = True if node.pattern is None else pattern(t, node.pattern, subject)
         if node.name is not None:
@@ -485,4 +485,3 @@ HANDLERS: dict[type[ast.stmt], Any] = {
     ast.While: while_statement,
     ast.Match: match_statement,
 }
-

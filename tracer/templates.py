@@ -42,7 +42,20 @@ from .values import (
     Reference,
 )
 
-__all__ = ["ChoiceNode", "ContentsLeaf", "Fixed", "MaybeNode", "NumberLeaf", "Plan", "PoisonNode", "RefNode", "Template", "TupleNode", "same", "widen"]
+__all__ = [
+    "ChoiceNode",
+    "ContentsLeaf",
+    "Fixed",
+    "MaybeNode",
+    "NumberLeaf",
+    "Plan",
+    "PoisonNode",
+    "RefNode",
+    "Template",
+    "TupleNode",
+    "Widener",
+    "same",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +176,9 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, BoundMethod) and isinstance(b, BoundMethod):
         return a.function is b.function and same(a.self, b.self)
     if isinstance(a, Partial) and isinstance(b, Partial):
-        return a.function is b.function and same(a.args, b.args) and same(tuple(a.kwargs.items()), tuple(b.kwargs.items()))
+        return (
+            a.function is b.function and same(a.args, b.args) and same(tuple(a.kwargs.items()), tuple(b.kwargs.items()))
+        )
     if isinstance(a, FunctionValue) and isinstance(b, FunctionValue):
         # made again by a repeated statement: the same function as long as it closes over the same frame
         return (
@@ -302,7 +317,11 @@ class Widener:
     def dims(self, a: ArrayObject) -> tuple[int | None, ...]:
         assert isinstance(a.initial.type, Array)
         now = self.t.store.get(a, a.initial)
-        return join_dims(a.initial.type.dims, now.type.dims) if isinstance(now, Value) and isinstance(now.type, Array) else a.initial.type.dims
+        return (
+            join_dims(a.initial.type.dims, now.type.dims)
+            if isinstance(now, Value) and isinstance(now.type, Array)
+            else a.initial.type.dims
+        )
 
     def widen(self, template: Template, value: Any, path: Any, name: str) -> Template:
         """`template` itself where it covers `value`, else a larger one that does."""
@@ -339,7 +358,11 @@ class Widener:
         if isinstance(template, TupleNode):
             return self.widen_tuple(template, value, path, name)
         if isinstance(template, ChoiceNode):
-            return template if len(template.plans) == 1 and template.plans[0].ref is value else PoisonNode(f"`{name}` is a view of different arrays")
+            return (
+                template
+                if len(template.plans) == 1 and template.plans[0].ref is value
+                else PoisonNode(f"`{name}` is a view of different arrays")
+            )
         assert isinstance(template, RefNode)
         return self.widen_reference(template, value, path, name)
 
@@ -372,8 +395,12 @@ class Widener:
 
     def widen_tuple(self, template: TupleNode, value: Any, path: Any, name: str) -> Template:
         if not isinstance(value, tuple) or type(value) is not template.cls or len(value) != len(template.items):
-            return PoisonNode(f"`{name}` is a tuple of {len(template.items)} on one path and {describe(value)} on another")
-        items = tuple(self.widen(x, v, (path, k), f"{name}[{k}]") for k, (x, v) in enumerate(zip(template.items, value)))
+            return PoisonNode(
+                f"`{name}` is a tuple of {len(template.items)} on one path and {describe(value)} on another"
+            )
+        items = tuple(
+            self.widen(x, v, (path, k), f"{name}[{k}]") for k, (x, v) in enumerate(zip(template.items, value))
+        )
         if all(a is b for a, b in zip(items, template.items)):
             return template
         return TupleNode(template.cls, items)
@@ -400,9 +427,7 @@ class Widener:
             template = RefNode(wide, tuple(kept), merged)
             like = wide
         value = narrow
-        parts = tuple(
-            p if p is not None and same_value(p, v) else None for p, v in zip(template.parts, value.parts())
-        )
+        parts = tuple(p if p is not None and same_value(p, v) else None for p, v in zip(template.parts, value.parts()))
         if merged is not None:
             merged = self.grow(merged, value.object)
         elif like.object is not value.object or not self.t.visible(like.object.region):

@@ -86,7 +86,10 @@ def dims(ref: Reference) -> tuple[int | None, ...]:
     if not ref.stages:
         type_ = ref.object.initial.type
         assert isinstance(type_, Array)
-        return tuple(d if d is not None else integers.known(e) if e is not None else None for d, e in zip(type_.dims, ref.object.extents))
+        return tuple(
+            d if d is not None else integers.known(e) if e is not None else None
+            for d, e in zip(type_.dims, ref.object.extents)
+        )
     last = ref.stages[-1]
     if isinstance(last, Reshape):
         return tuple(integers.known(e) for e in last.extents)
@@ -277,14 +280,16 @@ def is_c_order(ref: Reference) -> bool | None:
         for k, selector in enumerate(stage.selectors[:whole_from]):
             if selector is None:
                 return None
-            if len(selector) == 3 and (integers.known(selector[2]) != 1 or any(s is None or len(s) == 3 for s in stage.selectors[:k])):
+            if len(selector) == 3 and (
+                integers.known(selector[2]) != 1 or any(s is None or len(s) == 3 for s in stage.selectors[:k])
+            ):
                 return None
     return True
 
 
 def reshaped(t: Tracer, ref: Reference, shape: Sequence[Value]) -> Reference:
     """`reshape` of as many elements: a view where NumPy makes one, else a copy."""
-    if ref.object.choice is None and is_c_order(ref) or (ref.rank <= 1 and len(shape) <= 1):
+    if (ref.object.choice is None and is_c_order(ref)) or (ref.rank <= 1 and len(shape) <= 1):
         return Reference(ref.object, (*ref.stages, Reshape(tuple(shape))))
     source = contents(t, ref.object)
     out = t.new_array(t.emit1("reshape", [read(t, ref), *shape]), list(shape))

@@ -28,6 +28,7 @@ class Dim:
 
 
 Term = int | Value | Dim
+Affine = tuple[frozenset[tuple[Term, int]], int]
 Mark = tuple[dict[Term, Term], dict[Term, tuple[Term, ...]], int]
 
 
@@ -71,26 +72,29 @@ class Extents:
     def same_shape(self, a: Sequence[Term], b: Sequence[Term]) -> bool:
         return len(a) == len(b) and all(map(self.equal, a, b))
 
-    def canonical(self, a: Term) -> tuple[frozenset[tuple[Term, int]], int]:
-        """A term as an affine form over roots."""
+    def canonical(self, a: Term, above: frozenset[Term] = frozenset()) -> Affine:
+        """A term as an affine form over roots. (`above`: those being expanded; facts may be circular.)"""
         root = self.find(a)
         if isinstance(root, int):
             return frozenset(), root
+        if root in above:
+            return frozenset([(root, 1)]), 0
+        above |= {root}
         for member in self.members_of(root):
             if isinstance(member, Value) and member.op is not None:
-                form = self.affine(member.op)
+                form = self.affine(member.op, above)
                 if form is not None:
                     return form
         return frozenset([(root, 1)]), 0
 
-    def affine(self, op: Op) -> tuple[frozenset[tuple[Term, int]], int] | None:
+    def affine(self, op: Op, above: frozenset[Term]) -> Affine | None:
         if op.name not in ("add", "sub") or op.results[0].dtype is not I64 or op.results[0].rank:
             return None
         sign = 1 if op.name == "add" else -1
         terms: dict[Term, int] = {}
         constant = 0
         for operand, by in zip(op.operands, (1, sign)):
-            parts, c = self.canonical(term(operand))
+            parts, c = self.canonical(term(operand), above)
             constant += by * c
             for t, k in parts:
                 terms[t] = terms.get(t, 0) + by * k

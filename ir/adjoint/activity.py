@@ -63,8 +63,8 @@ def _spread_varied(region: Region, varied: set[Value]) -> None:
         if op.name == "if":
             for inner in op.regions:
                 _spread_varied(inner, varied)
-                for yielded, result in zip(inner.terminator.operands, op.results, strict=True):
-                    if yielded in varied:
+                for end, result in zip(inner.terminator.operands, op.results, strict=True):
+                    if end in varied:
                         _mark(varied, result)
         elif op.name in ("for", "while"):
             inits, args, yielded = loop_parts(op)
@@ -88,9 +88,9 @@ def _spread_useful(region: Region, useful: set[Value]) -> None:
     for op in reversed(region.ops):
         if op.name == "if":
             for inner in op.regions:
-                for yielded, result in zip(inner.terminator.operands, op.results, strict=True):
+                for end, result in zip(inner.terminator.operands, op.results, strict=True):
                     if result in useful:
-                        _mark(useful, yielded)
+                        _mark(useful, end)
                 _spread_useful(inner, useful)
         elif op.name in ("for", "while"):
             inits, args, yielded = loop_parts(op)

@@ -378,7 +378,9 @@ class _Backward:
             scope.values[value] = new
             return new
         op = value.op
-        assert op is not None and (op.name == "dim" or self.plan.can_recompute(value)), f"{value} is neither saved nor recomputable"
+        assert op is not None and (op.name == "dim" or self.plan.can_recompute(value)), (
+            f"{value} is neither saved nor recomputable"
+        )
         operands = [self.fetch(v, scope) for v in op.operands]
         new = again(op, operands)
         scope.values[value] = new

@@ -6,7 +6,9 @@ result. Elementwise operations have their partial derivatives, linear ones are a
 give two terms, the rest have a rule of their own. Control flow carries tangents beside the values they belong to.
 
     func @f(%x: f64) -> f64 { %y = sin %x; return %y }
-    func @f.jvp(%x: f64, %x_dot: f64) -> (f64, f64) { %y = sin %x; %c = cos %x; %y_dot = mul %x_dot, %c; return %y, %y_dot }
+    func @f.jvp(%x: f64, %x_dot: f64) -> (f64, f64) {
+      %y = sin %x; %c = cos %x; %y_dot = mul %x_dot, %c; return %y, %y_dot
+    }
 """
 
 from __future__ import annotations

@@ -63,12 +63,12 @@ class _ShapeBuilder(Builder):
         self.shapes = shapes
 
     def emit(
-        self, name: str, operands: Iterable[Value] = (), attrs: dict[str, Any] | None = None, **kw: Any
+        self, name: str, operands: Iterable[Value] = (), attrs: dict[str, Any] | None = None, *rest: Any, **kw: Any
     ) -> list[Value]:
         operands = list(operands)
         if name == "dim" and attrs is not None and operands[0] in self.shapes:
             return [self.shapes[operands[0]][attrs["axis"]]]
-        return super().emit(name, operands, attrs, **kw)
+        return super().emit(name, operands, attrs, *rest, **kw)
 
 
 def prepare(function: Function) -> Prepared:
@@ -217,7 +217,9 @@ class _Copier:
         """A `while` whose condition has control flow of its own, with the condition computed before the loop and at
         the end of its body: so that all that is kept is kept exactly once for each run of the body.
 
-            while (%v) {…%c} do {…}     becomes     %c0 = …; while (%v, %c = %c0) {test %c} do {…; %c1 = …; yield %v1, %c1}
+            while (%v) {…%c} do {…; yield %v1}
+
+        becomes  %c0 = …; while (%v, %c = %c0) {test %c} do {…; %c1 = …; yield %v1, %c1}
         """
         before, body = op.regions
         used = {v for inner in walk(body) for v in inner.operands}

@@ -42,13 +42,13 @@ class _MirrorBuilder(Builder):
         self.reverse = reverse
 
     def emit(
-        self, name: str, operands: Iterable[Value] = (), attrs: dict[str, Any] | None = None, **kw: Any
+        self, name: str, operands: Iterable[Value] = (), attrs: dict[str, Any] | None = None, *rest: Any, **kw: Any
     ) -> list[Value]:
         operands = list(operands)
         if name == "dim" and attrs is not None and operands[0].op is not None and operands[0].op.name == "residual":
             primal = operands[0].op.attrs["of"]
             return [self.reverse.residual(self.reverse.prepared.shapes[primal][attrs["axis"]])]
-        return super().emit(name, operands, attrs, **kw)
+        return super().emit(name, operands, attrs, *rest, **kw)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,9 @@ class Reverse:
         operands = [self.residual(v) for v in op.operands]
         available = {"y": lambda: self.residual(op.result)}
         partials = call_rule(rule.partials, operands, op.attrs, **available)
-        masks = call_rule(rule.masks, operands, op.attrs, **available) if rule.masks else [None] * len(operands)
+        masks: Sequence[Any] = [None] * len(operands)
+        if rule.masks is not None:
+            masks = call_rule(rule.masks, operands, op.attrs, **available)
         for k in wanted:
             partial = partials[k]() if callable(partials[k]) else partials[k]
             if partial is None or (not isinstance(partial, Value) and partial == 0):
@@ -230,11 +232,12 @@ class Reverse:
             return None
         if op.name in ("transpose", "reshape", "reduce_sum", "concat"):  # elements move
             moved = call_rule(rule.transpose, operands, op.attrs, dy=mask)[k]
-            out: Value = moved() if callable(moved) else moved
-            return out
+            found: Value = moved() if callable(moved) else moved
+            return found
         if op.name in ("fill", "broadcast"):  # elements are added: how many of them count?
             count = builder().emit1("cast", [mask], {"dtype": I64})
-            return call_rule(rule.transpose, operands, op.attrs, dy=count)[k] > 0
+            total: Value = call_rule(rule.transpose, operands, op.attrs, dy=count)[k]
+            return total > 0
         return None
 
     # ------------------------------------------------------------ if

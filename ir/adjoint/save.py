@@ -16,6 +16,7 @@ estimates: an element is 1 (8 bytes), an unknown extent or trip count 20.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -271,7 +272,7 @@ class _Graph:
     def saturate(self, source: object, sink: object) -> float:
         flow = 0.0
         while (path := self.shortest_path(source, sink)) is not None:
-            pairs = list(zip(path, path[1:], strict=False))
+            pairs = list(itertools.pairwise(path))
             amount = min(self.capacity[a][b] for a, b in pairs)
             for a, b in pairs:
                 self.capacity[a][b] -= amount
