@@ -14,7 +14,7 @@ from typing import Any
 from ..ir.core import Function
 from ..ir.errors import InternalError
 from ..ir.interp import failure
-from ..ir.types import DTYPES, Array, Scalar
+from ..ir.types import DTYPES, I64, Array, Scalar, Tape
 from .build import Kernel, compile_kernel, python_kernel
 from .emit import Rendered, render
 from .host import check_and_convert, leaf_of
@@ -57,13 +57,20 @@ class Executable:
     @cached_property
     def kernel(self) -> Kernel:
         """The machine code."""
-        types = [a.type for a in self.function.args if isinstance(a.type, Scalar | Array)]
-        assert len(types) == len(self.function.args)
+        types: list[Scalar | Array] = []
+        layouts: list[str] = []
+        for arg, layout in zip(self.function.args, self.layouts, strict=True):
+            if isinstance(arg.type, Tape):  # its memory and how much of it is used
+                types += [Array(arg.type.element.dtype, (None,)), Scalar(I64)]
+                layouts += ["C", ""]
+            elif isinstance(arg.type, Scalar | Array):
+                types.append(arg.type)
+                layouts.append(layout)
         return compile_kernel(
             self.source,
             python_name(self.function.name),
             types,
-            self.layouts,
+            layouts,
             noalias=not self.function.attrs.get("donated"),
         )
 

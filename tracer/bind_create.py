@@ -352,26 +352,25 @@ def meshgrid(t: Tracer, *xi: Any, copy: Any = True, sparse: Any = False, indexin
 def register() -> None:
     from .bindings import TABLE
 
-    TABLE.update(
-        {
-            np.zeros: zeros,
-            np.ones: ones,
-            np.empty: empty,
-            np.full: full,
-            np.zeros_like: like(0),
-            np.ones_like: like(1),
-            np.empty_like: empty_like,
-            np.full_like: full_like,
-            np.arange: arange,
-            np.linspace: linspace,
-            np.eye: eye,
-            np.identity: identity,
-            np.tril: triangle("tril"),
-            np.triu: triangle("triu"),
-            np.array: array,
-            np.asarray: asarray,
-            np.ascontiguousarray: ascontiguousarray,
-            np.copy: copy,
-            np.meshgrid: meshgrid,
-        }
-    )
+    bindings: dict[Any, Any] = {
+        np.zeros: zeros,
+        np.ones: ones,
+        np.empty: empty,
+        np.full: full,
+        np.zeros_like: like(0),
+        np.ones_like: like(1),
+        np.empty_like: empty_like,
+        np.full_like: full_like,
+        np.arange: arange,
+        np.linspace: linspace,
+        np.eye: eye,
+        np.identity: identity,
+        np.tril: triangle("tril"),
+        np.triu: triangle("triu"),
+        np.array: array,
+        np.asarray: asarray,
+        np.ascontiguousarray: ascontiguousarray,
+        np.copy: copy,
+        np.meshgrid: meshgrid,
+    }
+    TABLE.update(bindings)

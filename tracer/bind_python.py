@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..ir.core import Const, Value
-from ..ir.types import BOOL, F64, I64, DType
-from . import bind_reduce, indexing, integers, numeric, views
+from ..ir.types import BOOL, F64, I64, DType, dtype_of
+from . import bind_reduce, indexing, numeric
 from .bind_elementwise import apply, divmod_
-from .context import Tracer
 from .bind_sequences import listed, static_items
+from .context import Tracer
 from .iteration import Range
 from .numeric import cast, describe, element, is_number, is_static_number, scalar_value, truth
 from .values import (
@@ -385,7 +385,7 @@ def register() -> None:
         np.uint64,
         np.bool_,
     ):
-        found = numeric.dtype_of(dtype)
+        found = dtype_of(dtype)
         assert found is not None
         TABLE[dtype] = numpy_scalar(found)
     for name, node in (

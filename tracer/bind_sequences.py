@@ -6,7 +6,6 @@ In: abstract values. Out: static containers, or loops where the length is known 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -215,7 +214,7 @@ def run_template(t: Tracer, source: str, args: list[Any]) -> Any:
 
     code = TEMPLATES.get(source)
     if code is None:
-            node = ast.parse(source).body[0]
+        node = ast.parse(source).body[0]
         assert isinstance(node, ast.FunctionDef)
         span = t.span()
         for inner in ast.walk(node):

@@ -14,6 +14,7 @@ import functools
 import inspect
 import types
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,9 @@ def call(t: Tracer, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) 
         return call(t, function.function, [*function.args, *args], {**function.kwargs, **kwargs})
     if isinstance(function, Host):
         cls = type(function.value)
-        if "__call__" in dir(cls) and inspect.isfunction(getattr(cls, "__call__", None)):
-            return call(t, cls.__call__, [function, *args], kwargs)
+        method = getattr(cls, "__call__", None)  # noqa: B004
+        if inspect.isfunction(method):
+            return call(t, method, [function, *args], kwargs)
         t.type_error(f"an object of class {cls.__name__} cannot be called")
     if isinstance(function, Instance):
         from . import captures
@@ -91,19 +93,7 @@ def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any
     if binding is not None:
         return call_binding(t, function, binding, args, kwargs)
     if isinstance(function, functools.partial):
-        made = [
-            t.captures.found(
-                v, lambda k=k: function.args[k], f"argument {k} of a partial", ("partial", id(function), k)
-            )
-            for k, v in enumerate(function.args)
-        ]  # type: ignore[misc]
-        named = {
-            k: t.captures.found(
-                v, lambda k=k: function.keywords[k], f"argument `{k}` of a partial", ("partial", id(function), k)
-            )  # type: ignore[misc]
-            for k, v in function.keywords.items()
-        }
-        return call(t, function.func, [*made, *args], {**named, **kwargs})
+        return call_partial(t, function, args, kwargs)
     if hasattr(function, "py_func"):  # a Numba dispatcher
         return call(t, function.py_func, args, kwargs)
     if getattr(function, "__adjit_inline__", False):
@@ -128,6 +118,21 @@ def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any
         except Exception as error:
             t.type_error(f"{name_of(function)}: {error}")
     refuse(t, function)
+
+
+def call_partial(t: Tracer, function: functools.partial[Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """A functools.partial of the caller's: what it holds is read at call time."""
+
+    def positional(k: int) -> Any:
+        key = ("partial", id(function), k)
+        return t.captures.found(function.args[k], lambda: function.args[k], f"argument {k} of a partial", key)
+
+    def named(k: str) -> Any:
+        key = ("partial", id(function), k)
+        return t.captures.found(function.keywords[k], lambda: function.keywords[k], f"argument `{k}` of a partial", key)
+
+    made = [positional(k) for k in range(len(function.args))]
+    return call(t, function.func, [*made, *args], {**{k: named(k) for k in function.keywords}, **kwargs})
 
 
 def is_static(x: Any) -> bool:
@@ -247,20 +252,20 @@ def call_python(t: Tracer, function: types.FunctionType, args: list[Any], kwargs
         code.file,
         function=function,
     )
-    defaults = tuple(
-        default_value(t, function, v, lambda k=k: (function.__defaults__ or ())[k], k)  # type: ignore[misc]
-        for k, v in enumerate(function.__defaults__ or ())
-    )
-    keyword = {
-        k: default_value(t, function, v, lambda k=k: (function.__kwdefaults__ or {})[k], k)  # type: ignore[misc]
-        for k, v in (function.__kwdefaults__ or {}).items()
-    }
+    given = function.__defaults__ or ()
+    named = function.__kwdefaults__ or {}
+    defaults = tuple(default_value(t, function, v, partial(default_at, function, k), k) for k, v in enumerate(given))
+    keyword = {k: default_value(t, function, v, partial(default_at, function, k), k) for k, v in named.items()}
     return call_function(t, frame, defaults, keyword, args, kwargs)
+
+
+def default_at(function: types.FunctionType, key: int | str) -> Any:
+    return (function.__defaults__ or ())[key] if isinstance(key, int) else (function.__kwdefaults__ or {})[key]
 
 
 def default_value(t: Tracer, function: Any, value: Any, read: Any, key: Any) -> Any:
     """The default of a parameter: static numbers are taken as they are (and guarded)."""
-    if isinstance(value, float) and not isinstance(value, np.floating):
+    if type(value) is float:
         if ("default", id(function), key) not in t.captures.known:
             t.captures.known["default", id(function), key] = value
             t.captures.guard(read, value, f"a default of {function.__name__}")
@@ -363,7 +368,9 @@ def finish(t: Tracer, frame: Frame) -> Any:
     if isinstance(result, Poison):
         t.node = frame.code.node
         t.type_error(
-            f"`{frame.code.name}` returns different kinds of values on different paths ({result.message.replace('`result`', 'the result')})",
+            f"`{frame.code.name}` returns different kinds of values on different paths ("
+            + result.message.replace("`result`", "the result")
+            + ")",
             "return the same structure, with arrays of the same rank and dtype, on every path",
         )
     if isinstance(returned, Number):
@@ -465,6 +472,10 @@ def construct(t: Tracer, cls: type, args: list[Any], kwargs: dict[str, Any]) -> 
     return refuse(t, cls)
 
 
+def field_default(t: Tracer, cls: type, f: dataclasses.Field[Any]) -> Any:
+    return t.captures.found(f.default, lambda: f.default, f"{cls.__name__}.{f.name}", ("field", id(cls), f.name))
+
+
 def construct_dataclass(t: Tracer, cls: type, instance: Instance, args: list[Any], kwargs: dict[str, Any]) -> Instance:
     fields = [f for f in dataclasses.fields(cls) if f.init]
     values: dict[str, Any] = dict(zip([f.name for f in fields], args))
@@ -472,12 +483,7 @@ def construct_dataclass(t: Tracer, cls: type, instance: Instance, args: list[Any
     for f in dataclasses.fields(cls):
         if f.name not in values:
             if f.default is not dataclasses.MISSING:
-                values[f.name] = t.captures.found(
-                    f.default,
-                    lambda f=f: f.default,
-                    f"{cls.__name__}.{f.name}",
-                    ("field", id(cls), f.name),  # type: ignore[misc]
-                )
+                values[f.name] = field_default(t, cls, f)
             elif f.default_factory is not dataclasses.MISSING:
                 values[f.name] = (
                     call(t, f.default_factory, [], {})

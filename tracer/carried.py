@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..ir.core import Region, Value
+from .aliasing import reachable
 from .context import DEAD, FLAGS, PathEnds, Store, Tracer
 from .control import frame_of
-from .liveness import liveness_of
-from .aliasing import reachable
 from .joins import Join
+from .liveness import liveness_of
 from .permutations import Permutation
 from .scope import bound_names
 from .templates import Fixed, NumberLeaf, RefNode, Template, join_numbers, merged_nodes, number_leaf_of, same

@@ -186,7 +186,7 @@ class Tracer:
     ) -> Reference:
         """A new array object that holds `value`."""
         assert isinstance(value.type, Array)
-        known = list(extents) if extents is not None else [None] * value.type.rank
+        known: list[Value | None] = [None] * value.type.rank if extents is None else list(extents)
         for k, d in enumerate(value.type.dims):
             if d is not None:
                 known[k] = Const(d, I64)

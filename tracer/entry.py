@@ -31,7 +31,7 @@ __all__ = ["Leaf", "Result", "Traced", "trace"]
 
 @dataclass
 class Leaf:
-    """Placeholder of a dynamic argument leaf. `weak`: a Python number; `contiguous`: an array in C order without gaps."""
+    """Placeholder of a dynamic argument leaf. `weak`: a Python number; `contiguous`: C order without gaps."""
 
     type: Scalar | Array
     name: str
@@ -52,8 +52,8 @@ class Traced:
     """What a trace gives.
 
     `function`: its arguments are the leaves in order of appearance (positional arguments, then keyword arguments
-    in their order), then the captures. `result`: the returned structure with `Result` for IR results. `mutated`: index of
-    an argument of the IR function → index of the IR result that holds its final contents (after the user's results).
+    in their order), then the captures. `result`: the returned structure with `Result` for IR results. `mutated`:
+    index of an argument of the IR function → index of the IR result that holds its final contents (after the user's).
     `sources`: what was read, for the cache's manifest: (file, qualified name, text).
     """
 
@@ -240,7 +240,7 @@ class Structure:
         if isinstance(x, DictObject):
             return {k: self.result(v) for k, v in t.items(x)}
         if isinstance(x, Instance):
-            made = object.__new__(x.cls)
+            made: Any = object.__new__(x.cls)
             for k, v in t.items(x):
                 object.__setattr__(made, k, self.result(v))
             return made

@@ -205,6 +205,9 @@ def set_expression(t: Tracer, node: ast.Set) -> Any:
     return frozenset(items)
 
 
+CONVERSIONS: dict[int, Callable[[Any], str]] = {ord("s"): str, ord("r"): repr, ord("a"): ascii}
+
+
 def joined_string(t: Tracer, node: ast.JoinedStr) -> Any:
     out = ""
     for part in node.values:
@@ -216,7 +219,8 @@ def joined_string(t: Tracer, node: ast.JoinedStr) -> Any:
         if isinstance(value, Number | Reference | ListObject | DictObject):
             t.unsupported("a string made of values known at run time", "f-strings may be used in `assert` and `raise`")
         spec = joined_string(t, part.format_spec) if isinstance(part.format_spec, ast.JoinedStr) else ""
-        shown = {-1: lambda v: v, 115: str, 114: repr, 97: ascii}[part.conversion](value)
+        convert = CONVERSIONS.get(part.conversion)
+        shown = value if convert is None else convert(value)
         out += format(shown, spec)
     return out
 

@@ -48,7 +48,7 @@ class Reversed:
 
 @dataclass(eq=False)
 class Iterable:
-    """`static_only`: has to be unrolled; `at`: item by position (int or IR value); `live`: items of a list as it is now."""
+    """`static_only`: has to be unrolled; `at`: item by position (int or IR value); `live`: a list's length now."""
 
     static_length: int | None
     static_only: bool

@@ -1,7 +1,7 @@
 """Joins: the templates of a whole state, carried values in and out of them, and the objects merged for them.
 
-In: what keys of the store hold on different paths. Out: the IR values that carry it (`flatten`), and the abstract values
-that they stand for on the other side (`rebuild`).
+In: what keys of the store hold on different paths. Out: the IR values that carry it (`flatten`), and the abstract
+values that they stand for on the other side (`rebuild`).
 """
 
 from __future__ import annotations
@@ -210,9 +210,8 @@ class Join:
                 out[frozenset((a, b))] = True
         for path, node in self.nodes():
             assert node.merged is not None
-            objects[path].copied_from = tuple(
-                (o, out.get(o, t.store.get(o, o.initial))) for o in node.merged.sources if t.visible(o.region)
-            )
+            held = {o: out.get(o, t.store.get(o, o.initial)) for o in node.merged.sources if t.visible(o.region)}
+            objects[path].copied_from = tuple((o, v) for o, v in held.items() if isinstance(v, Value))
         return out
 
 
@@ -316,7 +315,7 @@ def rebuild(
 def carried_plan(t: Tracer, plan: Plan, mine: bool) -> list[Value]:
     """The values that carry a reference out of its branch; on the other side (not `mine`) anything will do."""
     ref = plan.ref
-    out = ref.parts() if mine else [Const(0, I64) for _ in ref.parts()]
+    out: list[Value] = ref.parts() if mine else [Const(0, I64) for _ in ref.parts()]
     if plan.choice is not None:
         assert ref.object.choice is not None
         out.append(ref.object.choice[0] if mine else Const(False, BOOL))

@@ -11,36 +11,20 @@ Python would show them, and where nobody writes, nothing of this is left in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir.core import Const, Region, Value
-from ..ir.types import BOOL, I64, Array, Scalar, Type
-from . import views
+from ..ir.types import BOOL, Type
+from .aliasing import reachable
 from .context import DEAD, FLAGS, PathEnds, Store, Tracer
-from .numeric import cast, scalar_value
-from .templates import (
-    ChoiceNode,
-    ContentsLeaf,
-    Fixed,
-    MaybeNode,
-    NumberLeaf,
-    Plan,
-    PoisonNode,
-    RefNode,
-    Template,
-    TupleNode,
-    Widener,
-    merged_nodes,
-    same,
-    same_value,
-)
-from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Maybe, Number, Poison, Reference
+from .joins import Join
+from .templates import Fixed, merged_nodes, same, same_value
+from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Number
 
-__all__ = ["Branch", "Join", "aliases", "flag_of", "merge_branches", "reachable", "stage_if", "update_if"]
+__all__ = ["Branch", "merge_branches", "stage_if"]
 
 Names = frozenset[str]
-Flag = bool | Value
 
 
 # ---------------------------------------------------------------- branches

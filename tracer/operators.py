@@ -18,8 +18,8 @@ import numpy as np
 from ..ir.core import Const, Region, Value
 from ..ir.types import BOOL, F64, I64
 from . import expressions, integers, numeric
-from .context import Tracer
 from .aliasing import flag_of
+from .context import Tracer
 from .merges import stage_if
 from .numeric import describe, element, is_number, is_static_number, truth
 from .values import DictObject, Host, Instance, ListObject, Number, Reference
@@ -155,7 +155,7 @@ def mark_nonnegative(t: Tracer, kind: type[ast.operator], a: Any, b: Any, out: N
     def known(x: Any) -> bool:
         if isinstance(x, Number):
             return integers.is_nonnegative(t, x.value)
-        return isinstance(x, int | np.integer) and x >= 0
+        return isinstance(x, int | np.integer) and bool(x >= 0)
 
     if kind in (ast.Add, ast.Mult, ast.FloorDiv, ast.BitAnd, ast.RShift) and known(a) and known(b):
         t.nonnegative.add(out.value)
@@ -255,7 +255,7 @@ def unary_expression(t: Tracer, node: ast.UnaryOp) -> Any:
     if is_static_number(x):
         if isinstance(node.op, ast.USub):
             return -x
-        return +x if isinstance(node.op, ast.UAdd) else ~x  # type: ignore[operator]
+        return +x if isinstance(node.op, ast.UAdd) else ~x
     if isinstance(x, Instance | Host):
         from . import calls
 
@@ -407,8 +407,10 @@ def contained(t: Tracer, a: Any, b: Any) -> Any:
 
 
 CHEAP = frozenset(
-    "add sub mul lt le gt ge eq ne logical_and logical_or logical_not logical_xor cast neg abs minimum maximum select dim isnan isinf isfinite signbit".split()
+    "add sub mul lt le gt ge eq ne logical_and logical_or logical_not logical_xor cast neg abs minimum maximum "
+    "select dim isnan isinf isfinite signbit".split()
 )
+"""Operations on scalars that may be computed where Python would not, since nothing can go wrong with them."""
 
 
 def as_flag(x: Any) -> Any:
@@ -469,5 +471,7 @@ def conditional_expression(t: Tracer, node: ast.IfExp) -> Any:
         condition = truth(t, expressions.evaluate(t, node.test))
     if isinstance(condition, bool):
         return expressions.evaluate(t, node.body if condition else node.orelse)
-    out = stage_if(t, condition, lambda: expressions.evaluate(t, node.body), lambda: expressions.evaluate(t, node.orelse))
+    out = stage_if(
+        t, condition, lambda: expressions.evaluate(t, node.body), lambda: expressions.evaluate(t, node.orelse)
+    )
     return expressions.usable(t, out, "this expression")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..ir.core import Const, Region, Value
 from ..ir.types import I64
 from . import views
-from .context import Store, Tracer
 from .aliasing import aliases, flag_of
+from .context import Store, Tracer
 from .values import UNDEFINED, ArrayObject, Number
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Permutation:
                     new = held[-1]
                     for turn in range(period - 2, -1, -1):
                         new = choose(t, tests[turn], held[turn], new)
-                    value = new if flag is True else choose(t, flag, new, value)  # type: ignore[arg-type]
+                    value = choose(t, flag, new, value) if isinstance(flag, Value) else new
                     for turn, holder in enumerate(holders[k]):
                         self.link(holder, obj, tests[turn], flag)
                 changes.append((obj, value))

@@ -112,7 +112,7 @@ def find(function: types.FunctionType) -> FunctionCode:
 
 def segment(text: str, node: FunctionNode) -> str:
     lines = text.splitlines(keepends=True)
-    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+    first = first_line(node)
     return "".join(lines[first - 1 : node.end_lineno])
 
 
@@ -148,7 +148,8 @@ def locate(module: Module, code: types.CodeType) -> FunctionNode | None:
 
 
 def first_line(node: FunctionNode) -> int:
-    return min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+    return min([node.lineno, *(d.lineno for d in decorators)])
 
 
 def is_named(node: FunctionNode, code: types.CodeType) -> bool:

@@ -250,7 +250,8 @@ def assert_statement(t: Tracer, node: ast.Assert) -> None:
         condition = truth(t, expressions.evaluate(t, node.test))
     if condition is True:
         return
-    message, details = "", []
+    message = ""
+    details: list[Value] = []
     if node.msg is not None:
         message, details = message_of(t, node.msg)
     ok = condition if isinstance(condition, Value) else Const(False, BOOL)

@@ -283,7 +283,7 @@ class Widener:
     def sources_of(self, a: ArrayObject) -> frozenset[ArrayObject]:
         found = [o for o, _ in a.copied_from]
         if a.choice is not None:
-            found += [o for ref in a.choice[1:] for o in (ref.object, *self.sources_of(ref.object))]  # type: ignore[union-attr]
+            found += [o for ref in (a.choice[1], a.choice[2]) for o in (ref.object, *self.sources_of(ref.object))]
         return frozenset(o for o in found if self.t.visible(o.region))
 
     def materialized(self, a: Reference, b: Reference, path: Any) -> Merged:
@@ -344,7 +344,7 @@ class Widener:
         if isinstance(value, Poison):
             return PoisonNode(value.message)
         if value is UNDEFINED or isinstance(value, Maybe):
-            inner = template if value is UNDEFINED else self.widen(template, value.value, path, name)
+            inner = self.widen(template, value.value, path, name) if isinstance(value, Maybe) else template
             return inner if isinstance(inner, PoisonNode) else MaybeNode(inner)
         if isinstance(template, NumberLeaf):
             if isinstance(value, Number) or is_static_number(value):

@@ -129,19 +129,19 @@ def contents(t: Tracer, obj: ArrayObject) -> Value:
     if obj.choice is not None:
         flag, a, b = obj.choice
         then, other = Region(), Region()
-        for region, ref in ((then, a), (other, b)):
+        for region, shown in ((then, a), (other, b)):
             with t.inside(region):
-                t.emit("yield", [read(t, ref)])
+                t.emit("yield", [read(t, shown)])
         return t.emit("if", [flag], regions=[then, other])[0]
-    for source, then in obj.copied_from:
-        if contents(t, source) is not then:
+    for source, held_then in obj.copied_from:
+        if contents(t, source) is not held_then:
             t.unsupported(
                 "whether this array is a copy or a view is decided at run time, and what it was made from has "
                 "changed since",
                 "write `.copy()` where it is made",
             )
-    found: Value = t.store.get(obj, obj.initial)
-    return found
+    held: Value = t.store.get(obj, obj.initial)
+    return held
 
 
 def read(t: Tracer, ref: Reference) -> Value:
@@ -303,7 +303,7 @@ def reshaped(t: Tracer, ref: Reference, shape: Sequence[Value]) -> Reference:
 
 def write(t: Tracer, ref: Reference, value: Value) -> None:
     """Replace what the reference shows; `value` is a scalar or has exactly the reference's shape."""
-    from . import merges
+    from . import aliasing, merges
 
     obj = ref.object
     if obj.readonly:
@@ -313,11 +313,11 @@ def write(t: Tracer, ref: Reference, value: Value) -> None:
         new = written(t, contents(t, obj), ref, 0, value)
         merges.stage_if(t, chosen, lambda: write(t, a, new), lambda: write(t, b, new))
         return
-    for other, flag in merges.aliases(t, obj):
+    for other, flag in aliasing.aliases(t, obj):
         if flag is True:
             t.store[other] = written(t, contents(t, other), ref, 0, value)
-        else:
-            merges.update_if(t, flag, other, lambda old: written(t, old, ref, 0, value))
+        elif isinstance(flag, Value):
+            aliasing.update_if(t, flag, other, lambda old: written(t, old, ref, 0, value))
     t.store[obj] = written(t, contents(t, obj), ref, 0, value)
 
 
