@@ -1,7 +1,8 @@
 """The last step: scheduled IR as a Python module.
 
-In: a scheduled function. Out: `Rendered`: the source of a module with one function, and the sites at which it can fail. The
-source runs by itself: under plain Python, for debuggers, and compiled by Numba (``error_model='numpy'``) as the kernel.
+In: a scheduled function. Out: `Rendered`: the source of a module with one function, and the sites at which it can
+fail. The source runs by itself: under plain Python, for debuggers, and compiled by Numba
+(``error_model='numpy'``) as the kernel.
 
 >>> from adjit.ir.text import parse
 >>> from adjit.codegen.lower import schedule
@@ -30,7 +31,8 @@ __all__ = ["Rendered", "Site", "render"]
 
 @dataclass(frozen=True)
 class Site:
-    """A check that can fail: the operation's name and attributes, its place in the user's source, its details' dtypes."""
+    """A check that can fail: the operation's name and attributes, its place in the user's source, its details'
+    dtypes."""
 
     name: str
     attrs: dict[str, Any]
@@ -50,9 +52,8 @@ class Rendered:
 def render(scheduled: Function, name: str) -> Rendered:
     """The source of a module that defines `name`, a function of the scheduled function's arguments.
 
-    It returns ``(status, detail0, detail1, *results)``: status 0, or the number (from 1) of the check that failed, with the
-    values it is about and results without meaning. It writes to no argument.
-    """
+    It returns ``(status, detail0, detail1, *results)``: status 0, or the number (from 1) of the check that
+    failed, with the values it is about and results without meaning. It writes to no argument."""
     writer = Writer(scheduled, name, NAMES)
     body = writer.write()
     head = ["import numpy as np"]

@@ -1,9 +1,9 @@
 """Operations of the scheduled IR: scalars, buffers and explicit loops.
 
-In: the declaration helpers of `ir.ops`. Out: registry entries named ``buffer.*``, the table of library kernels, and
-`run`, the interpreter for scheduled functions. The scheduled IR has the data structures, text and verifier of the array
-IR; its values are scalars and *buffers* (mutable memory of a dtype and rank). What an array IR says about values, it says
-about memory, so the order of operations that touch memory counts:
+In: the declaration helpers of `ir.ops`. Out: registry entries named ``buffer.*``, the table of library kernels,
+and `run`, the interpreter for scheduled functions. The scheduled IR has the data structures, text and verifier of
+the array IR; its values are scalars and *buffers* (mutable memory of a dtype and rank). What an array IR says
+about values, it says about memory, so the order of operations that touch memory counts:
 
     %b: &f64[?,?] = buffer.alloc %n, %m {dtype=f64}     memory of that shape, contents undefined
     %v: f64 = buffer.load %b, %i, %j                    positions lie inside: checked before, never negative
@@ -13,9 +13,8 @@ about memory, so the order of operations that touch memory counts:
     buffer.call %out, %a, %b {kernel="matmul"}          a library kernel of `codegen.primitives`
     %s: f64 = add_any_order %a, %b                      addition in a sum whose order is not the user's
 
-Loops and branches carry buffers as they carry scalars: a yield of two carried buffers in the other order swaps names, not
-memory. A function's array arguments are buffers too.
-"""
+Loops and branches carry buffers as they carry scalars: a yield of two carried buffers in the other order swaps
+names, not memory. A function's array arguments are buffers too."""
 
 from __future__ import annotations
 
@@ -226,6 +225,7 @@ def run(function: Function, args: Sequence[Any]) -> list[Any]:
     env: Env = {}
     for value, given in zip(function.args, args, strict=True):
         dtype = value.type.dtype.numpy if isinstance(value.type, Buffer) else value.dtype.numpy
-        env[value] = given if isinstance(given, np.ndarray) and given.dtype == dtype else np.asarray(given, dtype)[()]
+        same = isinstance(given, np.ndarray) and given.dtype == dtype
+        env[value] = given if same else np.asarray(given, dtype)[()]
     with np.errstate(all="ignore"):
         return Machine(env, True).region(function.body)

@@ -1,4 +1,5 @@
-"""Runs a function of the IR at every stage of code generation and compares: interpreter, schedule, source, machine code."""
+"""Runs a function of the IR at every stage of code generation and compares: interpreter, schedule, source,
+machine code."""
 
 import copy
 

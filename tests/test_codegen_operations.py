@@ -1,17 +1,19 @@
-"""Every operation of the table has a lowering: interpreter, schedule, rendered Python and machine code agree on its cases."""
+"""Every operation of the table has a lowering: interpreter, schedule, rendered Python and machine code agree on
+its cases."""
 
 import itertools
 
 import numpy as np
 import pytest
+from codegen_support import compare
+from ops_cases import CASES, ELEMENTWISE, cases_of, domains, sample
+
 from adjit.codegen.lower import fusion
 from adjit.codegen.lower.rules import RULES
 from adjit.codegen.lower.scheduler import CONTROL
 from adjit.ir.core import Builder, Const, Function, Region, Value
 from adjit.ir.ops import REGISTRY
 from adjit.ir.types import BOOL, F32, F64, I64, Array, Scalar, dtype_of
-from codegen_support import compare
-from ops_cases import CASES, ELEMENTWISE, cases_of, domains, sample
 
 SPECIALS = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.7, 1e-310, 1e300, -1e300, np.inf, -np.inf, np.nan])
 INTEGERS = np.array([0, 1, -1, 2, -3, 7, 63, 64, -64, 2**62, -(2**63)])
@@ -43,11 +45,13 @@ def value_of(operand, name):
 
 
 def function_of(name, operands, attrs):
-    """A function that does one operation on its arguments. An array of extent 1 that is stretched has it in its type."""
+    """A function that does one operation on its arguments. An array of extent 1 that is stretched has it in its
+    type."""
     args = [value_of(x, f"x{k}") for k, x in enumerate(operands)]
     if name == "broadcast":
-        dims = [1 if n == 1 and operands[1 + a] != 1 else None for n, a in zip(np.shape(operands[0]), attrs["axes"])]
-        args[0] = Value(Array(args[0].dtype, tuple(dims)), "x0") if dims else args[0]
+        wanted = [operands[1 + a] for a in attrs["axes"]]
+        dims = tuple(1 if n == 1 and m != 1 else None for n, m in zip(np.shape(operands[0]), wanted))
+        args[0] = Value(Array(args[0].dtype, dims), "x0") if dims else args[0]
     region = Region(args)
     with Builder(region) as b:
         b.emit("return", b.emit(name, args, attrs))

@@ -106,7 +106,7 @@ def test_leaves_of_subclasses(tmp_path):
         *(np.ones(2, complex), np.ones(2, np.float16), np.array(["a"]), np.array([None])),
         *(np.ma.ones(3), np.ones(2).view(np.recarray), np.datetime64(0, "s")),
     ],
-    ids=repr,
+    ids=lambda v: type(v).__name__,
 )
 def test_what_no_kernel_takes_is_refused(value):
     with pytest.raises(ArgumentError, match="theta") as raised:

@@ -1,5 +1,5 @@
-"""The tracer on every program of `programs`: the IR verifies, round-trips, and does in the interpreter what Python does,
-on the arguments given and on those that take other branches, trip counts and shapes; a trace is quick."""
+"""The tracer on every program of `programs`: the IR verifies, round-trips, and does in the interpreter what Python
+does, on the arguments given and on those that take other branches, trip counts and shapes; a trace is quick."""
 
 import copy
 import time
@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 import tracing
-from programs import PROGRAMS, Program, named
 
 from adjit.ir import types
 from adjit.ir.core import walk
 from adjit.ir.text import parse, to_text
 from adjit.tracer import Leaf, trace
+from programs import PROGRAMS, Program, named
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name)

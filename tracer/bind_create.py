@@ -346,7 +346,7 @@ def meshgrid(t: Tracer, *xi: Any, copy: Any = True, sparse: Any = False, indexin
         t.new_array(t.emit1("broadcast", [views.read(t, r), *shape], {"axes": (a,)}), shape)
         for r, a in ((x, ax), (y, ay))
     ]
-    return t.new_list(out)
+    return tuple(out)
 
 
 def register() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.core import Const, Value
-from ..ir.errors import TraceTypeError
+from ..ir.errors import BoundsError
 from ..ir.types import I64
 from . import bind_elementwise, integers, numeric, views
 from .bind_create import shape_values
@@ -26,7 +26,7 @@ def axis_of(t: Tracer, axis: Any, rank: int, what: str = "an axis") -> int:
     """An axis as a number from 0."""
     k = static_int(t, axis, what)
     if not -rank <= k < rank:
-        t.fail(AxisError, f"axis {k} is out of bounds for an array of {rank} axes")
+        t.fail(BoundsError, f"axis {k} is out of bounds for an array of {rank} axes")
     return k % rank
 
 
@@ -479,10 +479,6 @@ def add_at(t: Tracer, a: Any, indices: Any, b: Any) -> None:
     from .indexing import Place
 
     Place(t, as_reference(t, a, "np.add.at"), indices).accumulate(b)
-
-
-class AxisError(TraceTypeError, IndexError):
-    """An axis that an array does not have."""
 
 
 def register() -> None:

@@ -8,6 +8,7 @@ binding tables; anything else is refused by name.
 from __future__ import annotations
 
 import ast
+import builtins
 import dataclasses
 import difflib
 import functools
@@ -176,35 +177,34 @@ def is_pure(function: Any) -> bool:
 
 
 def name_of(function: Any) -> str:
+    """A function's name as users write it."""
     module = getattr(function, "__module__", None) or ""
     name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or repr(function)
+    owner = getattr(function, "__self__", None)
     if isinstance(function, np.ufunc):
         return f"np.{function.__name__}"
-    short = {"numpy": "np", "builtins": ""}.get(module.split(".")[0], module)
-    if module.startswith("numpy"):
-        short = "np" + module[len("numpy") :].replace("._", "._")
-        short = "np.linalg" if "linalg" in module else "np.random" if "random" in module else "np"
-    return f"{short}.{name}" if short else name
+    if getattr(builtins, name, None) is function:
+        return str(name)
+    if owner is not None and type(owner).__module__.split(".")[0] in ("random", "numpy"):
+        return f"{'np.' if 'numpy' in type(owner).__module__ else ''}random.{function.__name__}"
+    if module.split(".")[0] == "numpy":
+        public = [part for part in module.split(".")[1:] if not part.startswith("_") and part != "lib"]
+        return ".".join(["np", *public, name])
+    return f"{module}.{name}" if module else str(name)
 
 
 def refuse(t: Tracer, function: Any) -> Any:
     from .bindings import NAMES
 
     name = name_of(function)
-    if name.startswith(("np.random", "random.")) or "random" in type(function).__module__:
-        t.unsupported(
-            f"`{name}` draws random numbers",
-            "draw them before the call and pass them in as arguments",
-        )
-    owner = getattr(function, "__self__", None)
-    if owner is not None and "Generator" in type(owner).__name__:
-        t.unsupported("random numbers are drawn here", "draw them before the call and pass them in as arguments")
-    close = difflib.get_close_matches(name, NAMES, n=2, cutoff=0.75)
+    if name.startswith(("np.random", "random.")):
+        t.unsupported(f"`{name}` draws random numbers", "draw them before the call and pass them in as arguments")
+    close = difflib.get_close_matches(name, NAMES, n=2, cutoff=0.8)
     if function is print:
         t.unsupported(
             "`print` inside a differentiated function is not supported yet", "return the value and print it outside"
         )
-    hint = f"known are {' and '.join('`' + c + '`' for c in close)}; or " if close else ""
+    hint = f"did you mean {' or '.join('`' + c + '`' for c in close)}? Otherwise " if close else ""
     if not callable(function):
         t.type_error(f"{describe(function)} cannot be called")
     t.unsupported(

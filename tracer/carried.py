@@ -20,7 +20,7 @@ from .joins import Join
 from .liveness import liveness_of
 from .permutations import Permutation
 from .scope import bound_names
-from .templates import Fixed, NumberLeaf, RefNode, Template, join_numbers, merged_nodes, number_leaf_of, same
+from .templates import Fixed, NumberLeaf, RefNode, Template, join_numbers, merged_nodes, number_leaf_of, pack, same
 from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Reference
 
 __all__ = ["Again", "Loop", "LoopBuilder", "LoopMemory", "entry_value", "memory_of"]
@@ -120,7 +120,7 @@ class LoopBuilder:
         t.store.pop((self.loop, "<continued>"), None)
 
     def entry_values(self) -> dict[Any, Any]:
-        return {key: entry_value(self.entry, key) for key in self.join.templates}
+        return {key: pack(self.t, self.entry, entry_value(self.entry, key)) for key in self.join.templates}
 
     # one attempt
 
@@ -184,17 +184,17 @@ class LoopBuilder:
                     continue
                 if isinstance(key, frozenset) and not all(t.visible(o.region) for o in key):
                     continue
-                join.templates[key] = Fixed(entry_value(self.entry, key))
+                join.templates[key] = Fixed(pack(t, self.entry, entry_value(self.entry, key)))
                 self.remember(key, join.templates[key])
                 grown = True
-            value = entry_value(end, key)
+            value = pack(t, end, entry_value(end, key))
             values[key] = value
             if join.cover(key, value):
                 grown = True
                 self.remember(key, join.templates[key])
         if self.find_links(values, end):
             grown = True
-        if self.permutation.find(values, begin):
+        if self.permutation.find(values, begin, end):
             grown = True
         if self.probed and self.attempts == 1:
             grown = True

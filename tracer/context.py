@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..ir.core import Builder, Const, Op, Region, Span, Value
-from ..ir.errors import AdjitError, InternalError, ShapeError, TraceTypeError, UnsupportedError
+from ..ir.errors import AdjitError, BoundsError, InternalError, ShapeError, TraceTypeError, UnsupportedError
 from ..ir.types import I64, Array, Type
 from .source import span_of
 from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Number, Reference
@@ -134,6 +134,8 @@ class Tracer:
     # ------------------------------------------------------------ errors
 
     def fail(self, kind: type[AdjitError], message: str, help: str = "") -> NoReturn:
+        if not help:
+            help = next((text for base, text in WAYS_OUT.items() if issubclass(kind, base)), "")
         raise kind(message, self.span(), help)
 
     def unsupported(self, message: str, help: str = "") -> NoReturn:
@@ -201,6 +203,13 @@ class Tracer:
         return DictObject(tuple(items), self.region, self.birth())
 
     def items(self, container: ListObject | DictObject | Instance) -> tuple[Any, ...]:
+        for source, then in container.merged_from or ():
+            if self.store.get(source, source.initial) is not then:
+                self.unsupported(
+                    "a list, dict or object that is one of several, depending on the path taken, is read after one "
+                    "of them has changed",
+                    "build a new one on every path",
+                )
         found: tuple[Any, ...] = self.store.get(container, container.initial)
         return found
 
@@ -209,6 +218,11 @@ class Tracer:
             self.unsupported(
                 f"`{container.host}` belongs to the caller and is changed here",
                 "build a new list, dict or object inside the function, or use an array",
+            )
+        if container.merged_from is not None:
+            self.unsupported(
+                "a list, dict or object that is one of several, depending on the path taken, is changed",
+                "build a new one instead of changing it",
             )
         self.store[container] = tuple(items)
 
@@ -239,6 +253,14 @@ def default(key: Key) -> Any:
         return key.initial
     return False
 
+
+WAYS_OUT: dict[type[AdjitError], str] = {
+    BoundsError: "axes are counted from 0, and an array has as many as its `.ndim` says",
+    TraceTypeError: "plain Python and NumPy refuse this as well: look at what the values on this line are",
+    ShapeError: "NumPy refuses these shapes as well: look at the `.shape` of the arrays on this line",
+    UnsupportedError: "compute this outside of the function and pass the result in",
+}
+"""What to do where a message has no better advice."""
 
 FLAGS = ("<returned>", "<broke>", "<continued>")
 

@@ -16,12 +16,12 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..ir.core import Const, Function, Region, Value
+from ..ir.core import Const, Function, Region, Value, walk
 from ..ir.errors import AdjitError, ArgumentError, InternalError, UnsupportedError
 from ..ir.types import I64, Array, Scalar
 from . import calls, views
 from .captures import Capture, Captures, Guard
-from .context import Tracer
+from .context import StaticNeeded, Tracer
 from .joins import make_tuple
 from .source import span_of
 from .values import ArrayObject, DictObject, Host, Instance, ListObject, Maybe, Number, Poison, Reference
@@ -72,6 +72,8 @@ def trace(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Trace
     sys.setrecursionlimit(max(limit, 20_000))
     try:
         return run(t, function, args, kwargs)
+    except StaticNeeded as error:
+        raise UnsupportedError(error.message, error.span, error.help) from error
     except AdjitError as error:
         if error.span is None:
             error.span = t.span()
@@ -111,6 +113,7 @@ def run(t: Tracer, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
         mutated = final_contents(t, region, results)
         t.node = None
         t.emit("return", results)
+    mutated = drop_unused(t, region, count, mutated)
     name = getattr(function, "__name__", None) or type(function).__name__
     if name == "<lambda>":
         name = "lambda_"
@@ -128,6 +131,17 @@ def definition(function: Any) -> tuple[ast.AST, str] | None:
     node.lineno, node.col_offset = code.co_firstlineno, 0
     node.end_lineno, node.end_col_offset = code.co_firstlineno, 0
     return node, code.co_filename
+
+
+def drop_unused(t: Tracer, region: Region, count: int, mutated: dict[int, int]) -> dict[int, int]:
+    """Leave out captures that nothing reads; returns `mutated` with the positions that arguments have then."""
+    used = {v for op in walk(region) for v in op.operands}
+    captures, region_args = t.captures.captures, region.args
+    kept = [k for k in range(count, len(region_args)) if region_args[k] in used or k in mutated]
+    position = {old: new for new, old in enumerate([*range(count), *kept])}
+    t.captures.captures = [captures[k - count] for k in kept]
+    region.args = [*region_args[:count], *(region_args[k] for k in kept)]
+    return {position[k]: r for k, r in mutated.items()}
 
 
 def unique(guards: list[Guard]) -> list[Guard]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.core import Const, Value
-from ..ir.errors import TraceTypeError
+from ..ir.errors import BoundsError
 from ..ir.types import BOOL, I64
 from . import integers, numeric, views
 from .context import Tracer
@@ -125,7 +125,7 @@ def normalized(t: Tracer, ref: Reference, index: Any) -> list[Any]:
             continue
         used += mask_rank(item)
     if used > ref.rank:
-        t.fail(IndexTooLong, f"too many indices: the array has {ref.rank} axes, {used} are indexed")
+        t.fail(BoundsError, f"too many indices: the array has {ref.rank} axes, {used} are indexed")
     seen = False
     for item in items:
         if item is Ellipsis:
@@ -144,10 +144,6 @@ def mask_rank(item: Any) -> int:
     if isinstance(item, Reference) and item.dtype is BOOL:
         return item.rank
     return 1
-
-
-class IndexTooLong(TraceTypeError, IndexError):
-    """More indices than axes."""
 
 
 def bound(t: Tracer, position: Any, extent: Value, axis: int) -> Value:

@@ -17,10 +17,12 @@ from .context import Tracer
 from .numeric import cast, scalar_value
 from .templates import (
     ChoiceNode,
+    ContainerNode,
     ContentsLeaf,
     Fixed,
     MaybeNode,
     NumberLeaf,
+    Packed,
     Plan,
     PoisonNode,
     RefNode,
@@ -29,6 +31,7 @@ from .templates import (
     Widener,
     leaf_types,
     merged_nodes,
+    unpack,
 )
 from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Maybe, Number, Poison, Reference
 
@@ -91,7 +94,7 @@ class Join:
                 flag = flag_of(self.t, obj, sources[second])
                 if flag is not False:
                     found[second, path] = flag
-        for pair in found.keys() | self.links.keys():
+        for pair in dict.fromkeys([*self.links, *found]):
             flag = found.get(pair, False)
             old = self.links.get(pair)
             if old is None:
@@ -181,7 +184,7 @@ class Join:
         pending: list[tuple[Any, Template, list[Value]]] = []
         for key, template in self.templates.items():
             pending.append((key, template, [next(rest) for _ in leaf_types(template)]))
-        objects: dict[Any, ArrayObject] = {}
+        objects: dict[Any, Any] = {}
         for path, node in self.nodes():
             merged = node.merged
             assert merged is not None
@@ -208,6 +211,8 @@ class Join:
                 out[frozenset((a, b))] = Number(next(rest), True)
             elif isinstance(flag, Fixed) and flag.value is True:
                 out[frozenset((a, b))] = True
+        for made, sources in objects.pop("<containers>", []):
+            made.merged_from = tuple((o, out.get(o, t.store.get(o, o.initial))) for o in sources)
         for path, node in self.nodes():
             assert node.merged is not None
             held = {o: out.get(o, t.store.get(o, o.initial)) for o in node.merged.sources if t.visible(o.region)}
@@ -239,6 +244,9 @@ def paired(template: Template, value: Any) -> Iterator[tuple[RefNode, Any]]:
     elif isinstance(template, TupleNode):
         for k, item in enumerate(template.items):
             yield from paired(item, value[k] if isinstance(value, tuple) else UNDEFINED)
+    elif isinstance(template, ContainerNode):
+        for k, item in enumerate(template.items):
+            yield from paired(item, value.items[k] if isinstance(value, Packed) else UNDEFINED)
 
 
 def dummy(t: Tracer, type_: Type) -> Value:
@@ -264,6 +272,9 @@ def flatten(t: Tracer, template: Template, value: Any) -> list[Value]:
     if isinstance(template, TupleNode):
         parts = value if isinstance(value, tuple) else (UNDEFINED,) * len(template.items)
         return [v for item, part in zip(template.items, parts) for v in flatten(t, item, part)]
+    if isinstance(template, ContainerNode):
+        held = value.items if isinstance(value, Packed) else (UNDEFINED,) * len(template.items)
+        return [v for item, part in zip(template.items, held) for v in flatten(t, item, part)]
     undefined = value is UNDEFINED or isinstance(value, Poison)
     if isinstance(template, ChoiceNode):
         return [v for plan in template.plans for v in carried_plan(t, plan, plan.ref is value)]
@@ -287,11 +298,11 @@ def flatten(t: Tracer, template: Template, value: Any) -> list[Value]:
 
 
 def rebuild(
-    t: Tracer, template: Template, rest: Iterator[Value], objects: dict[Any, ArrayObject], condition: Value | None
+    t: Tracer, template: Template, rest: Iterator[Value], objects: dict[Any, Any], condition: Value | None
 ) -> Any:
     """The abstract value that a template and its carried values stand for."""
     if isinstance(template, Fixed):
-        return template.value
+        return unpack(template.value)
     if isinstance(template, PoisonNode):
         return Poison(template.message)
     if isinstance(template, NumberLeaf):
@@ -303,6 +314,10 @@ def rebuild(
         return Maybe(inner, next(rest))
     if isinstance(template, TupleNode):
         return make_tuple(template.cls, [rebuild(t, item, rest, objects, condition) for item in template.items])
+    if isinstance(template, ContainerNode):
+        made = container(t, template, [rebuild(t, item, rest, objects, condition) for item in template.items])
+        objects.setdefault("<containers>", []).append((made, template.sources))
+        return made
     if isinstance(template, ChoiceNode):
         return chosen(t, template, rest, condition)
     if template.merged is not None and template.merged.materialized:
@@ -349,6 +364,15 @@ def choice_object(t: Tracer, flag: Value, a: Reference, b: Reference) -> ArrayOb
     dims = tuple(x if x == y else None for x, y in zip(views.dims(a), views.dims(b)))
     extents: list[Value | None] = [Const(d, I64) if d is not None else None for d in dims]
     return ArrayObject(Value(Array(a.dtype, dims)), extents, t.region, ("choice",), None, choice=(flag, a, b))
+
+
+def container(t: Tracer, node: ContainerNode, items: list[Any]) -> ListObject | DictObject | Instance:
+    """A new container in place of different ones."""
+    kind, keys = node.shape
+    if kind is list:
+        return ListObject(tuple(items), t.region)
+    pairs = tuple(zip(keys, items))
+    return DictObject(pairs, t.region) if kind is dict else Instance(kind, pairs, t.region)
 
 
 def chosen(t: Tracer, node: ChoiceNode, rest: Iterator[Value], condition: Value | None) -> Reference:

@@ -19,7 +19,7 @@ from ..ir.types import BOOL, Type
 from .aliasing import reachable
 from .context import DEAD, FLAGS, PathEnds, Store, Tracer
 from .joins import Join
-from .templates import Fixed, merged_nodes, same, same_value
+from .templates import Fixed, merged_nodes, pack, same, same_value
 from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Number
 
 __all__ = ["Branch", "merge_branches", "stage_if"]
@@ -112,12 +112,14 @@ def merge_branches(t: Tracer, condition: Value, first: Branch, second: Branch, l
                 if kept is old or kept is UNDEFINED:
                     settled[key] = kept
                 else:
-                    join.templates[key] = join.widener.lift(kept, key)
+                    a, b = (pack(t, side.store, x) for side, x in zip(sides, (a, b)))
+                    join.templates[key] = join.widener.lift(b if a is IRRELEVANT else a, key)
                     values[0][key], values[1][key] = (UNDEFINED if x is IRRELEVANT else x for x in (a, b))
                 continue
         if same(a, b):
             settled[key] = a
             continue
+        a, b = pack(t, first.store, a), pack(t, second.store, b)
         join.templates[key] = Fixed(a)
         join.cover(key, b)
         values[0][key], values[1][key] = a, b

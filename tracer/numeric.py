@@ -303,6 +303,8 @@ def elementwise(
     targets = [to_dtype(t, d) for d in dtypes[: len(operands)]]
     if targets and all(d is BOOL for d in targets) and name in BOOLEAN:
         name = BOOLEAN[name]
+    if name in ("floor", "ceil", "trunc") and not targets[0].is_float:
+        return wrap(t, value_of(t, operands[0]), shape_of(t, operands[0]), weak)  # integers are whole already
     if name.startswith("logical_"):
         targets = [BOOL] * len(targets)
     return emit_elementwise(t, name, operands, targets, what, weak)

@@ -16,6 +16,7 @@ from ..ir.types import I64
 from . import views
 from .aliasing import aliases, flag_of
 from .context import Store, Tracer
+from .templates import pack
 from .values import UNDEFINED, ArrayObject, Number
 
 if TYPE_CHECKING:
@@ -65,14 +66,18 @@ class Permutation:
             self.t.store = saved
         return out
 
-    def find(self, end: dict[Any, Any], begin: Store) -> bool:
-        """Find merged objects that the body permutes. True where the assumption about them has changed."""
+    def find(self, end: dict[Any, Any], begin: Store, final: Store) -> bool:
+        """Find merged objects that the body permutes; True where the assumption about them has changed.
+
+        `end`: what the loop's keys hold at the end of the body; `begin`, `final`: the states around the body.
+        """
         join = self.built.join
         cycles: list[list[Any]] = []
         if self.built.memory.permuted:
-            now = join.sources({k: begin.get(k, UNDEFINED) for k in join.templates})
+            now = join.sources(self.packed(begin))
             owner = {obj: path for path, obj in now.items()}
-            following = {path: owner.get(obj) for path, obj in join.sources(end).items()}
+            then = join.sources(end)
+            following = {path: owner.get(obj) for path, obj in then.items()}
             originals = join.sources(self.built.entry_values())
             done: set[Any] = set()
             for path in following:
@@ -84,7 +89,12 @@ class Permutation:
                 if not all(p in originals for p in cycle):
                     continue
                 objects = [originals[p] for p in cycle]
-                if self.distinct(objects) and all(self.t.visible(o.region) for o in objects):
+                rest = [p for p in originals if p not in cycle]
+                if not apart(self.built.entry, objects, [originals[p] for p in rest]):
+                    continue
+                if not apart(final, [now[p] for p in cycle], [then[p] for p in rest if p in then]):
+                    continue
+                if all(self.t.visible(o.region) for o in objects):
                     done |= set(cycle)
                     cycles.append(cycle)
         changed = {frozenset(c) for c in cycles} != {frozenset(c) for c in self.cycles}
@@ -98,13 +108,8 @@ class Permutation:
             }
         return changed
 
-    def distinct(self, objects: list[ArrayObject]) -> bool:
-        """Whether no two of the objects can be one on entry to the loop."""
-        return all(
-            a is not b and self.built.entry.get(frozenset((a, b)), False) is False
-            for k, a in enumerate(objects)
-            for b in objects[:k]
-        )
+    def packed(self, store: Store) -> dict[Any, Any]:
+        return {k: pack(self.t, store, store.get(k, UNDEFINED)) for k in self.built.join.templates}
 
     def forget(self) -> None:
         """A permuted object was used under its old name: keep track of who is who by flags instead."""
@@ -116,7 +121,7 @@ class Permutation:
         """After the loop: what the permuted objects themselves hold, and which name is which of them."""
         t = self.t
         originals = self.built.join.sources(self.built.entry_values())
-        after = self.built.join.sources({k: t.store.get(k, UNDEFINED) for k in self.built.join.templates})
+        after = self.built.join.sources(self.packed(t.store))
         wanted = [obj for obj in self.permuted_objects() if self.built.visible(obj)]
         for cycle in self.cycles:
             period = len(cycle)
@@ -156,6 +161,12 @@ class Permutation:
             assert isinstance(before, Value)
             found = t.emit1("logical_or", [before, found])
         t.store[frozenset((holder, obj))] = Number(found, True)
+
+
+def apart(store: Store, cycle: list[ArrayObject], others: list[ArrayObject]) -> bool:
+    """Whether no two of a cycle's objects can be one, nor one of them another name's object."""
+    pairs = [(a, b) for k, a in enumerate(cycle) for b in (*cycle[:k], *others)]
+    return all(a is not b and store.get(frozenset((a, b)), False) is False for a, b in pairs)
 
 
 def choose(t: Tracer, condition: Value, a: Value, b: Value) -> Value:

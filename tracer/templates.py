@@ -48,13 +48,16 @@ __all__ = [
     "Fixed",
     "MaybeNode",
     "NumberLeaf",
+    "Packed",
     "Plan",
     "PoisonNode",
     "RefNode",
     "Template",
     "TupleNode",
     "Widener",
+    "pack",
     "same",
+    "unpack",
 ]
 
 
@@ -131,6 +134,24 @@ class ChoiceNode:
     plans: tuple[Plan, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A list, dict or object together with what it holds on a path: how joins see containers."""
+
+    container: Any
+    shape: Any
+    items: tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ContainerNode:
+    """Different containers of one shape: a new one that holds what they hold."""
+
+    shape: Any
+    items: tuple[Any, ...]
+    sources: frozenset[Any]
+
+
 @dataclass(frozen=True)
 class MaybeNode:
     """A value that some paths do not define: the value and a flag are carried."""
@@ -143,7 +164,7 @@ class PoisonNode:
     message: str
 
 
-Template = Fixed | NumberLeaf | ContentsLeaf | TupleNode | RefNode | ChoiceNode | MaybeNode | PoisonNode
+Template = Fixed | NumberLeaf | ContentsLeaf | TupleNode | RefNode | ChoiceNode | ContainerNode | MaybeNode | PoisonNode
 
 IMMUTABLE = (str, bytes, type(None), type, np.dtype, slice, type(Ellipsis), range)
 
@@ -193,6 +214,8 @@ def same(a: Any, b: Any) -> bool:
         return same_value(a, b)
     if isinstance(a, Poison) and isinstance(b, Poison):
         return True
+    if isinstance(a, Packed) and isinstance(b, Packed):
+        return a.container is b.container
     if type(a) is type(b) and isinstance(a, IMMUTABLE):
         return bool(a == b)
     if type(a) is type(b) and not isinstance(a, ListObject | DictObject | Instance | ArrayObject | Maybe | Value):
@@ -258,9 +281,30 @@ class Widener:
             return PoisonNode(value.message)
         if isinstance(value, Value):
             return ContentsLeaf(value.dtype, value.type.dims if isinstance(value.type, Array) else ())
-        if isinstance(value, ListObject | DictObject | Instance) and not self.t.visible(value.region):
-            return PoisonNode("a list, dict or object that only some paths make cannot be used afterwards")
+        if isinstance(value, Packed) and not self.t.visible(value.container.region):
+            return self.contained(value, path)
         return Fixed(value)
+
+    def contained(self, value: Packed, path: Any) -> Template:
+        sources = frozenset([value.container]) if self.t.visible(value.container.region) else frozenset()
+        items = tuple(self.lift(v, (path, k)) for k, v in enumerate(value.items))
+        return ContainerNode(value.shape, items, sources)
+
+    def widen_container(self, template: ContainerNode, value: Any, path: Any, name: str) -> Template:
+        if not isinstance(value, Packed) or value.shape != template.shape:
+            return PoisonNode(
+                f"{quoted(name)} is {describe_container(template.shape)} on one path and "
+                f"{describe_container(value.shape) if isinstance(value, Packed) else describe(value)} on another"
+            )
+        items = tuple(
+            self.widen(x, v, (path, k), f"{name}[{k}]") for k, (x, v) in enumerate(zip(template.items, value.items))
+        )
+        sources = template.sources
+        if self.t.visible(value.container.region):
+            sources |= {value.container}
+        if sources == template.sources and all(a is b for a, b in zip(items, template.items)):
+            return template
+        return ContainerNode(template.shape, items, sources)
 
     def merged(self, a: ArrayObject, b: ArrayObject, path: Any) -> Merged | None:
         """A new object for two of one dtype and rank; None where they have none."""
@@ -350,18 +394,20 @@ class Widener:
             if isinstance(value, Number) or is_static_number(value):
                 joined = join_numbers(template, number_leaf(value))
                 return template if joined == template else joined
-            return PoisonNode(f"`{name}` is a number on one path and {describe(value)} on another")
+            return PoisonNode(f"{quoted(name)} is a number on one path and {describe(value)} on another")
         if isinstance(template, ContentsLeaf):
             assert isinstance(value, Value)
             dims = join_dims(template.dims, value.type.dims) if isinstance(value.type, Array) else ()
             return template if dims == template.dims else ContentsLeaf(template.dtype, dims)
         if isinstance(template, TupleNode):
             return self.widen_tuple(template, value, path, name)
+        if isinstance(template, ContainerNode):
+            return self.widen_container(template, value, path, name)
         if isinstance(template, ChoiceNode):
             return (
                 template
                 if len(template.plans) == 1 and template.plans[0].ref is value
-                else PoisonNode(f"`{name}` is a view of different arrays")
+                else PoisonNode(f"{quoted(name)} is a view of different arrays")
             )
         assert isinstance(template, RefNode)
         return self.widen_reference(template, value, path, name)
@@ -389,14 +435,18 @@ class Widener:
             return self.widen(fixed, value, path, name)
         if isinstance(old, Reference):
             return self.widen(RefNode(old, tuple(old.parts()), None), value, path, name)
-        if isinstance(old, ListObject) and isinstance(value, ListObject):
-            return PoisonNode(f"`{name}` is one list on one path and another list on another")
-        return PoisonNode(f"`{name}` is {describe(old)} on one path and {describe(value)} on another")
+        if isinstance(old, Packed):
+            fixed_items = ContainerNode(old.shape, tuple(Fixed(v) for v in old.items), self.seen(old))
+            return self.widen_container(fixed_items, value, path, name)
+        return PoisonNode(f"{quoted(name)} is {describe(old)} on one path and {describe(value)} on another")
+
+    def seen(self, value: Packed) -> frozenset[Any]:
+        return frozenset([value.container]) if self.t.visible(value.container.region) else frozenset()
 
     def widen_tuple(self, template: TupleNode, value: Any, path: Any, name: str) -> Template:
         if not isinstance(value, tuple) or type(value) is not template.cls or len(value) != len(template.items):
             return PoisonNode(
-                f"`{name}` is a tuple of {len(template.items)} on one path and {describe(value)} on another"
+                f"{quoted(name)} is a tuple of {len(template.items)} on one path and {describe(value)} on another"
             )
         items = tuple(
             self.widen(x, v, (path, k), f"{name}[{k}]") for k, (x, v) in enumerate(zip(template.items, value))
@@ -408,9 +458,9 @@ class Widener:
     def widen_reference(self, template: RefNode, value: Any, path: Any, name: str) -> Template:
         like = before = template.like
         if not isinstance(value, Reference):
-            return PoisonNode(f"`{name}` is {describe(like)} on one path and {describe(value)} on another")
+            return PoisonNode(f"{quoted(name)} is {describe(like)} on one path and {describe(value)} on another")
         if like.dtype is not value.dtype or like.rank != value.rank:
-            return PoisonNode(f"`{name}` is {describe(like)} on one path and {describe(value)} on another")
+            return PoisonNode(f"{quoted(name)} is {describe(like)} on one path and {describe(value)} on another")
         merged = template.merged
         if merged is not None and merged.materialized:
             return self.widen_materialized(template, merged, value)
@@ -433,7 +483,7 @@ class Widener:
         elif like.object is not value.object or not self.t.visible(like.object.region):
             merged = self.merged(like.object, value.object, path)
             if merged is None:
-                return PoisonNode(f"`{name}` is {describe(like)} on one path and {describe(value)} on another")
+                return PoisonNode(f"{quoted(name)} is {describe(like)} on one path and {describe(value)} on another")
         if merged is template.merged and all(p is q for p, q in zip(parts, template.parts)) and like is before:
             return template
         return RefNode(like, parts, merged)
@@ -471,6 +521,54 @@ class Widener:
         )
 
 
+def describe_container(shape: Any) -> str:
+    """A container's shape in words."""
+    kind, keys = shape
+    if kind is list:
+        return f"a list of {keys}"
+    if kind is dict:
+        return f"a dict of {', '.join(map(repr, keys)) or 'nothing'}"
+    return f"a {kind.__name__}"
+
+
+def pack(t: Tracer, store: dict[Any, Any], value: Any, inside: tuple[Any, ...] = ()) -> Any:
+    """A value with its containers replaced by what they hold in a store."""
+    if isinstance(value, tuple):
+        items = [pack(t, store, v, inside) for v in value]
+        if all(a is b for a, b in zip(items, value)):
+            return value
+        return type(value)._make(items) if hasattr(value, "_make") else tuple(items)
+    if isinstance(value, Maybe):
+        inner = pack(t, store, value.value, inside)
+        return value if inner is value.value else Maybe(inner, value.defined)
+    if isinstance(value, ListObject | DictObject | Instance) and not any(value is c for c in inside):
+        held = store.get(value, value.initial)
+        below = (*inside, value)
+        if isinstance(value, ListObject):
+            return Packed(value, (list, len(held)), tuple(pack(t, store, v, below) for v in held))
+        kind = dict if isinstance(value, DictObject) else value.cls
+        return Packed(value, (kind, tuple(k for k, _ in held)), tuple(pack(t, store, v, below) for _, v in held))
+    return value
+
+
+def unpack(value: Any) -> Any:
+    """The value itself again."""
+    if isinstance(value, Packed):
+        return value.container
+    if isinstance(value, tuple):
+        items = [unpack(v) for v in value]
+        if all(a is b for a, b in zip(items, value)):
+            return value
+        return type(value)._make(items) if hasattr(value, "_make") else tuple(items)
+    if isinstance(value, Maybe):
+        return Maybe(unpack(value.value), value.defined)
+    return value
+
+
+def quoted(name: str) -> str:
+    return f"`{name}`" if name else "this value"
+
+
 def is_result(path: Any) -> bool:
     return isinstance(path, tuple) and len(path) == 2 and path[1] == "<result>"
 
@@ -486,7 +584,7 @@ def leaf_types(template: Template) -> Iterator[tuple[str, Type]]:
         yield "number", Scalar(template.dtype)
     elif isinstance(template, ContentsLeaf):
         yield "contents", Array(template.dtype, template.dims) if template.dims else Scalar(template.dtype)
-    elif isinstance(template, TupleNode):
+    elif isinstance(template, TupleNode | ContainerNode):
         for item in template.items:
             yield from leaf_types(item)
     elif isinstance(template, RefNode):
@@ -513,7 +611,7 @@ def plan_types(plan: Plan) -> Iterator[tuple[str, Type]]:
 
 
 def merged_nodes(template: Template) -> Iterator[RefNode]:
-    if isinstance(template, TupleNode):
+    if isinstance(template, TupleNode | ContainerNode):
         for item in template.items:
             yield from merged_nodes(item)
     elif isinstance(template, MaybeNode):

@@ -191,12 +191,17 @@ class Reference:
 
 @dataclass(eq=False, slots=True)
 class ListObject:
-    """A Python list; the store has its items once they change. `host`: a list of the caller's, not to be changed."""
+    """A Python list; the store has its items once they change. `host`: a list of the caller's, not to be changed.
+
+    `merged_from`: this stands for different lists on different paths (those, with what they held then), so it is not
+    to be changed, nor read once one of them has changed. Dicts and instances have the same fields.
+    """
 
     initial: tuple[Any, ...]
     region: Region
     birth: Any = None
     host: str = ""
+    merged_from: tuple[tuple[Any, tuple[Any, ...]], ...] | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -207,6 +212,7 @@ class DictObject:
     region: Region
     birth: Any = None
     host: str = ""
+    merged_from: tuple[tuple[Any, tuple[Any, ...]], ...] | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -218,6 +224,7 @@ class Instance:
     region: Region
     birth: Any = None
     host: str = ""
+    merged_from: tuple[tuple[Any, tuple[Any, ...]], ...] | None = None
 
 
 @dataclass(eq=False)

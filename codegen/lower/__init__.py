@@ -1,8 +1,8 @@
 """Array IR -> scheduled IR: explicit loops over buffers.
 
-In: a function of the array IR. Out: a function of the scheduled IR (`codegen.scheduled`), same results. `fusion` decides what
-is stored at all and what is live, `storage` which memory it gets, `scheduler` walks the function, `rules` make the loop nests.
-"""
+In: a function of the array IR. Out: a function of the scheduled IR (`codegen.scheduled`), same results. `fusion`
+decides what is stored at all and what is live, `storage` which memory it gets, `scheduler` walks the function,
+`rules` make the loop nests."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ...ir.core import Function
 from .. import scheduled as _operations
 from . import fusion
 from .cleanup import cleanup
+from .forwarding import forward
+from .fuse_loops import fuse_loops
 from .scheduler import Scheduler
 
 __all__ = ["schedule"]
@@ -37,6 +39,10 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     """
     out = Scheduler(function, fusion.plan(function)).run()
     cleanup(out)
+    for _ in range(2):
+        fuse_loops(out)
+        forward(out)
+        cleanup(out)
     return out
 
 

@@ -33,6 +33,8 @@ def sweep(region: Region, used: set[Value]) -> bool:
         dead = not any(r in used for r in op.results) and bool(op.results)
         if dead and (pure or op.name in REMOVABLE):
             continue
+        if op.name == "for" and not op.results and len(op.regions[0].ops) == 1:
+            continue  # nothing is left inside
         kept.append(op)
     changed = len(kept) < len(region.ops)
     region.ops[:] = kept

@@ -1,13 +1,14 @@
 """What is stored and what is only computed where it is used.
 
-In: a function of the array IR. Out: a `Plan`: which array values are *virtual* (never stored: an element function that
-consumers pull into their own loops), and which are live after each operation, a virtual value keeping alive what it reads.
+In: a function of the array IR. Out: a `Plan`: which array values are *virtual* (never stored: an element function
+that consumers pull into their own loops), and which are live after each operation, a virtual value keeping alive
+what it reads.
 
 A value that can be virtual is stored all the same where
 
 * something needs it in memory (results, yields, library kernels, in-place writes),
-* it would be computed again and again: by a loop of the program or of a nest around those it depends on, or by several
-  consumers, and it is not trivial (fills, index views, transposes and the like cost nothing),
+* it would be computed again and again: by a loop of the program or of a nest around those it depends on, or by
+  several consumers, and it is not trivial (fills, index views, transposes and the like cost nothing),
 * it reads memory that is about to be overwritten in place (the alternative, copying that memory, costs more).
 """
 
@@ -73,14 +74,15 @@ def element_of(op: Op, get: object, index: list[Value], positions: list[Value]) 
     rule = lookup(op.name).element
     assert rule is not None
     dims = [x.type.dims if isinstance(x.type, Array | Scalar) else () for x in op.operands]
-    assert isinstance(op.result.type, Array | Scalar)
+    result = op.result.type
+    assert isinstance(result, Array | Scalar)
     out: Value = call_rule(
         rule,
         (get, index),
         op.attrs,
         positions=lambda: positions,
         dims=lambda: dims,
-        result=lambda: op.result.type.dims,  # type: ignore[union-attr]
+        result=lambda: result.dims,
         ranks=lambda: [x.rank for x in op.operands],
         op=lambda: op,
     )
@@ -342,7 +344,8 @@ def captured(region: Region, inside: set[Value] | None = None) -> set[Value]:
 
 
 def live_region(plan: Plan, region: Region, after: set[Value]) -> set[Value]:
-    """Live sets of a region's operations, backwards; `after`: what is live where it ends. Returns what is at its start."""
+    """Live sets of a region's operations, backwards; `after`: what is live where it ends. Returns what is at its
+    start."""
     live = set(after)
     for op in reversed(region.ops):
         plan.live_after[op] = set(live)
@@ -372,7 +375,8 @@ def live_region(plan: Plan, region: Region, after: set[Value]) -> set[Value]:
 
 
 def store_before_overwriting(plan: Plan, region: Region, outer: Sequence[Value]) -> bool:
-    """Store virtual values that read memory which an operation would otherwise overwrite in place. True: there were some."""
+    """Store virtual values that read memory which an operation would otherwise overwrite in place. True: there
+    were some."""
     changed = False
     defined: list[Value] = list(outer)
     for op in region.ops:

@@ -1,11 +1,11 @@
 """Whether a buffer may be written to in the loop nest that reads it.
 
-In: for one turn of a nest, the position that is written and those that are read, as scheduled values. Out: yes or no. The
-nest runs its indices upwards and reads before it writes, so writing is safe unless a *later* turn reads what an earlier one
-wrote. That cannot happen where
+In: for one turn of a nest, the position that is written and those that are read, as scheduled values. Out: yes or
+no. The nest runs its indices upwards and reads before it writes, so writing is safe unless a *later* turn reads
+what an earlier one wrote. That cannot happen where
 
-* each loop index runs one and the same axis of both positions, in the same way (`A[i, k+t] -= r * A[k, k+t]`: whatever
-  `i` and `k` are, the turns that touch an element are the same turn), or
+* each loop index runs one and the same axis of both positions, in the same way (`A[i, k+t] -= r * A[k, k+t]`:
+  whatever `i` and `k` are, the turns that touch an element are the same turn), or
 * along one axis the two positions can never meet: their difference is a constant other than 0, or of one sign.
 """
 

@@ -1,8 +1,9 @@
 """The builder of loop nests: every operation lands in the outermost loop in which its operands are known.
 
-In: operations emitted while nests are open. Out: scheduled regions. A nest is built from the inside: while its innermost
-body is being emitted, the regions of the loops around it are still open, so an operation that only depends on the outer
-index goes into the outer loop, ahead of the inner one. Equal pure operations are emitted once.
+In: operations emitted while nests are open. Out: scheduled regions. A nest is built from the inside: while its
+innermost body is being emitted, the regions of the loops around it are still open, so an operation that only
+depends on the outer index goes into the outer loop, ahead of the inner one. Equal pure operations are emitted
+once.
 
 Program loops and branches are barriers (`Scope.barrier`): nothing moves out of them.
 """
@@ -153,7 +154,8 @@ class LoopBuilder(Builder):
         self.emit("buffer.store", [value, buffer, *indices])
 
     def cached(self, key: Hashable, operands: Sequence[Value], make: Callable[[int], Value]) -> Value:
-        """The value for a key that depends on `operands`, made (at the depth given to `make`) where it is not known."""
+        """The value for a key that depends on `operands`, made (at the depth given to `make`) where it is not
+        known."""
         known_at = self.depth_of(operands)
         depth = max(known_at, self.floor)
         found = self.find(key, known_at, depth)
@@ -175,7 +177,8 @@ class LoopBuilder(Builder):
         reverse: bool = False,
         hint: str | None = None,
     ) -> list[Value]:
-        """A ``for``; `body(index, carried)` emits what is inside and returns what is carried on. Returns the results."""
+        """A ``for``; `body(index, carried)` emits what is inside and returns what is carried on. Returns the
+        results."""
         if isinstance(lo, Const) and isinstance(hi, Const) and hi.value - lo.value == 1:
             return list(body(lo, list(inits)))
         index = Value(Scalar(I64), hint)
@@ -230,11 +233,12 @@ def fold_index(name: str, operands: list[Value]) -> tuple[str, list[Value], Valu
         negated = one.op.operands if name == "add" and one.op is not None and one.op.name == "mul" else []
         if negated and isinstance(negated[1], Const) and int(negated[1].value) == -1:
             return fold_index("sub", [other, negated[0]])
-    form = {"add": summed, "sub": lambda x, y: summed(x, scaled(y, -1))}.get(name)
-    if form is not None:
-        terms, constant = form(affine(a), affine(b))
-    elif isinstance(a, Const) or isinstance(b, Const):
-        terms, constant = scaled(affine(b), int(a.value)) if isinstance(a, Const) else scaled(affine(a), int(b.value))  # type: ignore[attr-defined]
+    if name != "mul":
+        terms, constant = summed(affine(a), scaled(affine(b), 1 if name == "add" else -1))
+    elif isinstance(a, Const):
+        terms, constant = scaled(affine(b), int(a.value))
+    elif isinstance(b, Const):
+        terms, constant = scaled(affine(a), int(b.value))
     else:
         return name, operands, None
     if not -(2**63) <= constant < 2**63:

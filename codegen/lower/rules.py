@@ -87,7 +87,9 @@ def update(s: Scheduler, op: Op) -> None:
     dest = s.writable(array, keep=not whole)
     parts = split_spec(spec, [s.get(p) for p in positions])
     own = s.storage.extents_of(array)
-    extents = [own[k] if letter == ":" else parts[k][1] for k, letter in enumerate(spec) if letter != "i"]
+    selected = split_spec(spec, positions)
+    lengths = [own[k] if c == ":" else selected[k][1] for k, c in enumerate(spec) if c != "i"]
+    extents = [s.storage.known(n) for n in lengths]
 
     def where(at: list[Value]) -> list[Value]:
         rest = iter(at)
@@ -107,7 +109,8 @@ def update(s: Scheduler, op: Op) -> None:
 
 
 def scatter(s: Scheduler, op: Op) -> None:
-    """`scatter` and `scatter_add`: in the order of the index arrays, so that of equal indices the last one stays."""
+    """`scatter` and `scatter_add`: in the order of the index arrays, so that of equal indices the last one
+    stays."""
     array, value, *indices = op.operands
     first, width = op.attrs["axes"][0], indices[0].rank
     dest = s.writable(array)
@@ -132,8 +135,8 @@ def write(
     reading: Sequence[Value],
     add: bool,
 ) -> None:
-    """The nest that stores `value` (or adds it) at `where(index)` of `dest`; values of `reading` that would read what it
-    has already overwritten are computed into memory before."""
+    """The nest that stores `value` (or adds it) at `where(index)` of `dest`; values of `reading` that would read
+    what it has already overwritten are computed into memory before."""
 
     def nest() -> None:
         def body(at: list[Value]) -> None:
@@ -204,12 +207,17 @@ def step(s: Scheduler, name: str, total: Value, x: Value) -> Value:
 
 
 def reduction(s: Scheduler, op: Op) -> None:
-    """Over all axes: one scalar. Over some: the last axis stays innermost, so sums over others go through memory."""
+    """Over all axes: one scalar. Over some: the last axis stays innermost, so sums over others go through
+    memory."""
     (x,), axes, name = op.operands, op.attrs["axes"], op.name
     start = identity_of(name, op.result.dtype)
     extents = s.storage.extents_of(x)
     if not op.result.is_array:
-        (total,) = s.b.fold(extents, [accumulator(start, op)], lambda at, c: [step(s, name, c[0], s.element(x, at))])
+
+        def add(at: list[Value], carried: list[Value]) -> list[Value]:
+            return [step(s, name, carried[0], s.element(x, at))]
+
+        (total,) = s.b.fold(extents, [accumulator(start, op)], add)
         s.scalars[op.result] = named(total, op.result.name)
         return
     assert isinstance(op.result.type, Array)
@@ -325,7 +333,8 @@ def scan(s: Scheduler, op: Op) -> None:
 
 
 def matmul(s: Scheduler, op: Op) -> None:
-    """Products that are not virtual: dot products are a loop, vector times matrix goes by rows, the rest is BLAS'."""
+    """Products that are not virtual: dot products are a loop, vector times matrix goes by rows, the rest is
+    BLAS'."""
     a, b = op.operands
     dtype = op.result.dtype
     if a.rank == b.rank == 1:

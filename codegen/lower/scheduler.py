@@ -1,9 +1,8 @@
 """The walk that turns a function of the array IR into scheduled IR, one operation after the other.
 
-In: a function and its `Plan`. Out: the scheduled function. Scalar operations are copied; array operations that are not
-virtual become loop nests (`codegen.lower.rules`); control flow is here. Elements of virtual values are emitted into the
-nests that consume them (`Scheduler.element`).
-"""
+In: a function and its `Plan`. Out: the scheduled function. Scalar operations are copied; array operations that
+are not virtual become loop nests (`codegen.lower.rules`); control flow is here. Elements of virtual values are
+emitted into the nests that consume them (`Scheduler.element`)."""
 
 from __future__ import annotations
 
@@ -69,6 +68,7 @@ class Scheduler:
                         self.storage.extent(self.extents.of[arg][axis])
             else:
                 self.scalars[arg] = new
+                self.extents.met.setdefault(arg, len(self.extents.met))
         with self.b:
             self.region(self.function.body)
         return self.out
@@ -240,8 +240,8 @@ class Scheduler:
         return dest
 
     def writable(self, value: Value, keep: bool = True) -> Value:
-        """A buffer with a value's contents that the current operation may overwrite: the value's own, where this region
-        owns it and nothing reads it afterwards, else a copy (`keep` False: of undefined contents)."""
+        """A buffer with a value's contents that the current operation may overwrite: the value's own, where this
+        region owns it and nothing reads it afterwards, else a copy (`keep` False: of undefined contents)."""
         if value not in self.storage.buffer and self.plan.virtual(value):
             return self.owned_copy(value)
         if self.storage.owns(value):
@@ -301,15 +301,25 @@ class Scheduler:
                 out.append(buffer)
             for source, own in late:
                 extents = self.storage.values(self.storage.shape[source])
-                self.b.nest(extents, lambda at, f=source, t=own: self.b.store(self.b.load(f, at), t, at))  # type: ignore[misc]
+
+                def move(at: list[Value], source: Value = source, own: Value = own) -> None:
+                    self.b.store(self.b.load(source, at), own, at)
+
+                self.b.nest(extents, move)
             self.b.emit("return", out)
 
     # control flow
 
     def give(self, value: Value, during: set[Value]) -> Value:
-        """A buffer with a value's contents for a loop that will own it; `during`: what is read in or after the loop."""
-        if self.storage.owns(value) and value not in during:
-            return self.storage.take(self.storage.buffer[value])
+        """A buffer with a value's contents for a loop that will own it; `during`: what is read in or after the
+        loop."""
+        if self.storage.owns(value):
+            buffer = self.storage.buffer[value]
+            if value in during and buffer in self.storage.foreign and self.storage.frame.kind != "branch":
+                self.storage.place(value, self.owned_copy(value))
+                return self.storage.take(buffer)
+            if value not in during:
+                return self.storage.take(buffer)
         return self.storage.take(self.owned_copy(value))
 
     def enter_carried(self, op: Op, inits: Sequence[Value]) -> tuple[list[Value], list[int]]:
@@ -391,12 +401,14 @@ class Scheduler:
         reserved.after()
 
     def while_loop(self, op: Op) -> None:
-        before, body = op.regions
+        before = op.regions[0]
         start_values, starts = self.enter_carried(op, op.operands)
         carried = self.copies_of(start_values, before.args, starts)
         regions = [Region(carried), Region()]
         kept = range(len(op.operands))
-        extra_inits, yields = self.loop_body(op, regions, start_values, carried, before.args, starts, kept, lambda: None)
+        extra_inits, yields = self.loop_body(
+            op, regions, start_values, carried, before.args, starts, kept, lambda: None
+        )
         regions[1].ops.append(Op("yield", yields, [], {}, (), self.b.span))
         operands = [*start_values, *extra_inits]
         self.finish_loop(op, op.results, operands, start_values, extra_inits, regions, {}, starts)
@@ -440,7 +452,7 @@ class Scheduler:
                 yields.append(back)
             storage.frame = outer
         storage.static_workspaces(frame, regions, turns)
-        self.extents.forget(mark)
+        self.extents.end_body(op, mark)
         for inside, outside, _ in turns:
             storage.shape[outside] = storage.shape[inside]
         return [outside for _, outside, _ in turns], yields
@@ -529,7 +541,9 @@ class Scheduler:
     def flat_names(self, op: Op) -> list[str | None]:
         out: list[str | None] = []
         for value in op.results:
-            out += [value.name] if not isinstance(value.type, Tape) else [value.name, f"{value.name or 'tape'}_length"]
+            out.append(value.name)
+            if isinstance(value.type, Tape):
+                out.append(f"{value.name or 'tape'}_length")
         return out
 
     def pair_up(self, one: list[Value], other: list[Value]) -> list[tuple[Value, Value]]:

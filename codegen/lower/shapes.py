@@ -1,11 +1,13 @@
 """Extents: which array has which, and which are provably equal.
 
-In: operations of the array IR, one after the other in program order. Out: for every array value its extents as *terms*
-(an int, an i64 value of the program, or `Dim`: what can only be read off the memory), and which terms are equal. Equality
-is a union-find whose facts hold where they were learned: leaving a region forgets what was learned inside it.
+In: operations of the array IR, one after the other in program order. Out: for every array value its extents as
+*terms* (an int, an i64 value of the program, or `Dim`: what can only be read off the memory), and which terms are
+equal. Equality is a union-find whose facts hold where they were learned: leaving a region forgets what was
+learned inside it.
 
-Facts: elementwise operands have one shape; a `same_extent` that was passed; a loop that gives back the shape it was given.
-"""
+Facts: elementwise operands have one shape; a `same_extent` that was passed; a loop that gives back the shape it
+was given; what a loop learned about values from outside, in later loops over the same range (of which one turn
+means one turn of both)."""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class Dim:
 
 Term = int | Value | Dim
 Affine = tuple[frozenset[tuple[Term, int]], int]
-Mark = tuple[dict[Term, Term], dict[Term, tuple[Term, ...]], int]
+Pairs = tuple[tuple[Term, Term], ...]
+Mark = tuple[dict[Term, Term], dict[Term, tuple[Term, ...]], int, dict[tuple[Term, Term], Pairs]]
 
 
 def term(value: Value) -> Term:
@@ -45,6 +48,7 @@ class Extents:
         self.members: dict[Term, tuple[Term, ...]] = {}
         self.invariant: dict[Op, list[bool]] = {}
         self.met: dict[Term, int] = {}
+        self.guarded: dict[tuple[Term, Term], Pairs] = {}
 
     # equality
 
@@ -103,11 +107,11 @@ class Extents:
     # scopes
 
     def mark(self) -> Mark:
-        return dict(self.parent), dict(self.members), len(self.met)
+        return dict(self.parent), dict(self.members), len(self.met), dict(self.guarded)
 
     def forget(self, mark: Mark) -> None:
         """Forget what was learned since `mark`."""
-        self.parent, self.members = dict(mark[0]), dict(mark[1])
+        self.parent, self.members, self.guarded = dict(mark[0]), dict(mark[1]), dict(mark[3])
 
     # definitions
 
@@ -127,6 +131,8 @@ class Extents:
     def define(self, op: Op) -> list[Op]:
         """Enter the results of an operation without regions. Returns the scalar operations that compute extents."""
         made: list[Op] = []
+        for result in op.results:
+            self.met.setdefault(result, len(self.met))
         if op.name == "dim":
             x, axis = op.operands[0], op.attrs["axis"]
             self.union(self.of[x][axis], op.result)
@@ -163,8 +169,28 @@ class Extents:
 
     # control flow
 
+    def bounds(self, op: Op) -> tuple[Term, Term]:
+        return self.find(term(op.operands[0])), self.find(term(op.operands[1]))
+
+    def end_body(self, op: Op, mark: Mark) -> None:
+        """The body of a loop ends: what it learned is forgotten, but for later loops over the same range."""
+        pairs: list[tuple[Term, Term]] = []
+        if op.name == "for":
+            roots = {self.find(t) for t in self.parent if mark[0].get(t) != self.parent[t]}
+            for root in roots:
+                members = self.members_of(root)
+                outside = [m for m in members if isinstance(m, int) or self.met.get(m, mark[2]) < mark[2]]
+                pairs += [(outside[0], other) for other in outside[1:]]
+        self.forget(mark)
+        if pairs:
+            key = self.bounds(op)
+            self.guarded[key] = (*self.guarded.get(key, ()), *pairs)
+
     def enter_loop(self, op: Op) -> None:
         """Enter the block arguments of a loop: with their initial shape where every turn keeps it."""
+        if op.name == "for":
+            for a, b in self.guarded.get(self.bounds(op), ()):
+                self.union(a, b)
         inits = op.operands[2:] if op.name == "for" else op.operands
         args = carried_arguments(op)
         for arg, init, keeps in zip(args, inits, self.keeps_shape(op)):
@@ -208,7 +234,7 @@ class Extents:
                 self.enter_loop(op)
                 for inner in op.regions:
                     self.walk(inner)
-                self.forget(mark)
+                self.end_body(op, mark)
                 self.leave_loop(op)
             elif op.name == "if":
                 branches = []

@@ -1,17 +1,16 @@
 """Who owns which memory: values become buffers that are written in place, moved, recycled and swapped.
 
-In: the liveness of a `Plan` and extents. Out: buffers for values. Every buffer that may be written has one owner, the
-innermost program region (`Frame`) whose turn it is to decide about it, and holds at most one live value:
+In: the liveness of a `Plan` and extents. Out: buffers for values. Every buffer that may be written has one owner,
+the innermost program region (`Frame`) whose turn it is to decide about it, and holds at most one live value:
 
 * an operation that changes an array takes over the array's buffer when nothing reads the old value afterwards;
 * a loop takes over the buffers of what it carries, and gives them back under other names;
 * a buffer whose value is dead is free, and the next value of its shape gets it;
-* a value made in a loop asks the region around the loop for memory, so that nothing is allocated per turn. If it is carried
-  on, the buffer that it displaces is handed back instead (two buffers take turns, by renaming).
+* a value made in a loop asks the region around the loop for memory, so that nothing is allocated per turn. If it
+  is carried on, the buffer that it displaces is handed back instead (two buffers take turns, by renaming).
 
-Arguments are not owned and never written, those excepted that the function is there to change: their memory is owned, but
-`foreign`: only versions of the argument's own contents are ever in it.
-"""
+Arguments are not owned and never written, those excepted that the function is there to change: their memory is
+owned, but `foreign`: only versions of the argument's own contents are ever in it."""
 
 from __future__ import annotations
 
@@ -48,7 +47,7 @@ class Frame:
 class Storage:
     """The buffers of the values known so far."""
 
-    def __init__(self, builder: LoopBuilder, extents: Extents, scalar: Callable[[Value], Value]) -> None:
+    def __init__(self, builder: LoopBuilder, extents: Extents, scalar: Callable[[Value], Value | None]) -> None:
         self.builder = builder
         self.extents = extents
         self.scalar = scalar
@@ -89,6 +88,11 @@ class Storage:
         """The extents of an array value, as scheduled values."""
         return self.values(self.extents.of[value])
 
+    def known(self, extent: Value) -> Value:
+        """An extent under the name that every equal extent has here."""
+        found = self.extent(int(extent.value) if isinstance(extent, Const) else extent)
+        return found if found is not None else self.scalar(extent) or extent
+
     def values(self, terms: Sequence[Term]) -> list[Value]:
         out = [self.extent(t) for t in terms]
         assert all(e is not None for e in out), f"unknown extents {terms}"
@@ -113,7 +117,8 @@ class Storage:
         self.frame.owned[buffer] = holder
 
     def fresh(self, dtype: DType, shape: Sequence[Term], hint: str | None = None) -> Value:
-        """A buffer of undefined contents for a value of this shape: recycled, from outside the loop, or allocated."""
+        """A buffer of undefined contents for a value of this shape: recycled, from outside the loop, or
+        allocated."""
         buffer = self.request(self.frame, dtype, list(shape), hint)
         assert buffer is not None
         self.frame.owned[buffer] = BUSY
@@ -186,8 +191,9 @@ class Storage:
     # settling accounts at the end of a region
 
     def settle_loop(self, frame: Frame) -> list[tuple[Value, Value, Value]]:
-        """At the end of a loop's body, after the yielded buffers were taken: what it got from outside is either still
-        here (then it is used under its outer name) or was carried on, and another free buffer of that shape goes back.
+        """At the end of a loop's body, after the yielded buffers were taken: what it got from outside is either
+        still here (then it is used under its outer name) or was carried on, and another free buffer of that shape
+        goes back.
 
         Returns (buffer inside, buffer outside, buffer that goes back) for those that take turns.
         """

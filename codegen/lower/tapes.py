@@ -1,10 +1,10 @@
 """Tapes in memory: a flat buffer and how much of it is used.
 
-In: `tape.new`, `tape.push`, `tape.pop` of the array IR. Out: loads and stores. A tape value is two scheduled values, data and
-length; both are carried through loops. Growth doubles the buffer (`tape_reserve`).
+In: `tape.new`, `tape.push`, `tape.pop` of the array IR. Out: loads and stores. A tape value is two scheduled
+values, data and length; both are carried through loops. Growth doubles the buffer (`tape_reserve`).
 
-Where a loop with a known number of turns pushes (or pops) the same amount in every turn, the memory is reserved ahead and
-the position follows from the loop index, so that nothing is carried and the loop vectorizes:
+Where a loop with a known number of turns pushes (or pops) the same amount in every turn, the memory is reserved
+ahead and the position follows from the loop index, so that nothing is carried and the loop vectorizes:
 
     for i in range(n):                 t = tape_reserve(t, t_length, t_length + n)
         push v                         for i in range(n):

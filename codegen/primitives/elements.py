@@ -1,9 +1,9 @@
-"""Functions of one element that are not elementary: NumPy's meaning under plain Python, branch-free code under Numba.
+"""Functions of one element that are not elementary: NumPy's meaning under plain Python, branch-free code under
+Numba.
 
 In: NumPy scalars (or Python numbers). Out: NumPy scalars. Where vectorized loops call a function, Numba gets LLVM
-instructions directly (`instructions`), which costs nothing at compile time and leaves no branch; rare ones are compiled from
-a Python body (`body`).
-"""
+instructions directly (`instructions`), which costs nothing at compile time and leaves no branch; rare ones are
+compiled from a Python body (`body`)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from numba import extending
 from numba.core import types
 
 __all__ = ["FUNCTIONS"]
+
+unliteral: Any = types.unliteral
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -51,15 +53,15 @@ def twin(name: str, function: Callable[..., Any], count: int) -> Callable[..., A
 
 def common(context: Any, arguments: tuple[Any, ...]) -> Any:
     """The type that Numba gives the operands together; integers and literals as int64."""
-    found = context.unify_types(*(types.unliteral(a) for a in arguments))
+    found = context.unify_types(*(unliteral(a) for a in arguments))
     return found
 
 
 def instructions(
     name: str, function: Callable[..., Any], count: int, emit: Emit, result: Any = None, first: bool = False
 ) -> None:
-    """Declare a function by its LLVM instructions. `result`: its type where it is not the operands'; `first`: the first
-    operand is a boolean apart (a condition)."""
+    """Declare a function by its LLVM instructions. `result`: its type where it is not the operands'; `first`: the
+    first operand is a boolean apart (a condition)."""
     plain = twin(name, function, count)
 
     def typer(context: Any, *arguments: Any) -> Any:
@@ -93,7 +95,7 @@ def instructions(
         kind = common(context.typing_context, kinds)
         values = list(arguments[:1]) if first else []
         values += [
-            context.cast(builder, value, types.unliteral(given), kind)
+            context.cast(builder, value, unliteral(given), kind)
             for value, given in zip(arguments[len(values) :], kinds, strict=True)
         ]
         return emit(builder, values, kind)
@@ -110,11 +112,11 @@ def body(name: str, function: Callable[..., Any], count: int, implementation: Ca
     if count == 1:
 
         def choose(x: Any) -> Any:
-            return implementation(types.unliteral(x))
+            return implementation(unliteral(x))
     else:
 
         def choose(x: Any, y: Any) -> Any:  # type: ignore[misc]
-            return implementation(types.unliteral(x))
+            return implementation(unliteral(x))
 
     numba: Any = extending
     numba.overload(plain, strict=False)(choose)
@@ -126,8 +128,8 @@ def is_float(kind: Any) -> bool:
 
 def intrinsic(builder: Any, name: str, operands: list[Any]) -> Any:
     kind = operands[0].type
-    suffix = "f64" if isinstance(kind, ir.DoubleType) else "f32" if isinstance(kind, ir.FloatType) else f"i{kind.width}"
-    wanted = f"llvm.{name}.{suffix}"
+    short = {ir.DoubleType: "f64", ir.FloatType: "f32"}.get(type(kind)) or f"i{kind.width}"
+    wanted = f"llvm.{name}.{short}"
     found = builder.module.globals.get(wanted)
     if found is None:
         found = ir.Function(builder.module, ir.FunctionType(kind, [kind] * len(operands)), wanted)
@@ -379,8 +381,8 @@ def divided(b: Any, x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def whole_divided(b: Any, x: Any, y: Any, kind: Any) -> tuple[Any, Any, Any]:
-    """Quotient and remainder of integers, rounded down, and the remainder of C. Of a division by zero all are 0; nor may
-    the machine divide its least number by -1."""
+    """Quotient and remainder of integers, rounded down, and the remainder of C. Of a division by zero all are 0;
+    nor may the machine divide its least number by -1."""
     zero, one = number(0, x), number(1, x)
     by_zero = b.icmp_signed("==", y, zero)
     if not kind.signed:

@@ -1,9 +1,9 @@
 """How each scalar operation is written in Python.
 
-In: an operation and the texts of its operands. Out: the text of the expression, and which names it needs. Infix operators are
-used where Python's meaning on NumPy scalars and Numba's is the IR's; where they differ (division by zero among Python floats,
-`**`, `%`, `~` of booleans, integers narrower than 64 bits), a primitive of `codegen.primitives` is called instead.
-"""
+In: an operation and the texts of its operands. Out: the text of the expression, and which names it needs. Infix
+operators are used where Python's meaning on NumPy scalars and Numba's is the IR's; where they differ (division by
+zero among Python floats, `**`, `%`, `~` of booleans, integers narrower than 64 bits), a primitive of
+`codegen.primitives` is called instead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ...ir.types import BOOL, F32, F64, I64, DType
 __all__ = ["ATOM", "Text", "constant", "dtype_text", "expression"]
 
 Text = tuple[str, int]
-"""An expression and how tightly it binds: 9 atom, 8 unary minus (and below), 7 * /, 6 + -, 5 shifts, 4 comparisons."""
+"""An expression and how tightly it binds: 9 atom, 8 unary minus (and below), 7 * /, 6 + -,
+5 shifts, 4 comparisons."""
 
 ATOM = 9
 
@@ -85,8 +86,9 @@ def infix(op: Op, operands: list[Text]) -> Text:
 
 
 def expression(op: Op, operands: list[Text], exact: list[bool], needs: set[str]) -> Text:
-    """The text of an elementwise operation. `exact`: per operand, whether it is surely a NumPy scalar when run by plain
-    Python (and not a Python float, which raises where NumPy gives inf). Names of primitives used are added to `needs`."""
+    """The text of an elementwise operation. `exact`: per operand, whether it is surely a NumPy scalar when run by
+    plain Python (and not a Python float, which raises where NumPy gives inf). Names of primitives used are added
+    to `needs`."""
     name = op.name
     dtype = op.results[0].dtype
     narrow = dtype.is_integer and dtype is not I64

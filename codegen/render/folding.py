@@ -1,8 +1,8 @@
 """Which operations are written inside the expression that uses them.
 
-In: a scheduled function. Out: the set of folded operations, and for each region's statements the operations left. An operation
-is folded where its one result has one use, in the same region, and nothing in between can change what it reads.
-"""
+In: a scheduled function. Out: the set of folded operations, and for each region's statements the operations left.
+An operation is folded where its one result has one use, in the same region, and nothing in between can change
+what it reads."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def foldable(op: Op) -> bool:
 
 
 def roots_of(folding: Folding, op: Op, count: int | None = None) -> list[Value]:
-    """The values that a statement reads: its (first `count`) operands, those of folded operations in their place."""
+    """The values that a statement reads: its (first `count`) operands, those of folded operations in their
+    place."""
     out: list[Value] = []
     for operand in op.operands[:count]:
         if isinstance(operand, Const):

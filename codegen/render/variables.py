@@ -1,9 +1,9 @@
 """Python variables for values: what a loop carries lives in one variable, and names are those of the user.
 
-In: a scheduled function and its folding. Out: a name per value. Two values *interfere* where one is defined while the other is
-still needed; values that do not may share a variable. Shared by choice: what a loop carries with what it starts from, yields
-and gives; a branch's results with what the branches yield. Every copy that is avoided is a line less to read and compile.
-"""
+In: a scheduled function and its folding. Out: a name per value. Two values *interfere* where one is defined while
+the other is still needed; values that do not may share a variable. Shared by choice: what a loop carries with
+what it starts from, yields and gives; a branch's results with what the branches yield. Every copy that is avoided
+is a line less to read and compile."""
 
 from __future__ import annotations
 

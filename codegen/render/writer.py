@@ -1,8 +1,7 @@
 """Statements: the text of a scheduled function.
 
-In: a scheduled function. Out: its source, and the sites at which it can fail. Every check is an early ``return`` of its number,
-so a kernel never raises: ``(status, detail0, detail1, *results)``.
-"""
+In: a scheduled function. Out: its source, and the sites at which it can fail. Every check is an early ``return``
+of its number, so a kernel never raises: ``(status, detail0, detail1, *results)``."""
 
 from __future__ import annotations
 
@@ -10,7 +9,6 @@ from collections.abc import Sequence
 
 from ...ir.core import Const, Function, Op, Region, Span, Value
 from ...ir.types import BOOL, F32, I64, Buffer, Scalar
-from ..scheduled import KERNELS
 from .expressions import ATOM, Text, constant, dtype_text, expression, gives_numpy_scalar
 from .folding import Folding
 from .variables import Variables
@@ -67,7 +65,7 @@ class Writer:
 
     def is_exact(self, value: Value) -> bool:
         if isinstance(value, Const):
-            return value.dtype is F32 or value.dtype not in (I64, BOOL) and not value.dtype.is_float
+            return value.dtype is F32 or (value.dtype not in (I64, BOOL) and not value.dtype.is_float)
         if value in self.exact:
             return self.exact[value]
         op = value.op

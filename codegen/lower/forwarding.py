@@ -1,0 +1,140 @@
+"""What is known of memory without reading it: loads of what was just stored, and buffers that nobody reads.
+
+In: a scheduled function, changed in place. Out: nothing.
+
+    buffer.store %b, %t, %i                     buffer.store %b, %t, %i
+    %c: f64 = buffer.load %t, %i          =>    %d: f64 = mul %b, 2.0
+    %d: f64 = mul %c, 2.0
+
+and where all uses of `%t` are stores, they and its allocation go too.
+"""
+
+from __future__ import annotations
+
+from ...ir.core import Const, Function, Op, Region, Value, walk
+from ...ir.types import Buffer
+from .accesses import Access, Effects, apart, effects, position_of, root_of
+
+__all__ = ["forward"]
+
+Key = tuple[Value, ...]
+
+
+def forward(function: Function) -> None:
+    extents_of_allocations(function)
+    renamed: dict[Value, Value] = {}
+    Forwarder(renamed).region(function.body, {})
+    apply(function.body, renamed)
+    drop_unread(function)
+
+
+def apply(region: Region, renamed: dict[Value, Value]) -> None:
+    def final(value: Value) -> Value:
+        while value in renamed:
+            value = renamed[value]
+        return value
+
+    if renamed:
+        for op in walk(region):
+            op.operands = [final(v) for v in op.operands]
+
+
+def extents_of_allocations(function: Function) -> None:
+    """`buffer.dim` of a buffer allocated here is what it was allocated with."""
+    renamed: dict[Value, Value] = {}
+    for op in walk(function.body):
+        if op.name == "buffer.dim":
+            made = op.operands[0].op
+            if made is not None and made.name in ("buffer.alloc", "buffer.reshape"):
+                extents = made.operands if made.name == "buffer.alloc" else made.operands[1:]
+                renamed[op.result] = extents[op.attrs["axis"]]
+    apply(function.body, renamed)
+
+
+class Forwarder:
+    """`known` maps a buffer and a position to the value there."""
+
+    def __init__(self, renamed: dict[Value, Value]) -> None:
+        self.renamed = renamed
+        self.cache: dict[Op, Effects] = {}
+
+    def final(self, value: Value) -> Value:
+        while value in self.renamed:
+            value = self.renamed[value]
+        return value
+
+    def region(self, region: Region, known: dict[Key, Value]) -> None:
+        for op in region.ops:
+            op.operands = [self.final(v) for v in op.operands]
+            if op.name == "buffer.load":
+                key = tuple(op.operands)
+                if key in known:
+                    self.renamed[op.result] = known[key]
+                elif position_of(op, 0) is not None:
+                    known[key] = op.result
+            elif op.name == "buffer.store":
+                value, *key_parts = op.operands
+                self.forget(known, effects(op))
+                if position_of(op, 1) is not None:
+                    known[tuple(key_parts)] = value
+            elif op.regions:
+                changed = effects(op)
+                if op.name in ("for", "while"):
+                    self.forget(known, changed)  # an earlier turn may have written
+                    inside = dict(known)
+                    for inner in op.regions:
+                        self.region(inner, inside)
+                else:
+                    for inner in op.regions:
+                        self.region(inner, dict(known))
+                    self.forget(known, changed)
+            elif op.name == "buffer.call":
+                self.forget(known, effects(op))
+
+    def forget(self, known: dict[Key, Value], changed: Effects) -> None:
+        """Forget positions that may have been written."""
+        writes = [a for a in changed.accesses if a.write]
+        for key in list(known):
+            buffer, *position = key
+            here = Access(root_of(buffer), False, tuple(position), (), known_op(known[key]))
+            for access in writes:
+                if access.root is here.root and not apart(access, here, []):
+                    del known[key]
+                    break
+
+
+def known_op(value: Value) -> Op:
+    return value.op if value.op is not None else Op("yield", [], [])
+
+
+def drop_unread(function: Function) -> None:
+    """Remove stores to buffers that are allocated here and never read, and the buffers."""
+    while True:
+        read: set[Value] = set()
+        for op in walk(function.body):
+            for k, operand in enumerate(op.operands):
+                if (
+                    isinstance(operand.type, Buffer)
+                    and not (op.name == "buffer.store" and k == 1)
+                    and op.name != "buffer.dim"
+                ):
+                    read.add(operand)
+        unread = {op.result for op in walk(function.body) if op.name == "buffer.alloc" and op.result not in read}
+        if not unread:
+            return
+        remove(function.body, unread)
+
+
+def remove(region: Region, unread: set[Value]) -> None:
+    region.ops[:] = [
+        op
+        for op in region.ops
+        if not (op.name == "buffer.store" and op.operands[1] in unread)
+        and not (op.name == "buffer.alloc" and op.result in unread)
+    ]
+    for op in region.ops:
+        for inner in op.regions:
+            remove(inner, unread)
+
+
+_ = Const
