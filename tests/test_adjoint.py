@@ -5,7 +5,6 @@ Checked against complex step through the interpreter, and for what is kept.
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -26,9 +26,7 @@ def test_gradient_through_the_adaptive_integrator(demo: ModuleType, rates: tuple
     value, (by_rates, by_cases) = demo.value_and_grad(demo.misfit, argnums=(0, 1))(x[:2], 3.0, demo.IN_BED)
     exact = demo.complex_step(lambda x: demo.misfit(x[:2], x[2], demo.IN_BED), x)
     assert value == pytest.approx(demo.misfit(rates, 3.0, demo.IN_BED), rel=1e-12)
-    np.testing.assert_allclose(
-        np.append(by_rates, by_cases), exact, rtol=1e-9, atol=1e-9 * np.abs(exact).max()
-    )
+    np.testing.assert_allclose(np.append(by_rates, by_cases), exact, rtol=1e-9, atol=1e-9 * np.abs(exact).max())
 
 
 def test_a_step_that_is_too_long_is_rejected(demo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

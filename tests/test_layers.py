@@ -10,9 +10,7 @@ import pytest
 import adjit
 
 ROOT = Path(adjit.__file__).resolve().parent
-PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
-    "packages"
-]
+PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
 FOLDERS = [Path(*package.split(".")[1:]) for package in PACKAGES]
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
 

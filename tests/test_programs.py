@@ -9,9 +9,7 @@ import pytest
 from programs import PROGRAMS, Program, complex_step, difference_quotient, direction, of_kind
 
 WITH_CALLS = [
-    pytest.param(program, k, id=f"{program.name}-{k}")
-    for program in PROGRAMS
-    for k in range(1 + len(program.others))
+    pytest.param(program, k, id=f"{program.name}-{k}") for program in PROGRAMS for k in range(1 + len(program.others))
 ]
 
 

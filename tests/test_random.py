@@ -76,7 +76,7 @@ def trace_only(program: RandomProgram) -> None:
     from adjit.tracer import trace
 
     call = flatten_call(program.argument_sets[0], {})
-    args, kwargs = call.abstract(leaf_names(call, function))
+    args, kwargs = call.abstract(leaf_names(call, program.function))
     trace(program.function, args, kwargs)
 
 

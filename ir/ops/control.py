@@ -5,7 +5,8 @@ In: the declaration helpers. Out: registry entries. Control flow is described in
 Checks may end the program: they carry a message and stay in order. A check yields what it proved, so that what
 depends on the proof depends on the check:
 
-    %k: i64 = bound %i, %n {what="index", axis=0}    %i normalized to 0 <= %k < %n (negative counts from the end), else IndexError
+    %k: i64 = bound %i, %n {what="index", axis=0}     %i normalized to 0 <= %k < %n (negative counts from the end),
+                                                      else IndexError
     %m: i64 = same_extent %n1, %n2 {what=...}         %n1, which equals %n2, else ValueError (shapes do not match)
     check %ok, %a, %b {error="AssertionError", message="…"}
 
