@@ -101,12 +101,13 @@ class Call:
     def abstract(self, names: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with each dynamic leaf replaced by a `Leaf`, static leaves as they are."""
         out: list[Any] = []
-        dynamic = iter(names)
+        dynamic = iter(enumerate(names))
         for x, t in zip(self.leaves, self.types, strict=True):
             if t is None:
                 out.append(x.value if isinstance(x, Static) else x)
             else:
-                out.append(Leaf(t[0], next(dynamic), t[1], t[2] in ("C", "")))
+                number, name = next(dynamic)
+                out.append(Leaf(t[0], name, t[1], t[2] in ("C", ""), number))
         args, kwargs = unflatten(self.treespec, out)
         return tuple(args), dict(kwargs)
 

@@ -84,7 +84,7 @@ class Compiled:
         """Compile for the types of these arguments without running; returns the object itself."""
         spec, _ = self._specialization(self._flatten(args, kwargs))
         if not jit_disabled():
-            _ = spec.executable
+            _ = spec.executable.kernel
         return self
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:

@@ -37,6 +37,8 @@ class Leaf:
     name: str
     weak: bool = False
     contiguous: bool = True
+    index: int = -1
+    """Its place among the IR function's arguments; unless given, they come in order of appearance."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def run(t: Tracer, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
         t.node = None
         t.emit("return", results)
     mutated = drop_unused(t, region, count, mutated)
+    mutated = arguments.in_order(count, mutated)
     name = getattr(function, "__name__", None) or type(function).__name__
     if name == "<lambda>":
         name = "lambda_"
@@ -177,6 +180,7 @@ class Arguments:
         self.t = t
         self.region = region
         self.objects: list[ArrayObject] = []
+        self.places: list[int] = []
 
     def abstract(self, x: Any, text: str) -> Any:
         if isinstance(x, Leaf):
@@ -202,9 +206,17 @@ class Arguments:
         captures = self.t.captures
         return captures.found(x, lambda: x, text, ("object", id(x)))
 
+    def in_order(self, count: int, mutated: dict[int, int]) -> dict[int, int]:
+        """Bring the function's arguments into the order that their leaves say; returns `mutated` with new positions."""
+        order = sorted(range(count), key=lambda k: self.places[k])
+        self.region.args[:count] = [self.region.args[k] for k in order]
+        position = {old: new for new, old in enumerate(order)}
+        return {position.get(k, k): r for k, r in mutated.items()}
+
     def leaf(self, leaf: Leaf) -> Any:
         value = Value(leaf.type, identifier(leaf.name, self.t.captures.names))
         self.region.args.append(value)
+        self.places.append(leaf.index)
         self.t.captures.values.append(value)
         if isinstance(leaf.type, Scalar):
             return Number(value, leaf.weak)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...ir.core import Function
+from ...ir.types import Tape
 from .. import scheduled as _operations
 from . import fusion
 from .cleanup import cleanup
@@ -38,6 +39,13 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     }
     """
     out = Scheduler(function, fusion.plan(function)).run()
+    given = iter(layouts)
+    flat: list[str] = []
+    for arg in function.args:  # a tape is two arguments
+        flat += ["C", ""] if isinstance(arg.type, Tape) else [next(given, "")]
+        if isinstance(arg.type, Tape):
+            next(given, "")
+    out.attrs["layouts"] = tuple(flat)
     cleanup(out)
     for _ in range(2):
         fuse_loops(out)

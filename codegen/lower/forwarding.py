@@ -1,4 +1,4 @@
-"""What is known of memory without reading it: loads of what was just stored, and buffers that nobody reads.
+"""What is known already: loads of what was just stored, operations done before, and buffers that nobody reads.
 
 In: a scheduled function, changed in place. Out: nothing.
 
@@ -11,19 +11,22 @@ and where all uses of `%t` are stores, they and its allocation go too.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...ir.core import Const, Function, Op, Region, Value, walk
+from ...ir.ops.declare import lookup
 from ...ir.types import Buffer
 from .accesses import Access, Effects, apart, effects, position_of, root_of
 
 __all__ = ["forward"]
 
-Key = tuple[Value, ...]
+Key = tuple[Any, ...]
 
 
 def forward(function: Function) -> None:
     extents_of_allocations(function)
     renamed: dict[Value, Value] = {}
-    Forwarder(renamed).region(function.body, {})
+    Forwarder(renamed).region(function.body, {}, {})
     apply(function.body, renamed)
     drop_unread(function)
 
@@ -63,11 +66,14 @@ class Forwarder:
             value = self.renamed[value]
         return value
 
-    def region(self, region: Region, known: dict[Key, Value]) -> None:
+    def region(self, region: Region, known: dict[Key, Value], done: dict[Key, Value]) -> None:
+        kept: list[Op] = []
         for op in region.ops:
             op.operands = [self.final(v) for v in op.operands]
+            kept.append(op)
+            definition = lookup(op.name)
             if op.name == "buffer.load":
-                key = tuple(op.operands)
+                key: Key = tuple(op.operands)
                 if key in known:
                     self.renamed[op.result] = known[key]
                 elif position_of(op, 0) is not None:
@@ -81,15 +87,23 @@ class Forwarder:
                 changed = effects(op)
                 if op.name in ("for", "while"):
                     self.forget(known, changed)  # an earlier turn may have written
-                    inside = dict(known)
+                    inside, seen = dict(known), dict(done)
                     for inner in op.regions:
-                        self.region(inner, inside)
+                        self.region(inner, inside, seen)
                 else:
                     for inner in op.regions:
-                        self.region(inner, dict(known))
+                        self.region(inner, dict(known), dict(done))
                     self.forget(known, changed)
             elif op.name == "buffer.call":
                 self.forget(known, effects(op))
+            elif not definition.effect and definition.category in ("elementwise", "buffer"):
+                again = (op.name, *op.operands, *sorted((k, str(v)) for k, v in op.attrs.items()))
+                if again in done:
+                    self.renamed[op.result] = done[again]
+                    kept.pop()
+                else:
+                    done[again] = op.result
+        region.ops[:] = kept
 
     def forget(self, known: dict[Key, Value], changed: Effects) -> None:
         """Forget positions that may have been written."""

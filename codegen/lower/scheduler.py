@@ -473,13 +473,14 @@ class Scheduler:
         names = [v.name for v in carried]
         new = self.b.emit(op.name, operands, dict(attrs), regions, names=names, result_types=types)
         self.extents.leave_loop(op)
-        self.bind_carried(results, new, starts)
         inits = operands[2:] if op.name == "for" else operands
         kept = [y is a for y, a in zip(regions[-1].terminator.operands, carried)]
         moved = any(b in self.storage.foreign and not same for b, same in zip(inits, kept))
-        for buffer, init, same in zip(new, inits, kept):
-            if init in self.storage.foreign if same else moved:
-                self.storage.foreign.add(buffer)
+        # what every turn gives back as it is, is still the same memory
+        new = [init if same and isinstance(init.type, Buffer) else v for v, init, same in zip(new, inits, kept)]
+        self.bind_carried(results, new, starts)
+        if moved:
+            self.storage.foreign.update(v for v, same in zip(new, kept) if not same and isinstance(v.type, Buffer))
         for buffer, outside in zip(new[len(start_values) :], extra_inits):
             self.storage.adopt(buffer, self.storage.shape[outside])
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...ir.core import Builder, Const, Op, Region, Value
 from ...ir.ops.declare import lookup
 from ...ir.types import I64, Array
+from .profiles import Profile, combine, constant, identity
 
 __all__ = ["Dim", "Extents", "Term"]
 
@@ -32,7 +34,7 @@ class Dim:
 Term = int | Value | Dim
 Affine = tuple[frozenset[tuple[Term, int]], int]
 Pairs = tuple[tuple[Term, Term], ...]
-Mark = tuple[dict[Term, Term], dict[Term, tuple[Term, ...]], int, dict[tuple[Term, Term], Pairs]]
+Mark = tuple[dict[Term, Term], dict[Term, tuple[Term, ...]], int, dict[tuple[Term, Term], Pairs], dict[Any, Term]]
 
 
 def term(value: Value) -> Term:
@@ -49,6 +51,7 @@ class Extents:
         self.invariant: dict[Op, list[bool]] = {}
         self.met: dict[Term, int] = {}
         self.guarded: dict[tuple[Term, Term], Pairs] = {}
+        self.functions: dict[Any, Term] = {}
 
     # equality
 
@@ -71,7 +74,10 @@ class Extents:
 
     def equal(self, a: Term, b: Term) -> bool:
         """Whether two extents are provably equal."""
-        return self.find(a) == self.find(b) or self.canonical(a) == self.canonical(b)
+        if self.find(a) == self.find(b) or self.canonical(a) == self.canonical(b):
+            return True
+        one, other = self.profile(a), self.profile(b)
+        return one is not None and other is not None and one.key == other.key
 
     def same_shape(self, a: Sequence[Term], b: Sequence[Term]) -> bool:
         return len(a) == len(b) and all(map(self.equal, a, b))
@@ -91,6 +97,28 @@ class Extents:
                     return form
         return frozenset([(root, 1)]), 0
 
+    def profile(self, a: Term, above: frozenset[Term] = frozenset()) -> Profile | None:
+        """A term as a function of one extent."""
+        root = self.find(a)
+        if isinstance(root, int):
+            return constant(root)
+        members = self.members_of(root)
+        if root not in above:
+            for member in members:
+                if isinstance(member, Value) and member.op is not None and not member.rank:
+                    found = combine(member.op, lambda t: self.profile(t, above | {root}))
+                    if found is not None:
+                        return found
+        return identity(root) if any(isinstance(m, Dim) for m in members) else None
+
+    def note(self, t: Term) -> None:
+        """Let extents that are one function of another be one term."""
+        found = self.profile(t)
+        if found is not None and found.base is not None:
+            known = self.functions.setdefault(found.key, t)
+            if known is not t:
+                self.union(known, t)
+
     def affine(self, op: Op, above: frozenset[Term]) -> Affine | None:
         if op.name not in ("add", "sub") or op.results[0].dtype is not I64 or op.results[0].rank:
             return None
@@ -107,11 +135,12 @@ class Extents:
     # scopes
 
     def mark(self) -> Mark:
-        return dict(self.parent), dict(self.members), len(self.met), dict(self.guarded)
+        return dict(self.parent), dict(self.members), len(self.met), dict(self.guarded), dict(self.functions)
 
     def forget(self, mark: Mark) -> None:
         """Forget what was learned since `mark`."""
         self.parent, self.members, self.guarded = dict(mark[0]), dict(mark[1]), dict(mark[3])
+        self.functions = dict(mark[4])
 
     # definitions
 
@@ -126,6 +155,7 @@ class Extents:
                 t = known
             own.append(t)
             self.met.setdefault(t, len(self.met))
+            self.note(t)
         self.of[value] = own
 
     def define(self, op: Op) -> list[Op]:

@@ -90,7 +90,9 @@ class Storage:
 
     def known(self, extent: Value) -> Value:
         """An extent under the name that every equal extent has here."""
-        found = self.extent(int(extent.value) if isinstance(extent, Const) else extent)
+        wanted: Term = int(extent.value) if isinstance(extent, Const) else extent
+        self.extents.note(wanted)
+        found = self.extent(wanted)
         return found if found is not None else self.scalar(extent) or extent
 
     def values(self, terms: Sequence[Term]) -> list[Value]:

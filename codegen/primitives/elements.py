@@ -191,6 +191,14 @@ def to_integer(b: Any, v: list[Any], kind: Any) -> Any:
 
 instructions("to_integer", lambda x: np.asarray(x).astype(np.int64)[()], 1, to_integer, result=types.int64)
 
+
+def position(x: Any) -> Any:
+    """x, which is not negative. Numba would otherwise see to it that -1 means the last element, in every access."""
+    return x
+
+
+instructions("at", position, 1, lambda b, v, kind: v[0], result=types.uintp)
+
 # ---------------------------------------------------------------- choice and sign
 
 

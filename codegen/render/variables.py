@@ -69,7 +69,7 @@ class Variables:
                 throughout = alive | self.captured(body)
                 if op.attrs.get("reverse"):  # the index is counted down from the upper end
                     throughout |= set(roots_of(self.folding, op, 2))
-                start = self.live(body, throughout)
+                start = self.live(body, throughout | {body.args[0]})
                 # the bounds are read after the carried variables have been set
                 self.defined(body.args, start | set(body.args) | set(roots_of(self.folding, op, 2)))
                 alive = throughout

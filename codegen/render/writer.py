@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...ir.core import Const, Function, Op, Region, Span, Value
+from ...ir.core import Const, Function, Op, Region, Span, Value, walk
+from ...ir.ops.declare import lookup
 from ...ir.types import BOOL, F32, I64, Buffer, Scalar
 from .expressions import ATOM, Text, constant, dtype_text, expression, gives_numpy_scalar
 from .folding import Folding
@@ -30,6 +31,8 @@ class Writer:
         self.sites: list[Op] = []
         self.span: Span | None = None
         self.exact: dict[Value, bool] = {}
+        self.natural: set[Value] = set()
+        self.dummies: dict[str, str] = {}
         self.float_details = any(
             not (isinstance(x.type, Scalar) and x.type.dtype.kind in "biu") for x in self.details(function.body)
         )
@@ -48,6 +51,8 @@ class Writer:
         self.lines.append(f"def {self.name}({arguments}):")
         for arg in self.function.args:
             self.exact[arg] = False
+        if any(lookup(op.name).effect == "check" for op in walk(self.function.body)):
+            self.choose_dummies()
         self.region(self.function.body, 1)
         return "\n".join(self.lines)
 
@@ -101,7 +106,23 @@ class Writer:
         return expression(op, [self.text(x) for x in op.operands], exact, self.needs)
 
     def positions(self, indices: Sequence[Value]) -> str:
-        return ", ".join(map(self.plain, indices))
+        return ", ".join(map(self.position, indices))
+
+    def position(self, index: Value) -> str:
+        text = self.plain(index)
+        if self.is_natural(index):
+            return text
+        self.needs.add("at")
+        return f"at({text})"
+
+    def is_natural(self, value: Value) -> bool:
+        """Whether the compiler can see that an index is not negative."""
+        if isinstance(value, Const):
+            return bool(value.value >= 0)
+        if value in self.natural:
+            return True
+        op = value.op
+        return op is not None and op.name == "add" and all(map(self.is_natural, op.operands))
 
     def shape(self, extents: Sequence[Value]) -> str:
         texts = [self.plain(e) for e in extents]
@@ -208,6 +229,8 @@ class Writer:
             self.line(indent, f"for {turn} in range({count}):", op.span)
             self.line(indent + 1, f"{name} = {self.tight(hi)} - 1 - {turn}")
         else:
+            if isinstance(lo, Const) and lo.value >= 0:
+                self.natural.add(index)
             self.line(indent, f"for {name} in range({start}{self.plain(hi)}):", op.span)
         self.region(op.regions[0], indent + 1, args)
 
@@ -276,7 +299,19 @@ class Writer:
         return text if value.dtype is I64 else f"np.int64({text})"
 
     def dummy(self, value: Value) -> str:
+        """A result without meaning: an array argument of the type, or an empty array made at the start."""
         if isinstance(value.type, Buffer):
-            zeros = "0" if value.type.rank == 1 else f"({', '.join('0' * value.type.rank)})"
-            return f"np.empty({zeros}, {dtype_text(value.type.dtype)})"
+            return self.dummies[str(value.type)]
         return constant(Const(0, value.dtype))[0]
+
+    def choose_dummies(self) -> None:
+        layouts = self.function.attrs.get("layouts") or ()
+        for arg, layout in zip(self.function.args, layouts):
+            if layout == "C":
+                self.dummies.setdefault(str(arg.type), self.variables.name[arg])
+        for value in self.function.results:
+            if isinstance(value.type, Buffer) and str(value.type) not in self.dummies:
+                name = self.unused(f"no_{value.type.dtype.name}_{value.type.rank}")
+                self.dummies[str(value.type)] = name
+                zeros = "0" if value.type.rank == 1 else f"({', '.join('0' * value.type.rank)})"
+                self.line(1, f"{name} = np.empty({zeros}, {dtype_text(value.type.dtype)})")
