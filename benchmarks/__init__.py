@@ -1,1 +1,1 @@
-"""Programs, peers and the runner that times them."""
+"""Benchmarks: programs, and a runner that times all sides interleaved in one process and states ratios."""

@@ -102,7 +102,7 @@ class LoopBuilder:
         if memory.objects:
             objects |= {o for o in reachable(self.t, self.entry, set()) if o.birth in memory.objects}
         for obj in sorted(objects, key=lambda o: o.initial.name or ""):
-            if self.t.visible(obj.region):
+            if self.t.visible(obj.region) and obj.choice is None:
                 self.join.templates[obj] = self.join.widener.lift(self.entry.get(obj, obj.initial), obj)
 
     def turn(self, body: Callable[[], None]) -> None:

@@ -211,6 +211,7 @@ class Join:
                 out[frozenset((a, b))] = Number(next(rest), True)
             elif isinstance(flag, Fixed) and flag.value is True:
                 out[frozenset((a, b))] = True
+        out.update(objects.pop("<links>", []))
         for made, sources in objects.pop("<containers>", []):
             made.merged_from = tuple((o, out.get(o, t.store.get(o, o.initial))) for o in sources)
         for path, node in self.nodes():
@@ -319,7 +320,7 @@ def rebuild(
         objects.setdefault("<containers>", []).append((made, template.sources))
         return made
     if isinstance(template, ChoiceNode):
-        return chosen(t, template, rest, condition)
+        return chosen(t, template, rest, objects, condition)
     if template.merged is not None and template.merged.materialized:
         return Reference(objects[template.merged.path])
     parts = [next(rest) if part is None else part for part in template.parts]
@@ -338,17 +339,18 @@ def carried_plan(t: Tracer, plan: Plan, mine: bool) -> list[Value]:
             out += carried_plan(t, inner, mine)
     elif not plan.visible:
         out.append(views.contents(t, ref.object) if mine else dummy(t, ref.object.initial.type))
+        out += [f.value if mine else Const(False, BOOL) for _, f in plan.links if isinstance(f, Number)]
     return out
 
 
-def rebuilt_plan(t: Tracer, plan: Plan, rest: Iterator[Value]) -> Reference:
-    """The reference outside of the branch."""
+def rebuilt_plan(t: Tracer, plan: Plan, rest: Iterator[Value], links: list[Any]) -> Reference:
+    """The reference outside of the branch; flags "is one object" go to `links`."""
     ref = plan.ref
     obj = ref.object
     parts = [next(rest) for _ in ref.parts()]
     if plan.choice is not None:
         flag = next(rest)
-        a, b = (rebuilt_plan(t, inner, rest) for inner in plan.choice)
+        a, b = (rebuilt_plan(t, inner, rest, links) for inner in plan.choice)
         obj = choice_object(t, flag, a, b)
     elif not plan.visible:
         known: list[Value | None] = [Const(d, I64) if d is not None else None for d in views.object_dims(obj)]
@@ -356,6 +358,8 @@ def rebuilt_plan(t: Tracer, plan: Plan, rest: Iterator[Value]) -> Reference:
         obj = ArrayObject(
             next(rest), known, t.region, ("chosen",), obj.c_order, copied_from=sources, readonly=obj.readonly
         )
+        for other, flag in plan.links:
+            links.append((frozenset((obj, other)), Number(next(rest), True) if isinstance(flag, Number) else flag))
     return ref.with_parts(obj, parts)
 
 
@@ -375,8 +379,11 @@ def container(t: Tracer, node: ContainerNode, items: list[Any]) -> ListObject | 
     return DictObject(pairs, t.region) if kind is dict else Instance(kind, pairs, t.region)
 
 
-def chosen(t: Tracer, node: ChoiceNode, rest: Iterator[Value], condition: Value | None) -> Reference:
-    refs = [rebuilt_plan(t, plan, rest) for plan in node.plans]
+def chosen(
+    t: Tracer, node: ChoiceNode, rest: Iterator[Value], objects: dict[Any, Any], condition: Value | None
+) -> Reference:
+    links = objects.setdefault("<links>", [])
+    refs = [rebuilt_plan(t, plan, rest, links) for plan in node.plans]
     if len(refs) == 1:
         return refs[0]
     assert condition is not None

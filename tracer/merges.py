@@ -81,6 +81,7 @@ def merge_branches(t: Tracer, condition: Value, first: Branch, second: Branch, l
         side.store[RESULT] = side.result
     join = Join(t, per_path=False)
     join.condition = condition
+    join.widener.old_store, join.widener.new_store = first.store, second.store
     settled: dict[Any, Any] = {}
     values: tuple[dict[Any, Any], dict[Any, Any]] = ({}, {})
     for key in ordered_keys(outer, first.store, second.store):
@@ -113,7 +114,9 @@ def merge_branches(t: Tracer, condition: Value, first: Branch, second: Branch, l
                     settled[key] = kept
                 else:
                     a, b = (pack(t, side.store, x) for side, x in zip(sides, (a, b)))
+                    join.widener.new_store = second.store if a is IRRELEVANT else first.store
                     join.templates[key] = join.widener.lift(b if a is IRRELEVANT else a, key)
+                    join.widener.new_store = second.store
                     values[0][key], values[1][key] = (UNDEFINED if x is IRRELEVANT else x for x in (a, b))
                 continue
         if same(a, b):

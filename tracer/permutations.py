@@ -89,10 +89,9 @@ class Permutation:
                 if not all(p in originals for p in cycle):
                     continue
                 objects = [originals[p] for p in cycle]
-                rest = [p for p in originals if p not in cycle]
-                if not apart(self.built.entry, objects, [originals[p] for p in rest]):
+                if not apart(self.built.entry, objects, [o for p, o in originals.items() if p not in cycle]):
                     continue
-                if not apart(final, [now[p] for p in cycle], [then[p] for p in rest if p in then]):
+                if not apart(final, [now[p] for p in cycle], [o for p, o in then.items() if p not in cycle]):
                     continue
                 if all(self.t.visible(o.region) for o in objects):
                     done |= set(cycle)

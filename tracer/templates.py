@@ -117,11 +117,13 @@ class Plan:
     """How a reference is carried out of a branch: `visible` says whether its object exists outside.
 
     An object that does not is carried by its contents, or, where it is itself a choice, by the flag and both plans.
+    `links`: objects outside that it may be one with, and the flags that say so.
     """
 
     ref: Reference
     visible: bool
     choice: tuple[Plan, Plan] | None
+    links: tuple[tuple[ArrayObject, Any], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,6 +262,9 @@ class Widener:
     def __init__(self, t: Tracer, per_path: bool) -> None:
         self.t = t
         self.per_path = per_path
+        self.old_store: dict[Any, Any] = {}
+        self.new_store: dict[Any, Any] = {}
+        """The states of the two sides of an `if`."""
 
     def lift(self, value: Any, path: Any) -> Template:
         """A template for a value that only one path has."""
@@ -273,7 +278,7 @@ class Widener:
             if value.object.choice is not None:
                 if self.per_path:
                     return RefNode(value, (), self.materialized(value, value, path))
-                return ChoiceNode((self.plan(value),))
+                return ChoiceNode((self.plan(value, self.new_store),))
             return RefNode(value, (None,) * len(value.parts()), self.merged(value.object, value.object, path))
         if isinstance(value, Maybe):
             return MaybeNode(self.lift(value.value, path))
@@ -345,13 +350,19 @@ class Widener:
             readonly="it is a view of one array on one path and another array on another",
         )
 
-    def plan(self, ref: Reference) -> Plan:
+    def plan(self, ref: Reference, store: dict[Any, Any]) -> Plan:
         obj = ref.object
-        seen = self.t.visible(obj.region)
-        inner = None
-        if not seen and obj.choice is not None:
-            inner = (self.plan(obj.choice[1]), self.plan(obj.choice[2]))
-        return Plan(ref, seen, inner)
+        if self.t.visible(obj.region):
+            return Plan(ref, True, None)
+        if obj.choice is not None:
+            return Plan(ref, False, (self.plan(obj.choice[1], store), self.plan(obj.choice[2], store)))
+        links: list[tuple[ArrayObject, Any]] = []
+        for key, flag in store.items():
+            if type(key) is frozenset and obj in key and flag is not False:
+                (other,) = key - {obj}
+                if self.t.visible(other.region):
+                    links.append((other, flag))
+        return Plan(ref, False, None, tuple(links))
 
     def outer_extents(self, a: ArrayObject) -> tuple[Value | None, ...]:
         if self.t.visible(a.region):
@@ -469,7 +480,7 @@ class Widener:
         narrow = None if wide is None else views.conform(self.t, value, wide)
         if wide is None or narrow is None:
             if not self.per_path:
-                return ChoiceNode((self.plan(like), self.plan(value)))
+                return ChoiceNode((self.plan(like, self.old_store), self.plan(value, self.new_store)))
             return self.copied(template, value, path)
         if wide is not like:
             old = template.parts
@@ -532,7 +543,10 @@ def describe_container(shape: Any) -> str:
 
 
 def pack(t: Tracer, store: dict[Any, Any], value: Any, inside: tuple[Any, ...] = ()) -> Any:
-    """A value with its containers replaced by what they hold in a store."""
+    """A value with its containers replaced by what they hold in a store, and objects by older ones that they are."""
+    if isinstance(value, Reference):
+        obj = oldest(t, store, value.object)
+        return value if obj is value.object else Reference(obj, value.stages)
     if isinstance(value, tuple):
         items = [pack(t, store, v, inside) for v in value]
         if all(a is b for a, b in zip(items, value)):
@@ -549,6 +563,24 @@ def pack(t: Tracer, store: dict[Any, Any], value: Any, inside: tuple[Any, ...] =
         kind = dict if isinstance(value, DictObject) else value.cls
         return Packed(value, (kind, tuple(k for k, _ in held)), tuple(pack(t, store, v, below) for _, v in held))
     return value
+
+
+def oldest(t: Tracer, store: dict[Any, Any], obj: ArrayObject) -> ArrayObject:
+    """The object itself, or the one from the outermost region that it certainly is."""
+    found = obj
+    for key, flag in store.items():
+        if flag is True and type(key) is frozenset and obj in key:
+            (other,) = key - {obj}
+            if depth(t, other) < depth(t, found):
+                found = other
+    return found
+
+
+def depth(t: Tracer, obj: ArrayObject) -> int:
+    for k, region in enumerate(t.regions):
+        if region is obj.region:
+            return k
+    return len(t.regions)
 
 
 def unpack(value: Any) -> Any:
@@ -608,6 +640,9 @@ def plan_types(plan: Plan) -> Iterator[tuple[str, Type]]:
             yield from plan_types(inner)
     elif not plan.visible:
         yield "object", Array(plan.ref.object.dtype, views.object_dims(plan.ref.object))
+        for _, flag in plan.links:
+            if isinstance(flag, Number):
+                yield "flag", Scalar(BOOL)
 
 
 def merged_nodes(template: Template) -> Iterator[RefNode]:
