@@ -15,6 +15,8 @@ def cases(programs: list[Program], *marks: pytest.MarkDecorator) -> list[object]
 
 
 ACCEPTANCE = of_kind("acceptance")
+BY_COMPLEX_STEP_ONLY = {"bisection", "power_iteration"}
+"""They converge to rounding: no two points, however close, take the same branches."""
 OTHERS = [program for program in PROGRAMS if "acceptance" not in program.kinds]
 
 
@@ -30,7 +32,7 @@ def check(program: Program, compile: bool) -> None:
     assert report.counts["adjoint in the interpreter"] == calls
     assert report.counts["kernel under Python"] == calls
     assert report.counts["compiled kernel"] == calls * compile
-    if not program.others:  # the arguments given first are away from branch changes (see test_programs)
+    if program.name not in BY_COMPLEX_STEP_ONLY:  # the first arguments are away from branch changes (see test_programs)
         assert report.counts["quotients that count"] >= 1
 
 

@@ -246,6 +246,28 @@ CASES = {
         [np.array([0.5, -0.3]), np.array([1.2, 0.4]), 5],
         [0, 1],
     ),
+    "lineage_that_ends_in_a_branch": Case(
+        """
+        func @f(%b: f64[?], %s: f64) -> f64 {
+          %c: bool = gt %s, 2.0
+          %r: f64[?] = if %c {
+            yield %b
+          } else {
+            %v: f64[?] = for %i in (0, 2) (%u = %b) {
+              %e: f64 = index %u, %i {spec="i"}
+              %d: f64 = sub %e, 0.3
+              %w: f64[?] = update %u, %d, %i {spec="i"}
+              yield %w
+            }
+            %q: f64[?] = mul %v, %v
+            yield %q
+          }
+          %y: f64 = reduce_sum %r {axes=(0,)}
+          return %y
+        }""",
+        [np.array([0.5, -0.3, 1.2]), 1.0],
+        [0],
+    ),
     "nested_loops_with_row_updates": Case(
         """
         func @f(%a: f64[?,?], %n: i64) -> f64 {

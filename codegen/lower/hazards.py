@@ -27,8 +27,6 @@ def may_overwrite(write: Sequence[Value], loops: Sequence[Value], reads: Sequenc
 
 def same_turn(write: Sequence[Value], loops: Sequence[Value], read: Sequence[Value]) -> bool:
     """Whether turns that touch one element are one turn."""
-    if all(w == r for w, r in zip(write, read)):  # the very same position: its own turn reads it, before it writes
-        return True
     together = [depends_on_one(w, loops) for w, r in zip(write, read) if equal(w, r)]
     return all(index in together for index in loops)
 

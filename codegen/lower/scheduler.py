@@ -496,10 +496,10 @@ class Scheduler:
             region = Region()
             mark = self.extents.mark()
             entry = {b: None if h is BUSY else h for b, h in outer.owned.items()}
-            entries.append(set(entry))
             with self.b.scope(region, barrier=True):
-                storage.frame = Frame(outer, "branch", len(self.b.scopes) - 1, entry, entry=frozenset(entry))
+                storage.frame = Frame(outer, "branch", len(self.b.scopes) - 1, entry, entry=set(entry))
                 self.region(source)
+                entries.append(storage.frame.entry)
                 ends.append((self.yielded(source.terminator, source.terminator.operands), storage.frame.owned))
             storage.frame = outer
             shapes.append(self.extents.outer_terms(source.terminator.operands, mark))

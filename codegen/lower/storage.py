@@ -33,7 +33,7 @@ class Frame:
     """A program region: its place among the open regions, and the buffers that it may decide about.
 
     `owned` maps a buffer to the value it holds, None where it is free. `requested`: what a loop got from outside.
-    `entry`: what a branch found owned by the region around it, and decides about in its stead.
+    `entry`: what a branch found owned by the region around it, or asked it for, and decides about in its stead.
     """
 
     parent: Frame | None
@@ -41,7 +41,7 @@ class Frame:
     depth: int
     owned: dict[Value, Value | None] = field(default_factory=dict)
     requested: list[tuple[Value, Value]] = field(default_factory=list)
-    entry: frozenset[Value] = frozenset()
+    entry: set[Value] = field(default_factory=set)
 
 
 class Storage:
@@ -163,6 +163,7 @@ class Storage:
             found = self.request(frame.parent, dtype, shape, hint, False, hidden | frame.entry)
             if found is not None:
                 frame.parent.owned[found] = BUSY
+                frame.entry.add(found)
                 frame.owned[found] = None
                 return found
         if not allocate:

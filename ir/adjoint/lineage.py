@@ -25,6 +25,8 @@ class Lineages:
         self.prepared = prepared
         self.mirrored = mirrored
         self._root: dict[Value, Value] = {}
+        self._continued: list[Value] = []
+        self._closed: set[tuple[Value, Op]] = set()
         self._uses: dict[Value, list[tuple[Op, Region]]] = defaultdict(list)
         self.overwrites: dict[Value, list[Op]] = {}
         self._collect_uses(prepared.function.body)
@@ -103,6 +105,8 @@ class Lineages:
             site = prepared.sites[here]
             if site.owner is None or site.parent is None or site.owner.name != "if":
                 return False  # a loop comes back to it
+            if (value, site.owner) in self._closed:
+                return False
             here = site.parent
         return not any(
             prepared.order[use] > prepared.order[op] and not self._exclusive(where, region)
@@ -121,22 +125,50 @@ class Lineages:
     def _walk(self, region: Region) -> None:
         for op in region.ops:
             if op.name in OVERWRITES and self._dies(op.operands[0], op, region):
-                self._join(op.result, op.operands[0])
-            for inner in op.regions:
-                self._walk(inner)
-            if op not in self.mirrored:
-                continue
+                self._continue(op.result, op.operands[0])
             if op.name == "if":
-                for k, result in enumerate(op.results):
-                    a, b = (r.terminator.operands[k] for r in op.regions)
-                    if result.is_array and self.of(a) is self.of(b) and a is not b:
-                        self._join(result, a)
-            elif op.name in ("for", "while"):
+                self._walk_branches(op)
+            else:
+                for inner in op.regions:
+                    self._walk(inner)
+            if op in self.mirrored and op.name in ("for", "while"):
                 for init, arg, new, result in zip(*loop_parts(op), op.results, strict=True):
                     if arg.is_array and self.of(new) is self.of(arg):
                         self._join(result, arg)
                         if self._dies(init, op, region):
-                            self._join(arg, init)
+                            self._continue(arg, init)
+
+    def _continue(self, newer: Value, older: Value) -> None:
+        self._join(newer, older)
+        self._continued.append(older)
+
+    def _walk_branches(self, op: Op) -> None:
+        """A lineage that changes inside an `if` has to come out of it as one result. Where it does not (one branch
+        yields something else), what the branch makes of it is a lineage of its own: walk again, with that known."""
+        while True:
+            roots, count = dict(self._root), len(self._continued)
+            for inner in op.regions:
+                self._walk(inner)
+            entering = {v for v in self._continued[count:] if not self._is_inside(v, op)}
+            leaving = set()
+            for k, result in enumerate(op.results):
+                a, b = (r.terminator.operands[k] for r in op.regions)
+                if op in self.mirrored and result.is_array and self.of(a) is self.of(b) and a is not b:
+                    leaving.add(self.of(a))
+            lost = {v for v in entering if self.of(v) not in leaving}
+            if not lost:
+                break
+            self._closed |= {(v, op) for v in lost}
+            self._root = roots
+            del self._continued[count:]
+        for k, result in enumerate(op.results):
+            a, b = (r.terminator.operands[k] for r in op.regions)
+            if op in self.mirrored and result.is_array and self.of(a) is self.of(b) and a is not b:
+                self._join(result, a)
+
+    def _is_inside(self, value: Value, op: Op) -> bool:
+        owners = (self.prepared.sites[r].owner for r in self.prepared.path(self.prepared.home[value]))
+        return op in owners
 
 
 class Versions:
