@@ -2,7 +2,7 @@
 # Only Python >= 3.11 (with its venv module) is taken for granted. `make PYTHON=/path/to/python` names one.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format bench clean
+.PHONY: help setup demo test test-fast sweep check format bench clean
 
 BIN := .venv/bin
 JOBS ?= auto
@@ -32,11 +32,14 @@ setup: .venv/.installed-dev  ## .venv with adjit (editable) and what its develop
 demo: .venv/.installed-demo  ## fit an epidemic model through an adaptive integrator; pictures and IR in out/
 	$(BIN)/python examples/sir_influenza.py
 
-test: .venv/.installed-dev  ## every test
-	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+test: .venv/.installed-dev  ## every test but the sweep of random programs
+	$(BIN)/python -m pytest -n $(JOBS) -m 'not sweep' $(PYTEST_ARGS)
 
 test-fast: .venv/.installed-dev  ## the daily lane: what is not marked slow
-	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow and not sweep' $(PYTEST_ARGS)
+
+sweep: .venv/.installed-dev  ## the 2,000 random programs, 320 of them compiled (about an hour)
+	$(BIN)/python -m pytest -n $(JOBS) -m sweep tests/test_random.py $(PYTEST_ARGS)
 
 # mypy does not see through an editable install whose package is the repository root: it is shown a link.
 check: .venv/.installed-dev  ## ruff (lint and format) and mypy --strict

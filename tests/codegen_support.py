@@ -37,9 +37,19 @@ def of_kernel(rendered, returned):
     return "fails", f"{type(error).__name__}: {str(error).splitlines()[0]}"
 
 
-def fresh(function, args):
+def laid_out(array, layout):
+    """A copy of an array in C order, Fortran order, or ("A") with gaps and a negative stride."""
+    if layout != "A":
+        return np.array(array, order=layout)
+    room = np.empty([3 * n for n in array.shape], array.dtype)
+    part = room[tuple(slice(None, None, -3 if k == 0 else 3) for k in range(array.ndim))]
+    part[...] = array
+    return part
+
+
+def fresh(function, args, layout="C"):
     return [
-        np.array(a) if isinstance(a, np.ndarray) else v.type.dtype.numpy.type(a)
+        laid_out(a, layout) if isinstance(a, np.ndarray) else v.type.dtype.numpy.type(a)
         for v, a in zip(function.args, copy.deepcopy(args))
     ]
 
@@ -66,19 +76,19 @@ def unchanged(function, args, given, expected):
             np.testing.assert_array_equal(before, after)
 
 
-def compare(function, args, *, compiled=True, roundtrip=True, rtol=1e-10):
-    """Run at every stage; returns the rendered kernel. Arguments must come out unchanged."""
+def compare(function, args, *, compiled=True, roundtrip=True, rtol=1e-10, layout="C"):
+    """Run at every stage; returns the rendered kernel. Arguments must come out unchanged. `layout`: of all arrays."""
     expected = outcome(lambda: interp.run(function, args))
-    layouts = ["C" if v.is_array else "" for v in function.args]
+    layouts = [layout if v.is_array else "" for v in function.args]
     low = schedule(function, layouts)
     verify(low, after="schedule")
     if roundtrip and not low.attrs.get("donated"):
         assert to_text(parse(to_text(low))) == to_text(low)
-    given = fresh(function, args)
+    given = fresh(function, args, layout)
     same(expected, outcome(lambda: scheduled.run(low, given)), "scheduled", rtol)
     unchanged(function, args, given, expected)
     rendered = render(low, "kernel")
-    given = fresh(function, args)
+    given = fresh(function, args, layout)
     with np.errstate(all="ignore"):
         returned = python_kernel(rendered.source, "kernel")(*given)
     same(expected, of_kernel(rendered, returned), f"plain Python:\n{rendered.source}", rtol)
@@ -87,7 +97,7 @@ def compare(function, args, *, compiled=True, roundtrip=True, rtol=1e-10):
         types = [v.type for v in function.args]
         free = not function.attrs.get("donated")
         kernel = compile_kernel(rendered.source, "kernel", types, layouts, noalias=free)
-        given = fresh(function, args)
+        given = fresh(function, args, layout)
         same(expected, of_kernel(rendered, kernel.call(*given)), f"compiled:\n{rendered.source}", rtol)
         unchanged(function, args, given, expected)
     return rendered

@@ -1,4 +1,4 @@
-"""What becomes of arrays: which are stored, which memory is written in place, what is copied, what is allocated where."""
+"""What becomes of arrays: what is stored, which memory is written in place, what is copied or allocated where."""
 
 import numpy as np
 import pytest
@@ -423,6 +423,50 @@ def test_donated_arguments_that_trade_places(kernel):
         a, b = b, a
     np.testing.assert_array_equal(given[0], a)
     np.testing.assert_array_equal(given[1], b)
+
+
+# ---------------------------------------------------------------- products and layouts
+
+
+PRODUCTS = """func @f(%a: {t}[?,?], %b: {t}[?,?]) -> ({t}[?,?], {t}[?,?], {t}[?,?], {t}[?,?]) {{
+  %at: {t}[?,?] = transpose %a {{perm=(1, 0)}}
+  %bt: {t}[?,?] = transpose %b {{perm=(1, 0)}}
+  %w: {t}[?,?] = matmul %a, %b
+  %x: {t}[?,?] = matmul %at, %b
+  %y: {t}[?,?] = matmul %a, %bt
+  %z: {t}[?,?] = matmul %at, %bt
+  return %w, %x, %y, %z
+}}"""
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("dtype", "layout"), [("f64", "C"), ("f64", "F"), ("f64", "A"), ("f32", "C")])
+def test_products_of_all_sizes_and_layouts(dtype, layout):
+    for n in (0, 3, 40) if layout != "F" else (3, 40):  # what is empty is in C order
+        a, b = rng.standard_normal((2, n, n)).astype(np.float32 if dtype == "f32" else np.float64)
+        compare(parse(PRODUCTS.format(t=dtype)), [a, b], layout=layout, rtol=1e-4 if dtype == "f32" else 1e-10)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("layout", ["C", "F", "A"])
+def test_vector_products_in_all_layouts(layout):
+    text = """func @f(%a: f64[?,?], %x: f64[?], %y: f64[?]) -> (f64[?], f64[?], f64[?], f64[?], f64) {
+      %at: f64[?,?] = transpose %a {perm=(1, 0)}
+      %p: f64[?] = matmul %a, %x
+      %q: f64[?] = matmul %y, %a
+      %r: f64[?] = matmul %at, %y
+      %s: f64[?] = matmul %x, %at
+      %d: f64 = matmul %x, %x
+      return %p, %q, %r, %s, %d
+    }"""
+    compare(parse(text), [M, V[:5], W[:4]], layout=layout)
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "A"])
+def test_changed_arguments_in_all_layouts(layout):
+    function = parse(DONATED)
+    function.attrs["donated"] = {1: 0}
+    compare(function, [M[:3], V[:5]], layout=layout)
 
 
 # ---------------------------------------------------------------- tapes

@@ -80,7 +80,7 @@ def trace_only(program: RandomProgram) -> None:
     trace(program.function, args, kwargs)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("first", MANY[::CHUNK])
 def test_many_programs(first: int) -> None:
     wrong: dict[str, list[int]] = collections.defaultdict(list)

@@ -38,13 +38,12 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
       return %s
     }
     """
-    out = Scheduler(function, fusion.plan(function)).run()
-    given = iter(layouts)
+    given = [*layouts] or ["C" if arg.is_array else "" for arg in function.args]
+    strided = {arg for arg, layout in zip(function.args, given) if layout == "A"}
+    out = Scheduler(function, fusion.plan(function), strided).run()
     flat: list[str] = []
-    for arg in function.args:  # a tape is two arguments
-        flat += ["C", ""] if isinstance(arg.type, Tape) else [next(given, "")]
-        if isinstance(arg.type, Tape):
-            next(given, "")
+    for arg, layout in zip(function.args, given):  # a tape is two arguments
+        flat += ["C", ""] if isinstance(arg.type, Tape) else [layout]
     out.attrs["layouts"] = tuple(flat)
     cleanup(out)
     for _ in range(2):

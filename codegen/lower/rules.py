@@ -360,8 +360,12 @@ def matmul(s: Scheduler, op: Op) -> None:
     else:
         flags = "".join("n" if source_of_transpose(x) is x else "t" for x in (a, b))
         kernel = "matmul" if flags == "nn" else f"matmul_{flags}"
-        operands = [s.stored(source_of_transpose(x)) for x in (a, b)]
+        sources = [source_of_transpose(x) for x in (a, b)]
+        operands = [s.owned_copy(x) if x in s.strided else s.stored(x) for x in sources]
         s.b.emit("buffer.call", [dest, *operands], {"kernel": kernel})
+        for x, buffer in zip(sources, operands):
+            if x in s.strided:
+                s.storage.free(buffer)
     s.storage.place(op.result, dest)
 
 

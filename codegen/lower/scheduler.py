@@ -28,10 +28,12 @@ Read = tuple[Value, list[Value]]
 
 
 class Scheduler:
-    """State of one walk. `scalars` maps scalar values to scheduled ones, `storage.buffer` arrays to buffers."""
+    """State of one walk. `scalars` maps scalar values to scheduled ones, `storage.buffer` arrays to buffers. `strided`:
+    arguments whose memory is in no particular order."""
 
-    def __init__(self, function: Function, plan: Plan) -> None:
+    def __init__(self, function: Function, plan: Plan, strided: set[Value]) -> None:
         self.function = function
+        self.strided = strided
         self.plan = plan
         self.out = Function(function.name, Region(), dict(function.attrs))
         self.b = LoopBuilder(self.out.body)
