@@ -141,9 +141,7 @@ def fit(objective, start, bounds, names):
     def progress(intermediate_result):
         nonlocal iterations
         iterations += 1
-        print(
-            f"{iterations:9} {intermediate_result.fun:12.4f}", *(f"{v:9.4f}" for v in intermediate_result.x)
-        )
+        print(f"{iterations:9} {intermediate_result.fun:12.4f}", *(f"{v:9.4f}" for v in intermediate_result.x))
 
     result = minimize(
         objective,
@@ -229,19 +227,12 @@ def main(out=Path("out/sir_influenza")):
     begin = perf_counter()
     start = np.array([1.0, 0.3])
     gradient_by_rates(start, 3.0, IN_BED)
-    print(
-        f"traced, differentiated and compiled (or loaded from the cache) in {perf_counter() - begin:.2f} s\n"
-    )
+    print(f"traced, differentiated and compiled (or loaded from the cache) in {perf_counter() - begin:.2f} s\n")
 
     print("Rates, from 3 cases among 763 boys on day 1")
-    rates_only = fit(
-        lambda x: gradient_by_rates(x, 3.0, IN_BED), start, [(0.05, 10.0), (0.02, 5.0)], ("beta", "gamma")
-    )
+    rates_only = fit(lambda x: gradient_by_rates(x, 3.0, IN_BED), start, [(0.05, 10.0), (0.02, 5.0)], ("beta", "gamma"))
     beta, gamma = rates_only.x
-    print(
-        f"beta = {beta:.4f} and gamma = {gamma:.4f} per day, R0 = {beta / gamma:.3f}, "
-        f"squares {rates_only.fun:.1f}"
-    )
+    print(f"beta = {beta:.4f} and gamma = {gamma:.4f} per day, R0 = {beta / gamma:.3f}, squares {rates_only.fun:.1f}")
 
     print("\nThe gradient at the start, checked")
     _, by_adjit = gradient_by_rates(start, 3.0, IN_BED)
@@ -259,9 +250,7 @@ def main(out=Path("out/sir_influenza")):
     plain = seconds(finite_differences, lambda x: misfit(x, 3.0, IN_BED), rates_only.x)
     print("\nTime of one value and gradient")
     print(f"  adjit                                 {1e3 * kernel:9.3f} ms")
-    print(
-        f"  finite differences in plain Python    {1e3 * plain:9.3f} ms, {plain / kernel:.0f} times as long"
-    )
+    print(f"  finite differences in plain Python    {1e3 * plain:9.3f} ms, {plain / kernel:.0f} times as long")
 
     print("\nRates and the number of cases on day 1")
     gradient_by_all = value_and_grad(misfit, argnums=(0, 1))
@@ -299,7 +288,5 @@ def main(out=Path("out/sir_influenza")):
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument(
-        "--out", type=Path, default=Path("out/sir_influenza"), help="folder for what is written"
-    )
+    options.add_argument("--out", type=Path, default=Path("out/sir_influenza"), help="folder for what is written")
     main(options.parse_args().out)

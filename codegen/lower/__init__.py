@@ -30,13 +30,13 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     >>> print(schedule(f))
     func @f(%x: &f64[?]) -> f64 {
       %0: i64 = buffer.dim %x {axis=0}
-      %s: f64 = for %i in (0, %0) (%s_1 = 0.0) {
-        %1: f64 = buffer.load %x, %i
-        %2: f64 = add_any_order %s_1, %1
-        yield %2
+      %s: f64 = for %1 in (0, %0) (%s_1 = 0.0) {
+        %2: f64 = buffer.load %x, %1
+        %3: f64 = add_any_order %s_1, %2
+        yield %3
       }
       return %s
-    }
+    } with {layouts=("C",)}
     """
     given = [*layouts] or ["C" if arg.is_array else "" for arg in function.args]
     strided = {arg for arg, layout in zip(function.args, given) if layout == "A"}

@@ -96,9 +96,7 @@ def makers(x):
 
 
 def strides_and_negatives(x):
-    return (x[::2].sum() * x[-1] + x[::-1][0] * x[-3:].sum() + np.sum(x[1:-1] * x[2:]) + x[-2] ** 2) * x[
-        5:2:-1
-    ].sum()
+    return (x[::2].sum() * x[-1] + x[::-1][0] * x[-3:].sum() + np.sum(x[1:-1] * x[2:]) + x[-2] ** 2) * x[5:2:-1].sum()
 
 
 def elementwise_functions(x, y):
@@ -106,22 +104,8 @@ def elementwise_functions(x, y):
     b = np.sin(x) * np.cos(x) - np.tan(0.3 * x) + np.arcsin(0.3 * x) + np.arccos(0.3 * x) * np.arctan(x)
     c = np.sinh(x) + np.cosh(x) * np.tanh(x) + np.arcsinh(x) + np.arccosh(1.0 + y) + np.arctanh(0.3 * x)
     d = np.sqrt(y) + np.cbrt(y) + np.square(x) - np.reciprocal(y) + np.power(y, x) + y**-1.5 + 2.0**x
-    e = (
-        np.arctan2(x, y)
-        + np.hypot(x, y)
-        + np.logaddexp(x, y)
-        + np.fmax(x, y)
-        + np.fmin(x, y)
-        + np.heaviside(x, 0.5)
-    )
-    f = (
-        np.float_power(y, x)
-        + np.deg2rad(x)
-        + np.rad2deg(x)
-        + np.sinc(x)
-        + np.copysign(x, y)
-        + np.floor(x) * x
-    )
+    e = np.arctan2(x, y) + np.hypot(x, y) + np.logaddexp(x, y) + np.fmax(x, y) + np.fmin(x, y) + np.heaviside(x, 0.5)
+    f = np.float_power(y, x) + np.deg2rad(x) + np.rad2deg(x) + np.sinc(x) + np.copysign(x, y) + np.floor(x) * x
     return np.sum(a + b * c - d + e * f) + np.sum(np.mod(5.0 * x, y)) - np.sum(-x + (+y))
 
 
@@ -202,14 +186,10 @@ PROGRAMS = [
     Program("makers", makers, (x,), (0,), T, ((x[:2].copy(),),)),
     Program("strides_and_negatives", strides_and_negatives, (x,), (0,), TC),
     Program("elementwise_functions", elementwise_functions, (0.6 * x, positive), (0, 1), TK),
-    Program(
-        "float32_network", float32_network, single(row, A, column[:, 0]), (0, 1, 2), {"tracing", "float32"}
-    ),
+    Program("float32_network", float32_network, single(row, A, column[:, 0]), (0, 1, 2), {"tracing", "float32"}),
     Program("float32_loop", float32_loop, (*single(x), np.float32(0.7)), (0, 1), {"tracing", "float32"}),
     Program("mixed_precision", mixed_precision, (*single(x), y), (0, 1), {"tracing", "float32"}),
-    Program(
-        "boolean_data", boolean_data, (x, 0.2, np.array([True, False, False, True, True, False])), (0, 1), TK
-    ),
+    Program("boolean_data", boolean_data, (x, 0.2, np.array([True, False, False, True, True, False])), (0, 1), TK),
     Program(
         "batched_products",
         batched_products,

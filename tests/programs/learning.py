@@ -151,9 +151,7 @@ PROGRAMS = [
         {"complex"},
     ),
     Program("gmm_loops", gmm_loops, (alphas, means, icf, points), (0, 1, 2, 3), {"acceptance"}),
-    Program(
-        "gmm_arrays", gmm_arrays, (alphas, means, icf[:, :4].copy(), points), (0, 1, 2, 3), {"acceptance"}
-    ),
+    Program("gmm_arrays", gmm_arrays, (alphas, means, icf[:, :4].copy(), points), (0, 1, 2, 3), {"acceptance"}),
     Program("kmeans_cost", kmeans_cost, (means, points), (0, 1), {"acceptance", "kink"}),
     Program("kmeans_min", kmeans_min, (means, points), (0, 1), {"acceptance", "kink"}),
     Program(

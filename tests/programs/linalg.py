@@ -135,9 +135,7 @@ PROGRAMS = [
         {"acceptance", "complex"},
         ((lower[:2, :2].copy(), b[:2].copy(), w[:2].copy()),),
     ),
-    Program(
-        "forward_substitution_by_dots", forward_substitution_by_dots, (lower, b, w), (0, 1, 2), {"complex"}
-    ),
+    Program("forward_substitution_by_dots", forward_substitution_by_dots, (lower, b, w), (0, 1, 2), {"complex"}),
     Program(
         "gauss_seidel",
         gauss_seidel,

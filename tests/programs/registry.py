@@ -76,9 +76,7 @@ def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map_leaves(function, entry) for entry in value)
     if hasattr(value, "__dataclass_fields__"):
-        return type(value)(
-            **{name: map_leaves(function, getattr(value, name)) for name in value.__dataclass_fields__}
-        )
+        return type(value)(**{name: map_leaves(function, getattr(value, name)) for name in value.__dataclass_fields__})
     return function(value)
 
 
@@ -101,8 +99,7 @@ def direction(args: tuple[Any, ...], argnums: tuple[int, ...], seed: int = 0) ->
         return float(rng.standard_normal())
 
     return tuple(
-        map_leaves(draw, arg) if k in argnums else map_leaves(lambda leaf: 0, arg)
-        for k, arg in enumerate(args)
+        map_leaves(draw, arg) if k in argnums else map_leaves(lambda leaf: 0, arg) for k, arg in enumerate(args)
     )
 
 

@@ -169,9 +169,7 @@ factor = rng.standard_normal((4, 4))
 
 PROGRAMS = [
     Program("newton_sqrt", newton_sqrt, (7.3,), (0,), {"acceptance"}, ((1.0,), (1e6,), (1e-3,))),
-    Program(
-        "newton_sqrt_bounded", newton_sqrt_bounded, (7.3, 60), (0,), set(), ((7.3, 2), (1.0, 60), (5.0, 0))
-    ),
+    Program("newton_sqrt_bounded", newton_sqrt_bounded, (7.3, 60), (0,), set(), ((7.3, 2), (1.0, 60), (5.0, 0))),
     Program(
         "bisection",
         bisection,

@@ -237,9 +237,7 @@ TK = {"tracing", "kink"}
 TC = {"tracing", "complex"}
 
 PROGRAMS = [
-    Program(
-        "star_arguments", star_arguments, (0.8, 1.5, -0.5, 0.25), (0, 1, 3), TC, ((0.8, 1.5, 0.5, 0.25),)
-    ),
+    Program("star_arguments", star_arguments, (0.8, 1.5, -0.5, 0.25), (0, 1, 3), TC, ((0.8, 1.5, 0.5, 0.25),)),
     Program("calls_with_stars", calls_with_stars, (0.8, 1.7), (0, 1), TC),
     Program("keywords_and_defaults", keywords_and_defaults, (0.8,), (0,), TC),
     Program("closures_and_lambdas", closures_and_lambdas, (0.8, 1.7), (0, 1), T),
@@ -257,9 +255,7 @@ PROGRAMS = [
     ),
     Program("captured_values", captured_values, (0.8,), (0,), TC),
     Program("type_joins", type_joins, (x5, 5), (0,), TK, ((-np.abs(x5), 5), (x5, 2), (x5, 0))),
-    Program(
-        "integer_index_arithmetic", integer_index_arithmetic, (x5, 5, 7), (0,), TC, ((x5, 4, 2), (x5, 1, -3))
-    ),
+    Program("integer_index_arithmetic", integer_index_arithmetic, (x5, 5, 7), (0,), TC, ((x5, 4, 2), (x5, 1, -3))),
     Program("asserted", asserted, (np.abs(x5) + 0.1,), (0,), T),
     Program("math_module", math_module, (1.3, 0.7), (0, 1), TK),
     Program("python_builtins", python_builtins, (2.3, 0.7), (0, 1), TK, ((0.3, 1.7),)),
