@@ -388,9 +388,9 @@ class Parser:
 
     def attributes(self) -> dict[str, Any]:
         self.expect("{")
-        out: dict[str, Any] = {}
+        out: dict[Any, Any] = {}
         while not self.accept("}"):
-            name = self.take("word")
+            name = int(self.take("number")) if self.peek.kind == "number" else self.take("word")
             self.expect("=")
             out[name] = self.attribute()
             if not self.accept(","):

@@ -358,17 +358,19 @@ class Call:
         raise Difference(f"{what}: derivative is {state}", f"{found!r}, {how} {wanted!r}, at {self.args!r}")
 
     def run_compiled(self, compiled: Any, jitted: Any) -> None:
-        outputs = self.unchanged(self.stages.executable.run, "compiled kernel")
-        self.same_value("compiled kernel", outputs[0])
-        self.same_gradient("compiled kernel", outputs[1:])
-        again = self.unchanged(self.stages.executable.run, "compiled kernel")
-        if any(np.asarray(a).tobytes() != np.asarray(b).tobytes() for a, b in zip(outputs, again, strict=True)):
-            raise Difference("compiled kernel", f"a second call gives other bits, at {self.args!r}")
-        args = copy.deepcopy(self.args)
-        value, gradient = compiled(*args)
-        self.same_value("value_and_grad", value)
-        found = [x for x in optree_leaves(gradient) if x is not None]
-        self.same_gradient("value_and_grad", found)
+        results = []
+        for _ in range(2):
+            args = copy.deepcopy(self.args)
+            value, gradient = compiled(*args)
+            self.same_value("compiled kernel", value)
+            found = [x for x in optree_leaves(gradient) if x is not None]
+            self.same_gradient("compiled kernel", found)
+            for before, after in zip(optree_leaves(self.args), optree_leaves(args), strict=True):
+                if np.asarray(before).tobytes() != np.asarray(after).tobytes():
+                    raise Difference("compiled kernel: argument changed", f"{before!r} became {after!r}")
+            results.append([np.asarray(x).tobytes() for x in (value, *found)])
+        if results[0] != results[1]:
+            raise Difference("compiled kernel: second call gives other bits", f"at {self.args!r}")
         args = copy.deepcopy(self.args)
         self.same_value("jit", jitted(*args))
         left = [x for x, t in zip(optree_leaves((args, {})), self.call.types, strict=True) if t is not None]

@@ -17,6 +17,7 @@ import adjit
 from adjit import grad, jit, stop_gradient, value_and_grad, vjp
 from adjit.codegen.build import stats
 from adjit.ir.core import walk
+from adjit.ir.text import parse
 
 # ---------------------------------------------------------------- transforms and argnums
 
@@ -72,7 +73,10 @@ def test_arguments_are_not_changed_and_jit_changes_what_python_would() -> None:
     a, b = X.copy(), X.copy()
     value, gradient = value_and_grad(f)(a)
     np.testing.assert_array_equal(a, X)
-    assert value == jit(f)(a) == f(b)
+    compiled = jit(f)
+    assert value == compiled(a) == f(b)
+    text = compiled.ir("optimized")
+    assert "donated=" in text and str(parse(text)) == text
     np.testing.assert_array_equal(a, b)
     np.testing.assert_allclose(gradient, [0.0, 4 * (2 * X[1] + 1) + 2 * (X[1] + 1), 2 * (X[2] + 1)])
 

@@ -11,7 +11,7 @@ import pytest
 from differential import Difference, branches, cause, check_program, check_random
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from random_programs import RandomProgram, generate, load, problem, programs
+from random_programs import ARGNUMS, RandomProgram, generate, load, problem, programs
 from reduce_program import reduce_program
 
 from adjit.ir.errors import UnsupportedError
