@@ -361,13 +361,13 @@ class Reverse:
             if len(steps) == 1 and steps[0] not in defined:
                 self.inductions[arg] = Induction(init, steps[0], op, self.induction_variable(op))
 
-    def order_of(self, value: Value) -> int:
+    def order_of(self, value: Value) -> tuple[int, int]:
+        """Where a value stands in the program, so that nothing depends on the order of a set."""
         if value.op is not None:
-            return self.prepared.order[value.op] + len(self.prepared.function.args)
-        for region, site in self.prepared.sites.items():
-            if value in region.args:
-                return self.prepared.order[site.owner] if site.owner is not None else region.args.index(value)
-        return 0
+            return self.prepared.order[value.op], value.op.results.index(value) + 1000
+        home = self.prepared.home[value]
+        owner = self.prepared.sites[home].owner
+        return self.prepared.order[owner] if owner is not None else -1, home.args.index(value)
 
 
 class _Lane:
