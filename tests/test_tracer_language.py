@@ -603,3 +603,44 @@ def test_unused_captures_are_dropped():
         return x * used[0]
 
     assert [c.path for c in tracing.check(f, 1.5).captures] == ["used[0]"]
+
+
+def test_zero_dimensional_arrays():
+    def f(a, x):
+        v = a[0, ...]
+        a[0] = 5.0
+        v += 1.0
+        w = a[1:2].squeeze(axis=0)
+        w *= 2.0
+        s = np.where(x > 0, x, 2.0)
+        s += 1.0
+        u = a[:1].reshape(())
+        return v * 2 + math.sin(v), np.sum(a), s, max(u, 3.0), (w > 1) & True
+
+    tracing.check(f, np.arange(3.0), 1.5, others=((np.arange(3.0), -1.0),))
+
+
+def test_two_names_of_a_zero_dimensional_array():
+    def f(x):
+        s = t = np.where(x > 0, x, 2.0)
+        t += 1.0
+        return s
+
+    with pytest.raises(UnsupportedError, match="0-d array"):
+        tracing.traced_of(f, (1.5,))
+
+
+def test_iterating_while_names_are_swapped():
+    def f(b, n):
+        c = b
+        for _ in range(n):
+            for k, row in enumerate(b):
+                row[0] -= 0.5
+                if row[1] > 2:
+                    b[:] = 1.0
+                else:
+                    b[k][2] += 1.0
+                b, c = c, b
+        return np.sum(b)
+
+    tracing.check(f, np.arange(9.0).reshape(3, 3), 3)

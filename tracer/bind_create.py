@@ -58,7 +58,7 @@ def dtype_argument(t: Tracer, dtype: Any, default: DType) -> DType:
 def filled(t: Tracer, value: Any, shape: list[Value], dtype: DType) -> Any:
     inner = as_dtype(t, value, dtype, "np.full")
     if not shape:
-        return Number(inner)
+        return Number(inner, False, True)
     return t.new_array(t.emit1("fill", [inner, *shape]), shape)
 
 
@@ -74,7 +74,7 @@ def empty(t: Tracer, shape: Any, dtype: Any = None, order: Any = "C") -> Any:
     extents = shape_values(t, shape)
     kind = dtype_argument(t, dtype, F64)
     if not extents:
-        return Number(Const(0, kind))
+        return Number(Const(0, kind), False, True)
     return t.new_array(t.emit1("empty", extents, {"dtype": kind}), extents)
 
 
@@ -115,7 +115,7 @@ def empty_like(
     own = a.dtype if isinstance(a, Number | Reference) else as_own(t, a).dtype
     extents = shape_values(t, shape) if shape is not None else numeric.shape_of(t, a)
     if not extents:
-        return Number(Const(0, dtype_argument(t, dtype, own)))
+        return Number(Const(0, dtype_argument(t, dtype, own)), False, True)
     out = t.new_array(t.emit1("empty", extents, {"dtype": dtype_argument(t, dtype, own)}), extents)
     if isinstance(a, Reference) and not views.is_c_order(a) and a.rank > 1:
         out.object.c_order = None
@@ -263,7 +263,7 @@ def array(t: Tracer, obj: Any, dtype: Any = None, copy: Any = True, order: Any =
         t.type_error("np.array of a generator", "write a list: np.array([... for ...])")
     if is_number(obj):
         kind_ = dtype_argument(t, dtype, as_own(t, obj).dtype)
-        return Number(as_dtype(t, obj, kind_, "np.array"))
+        return Number(as_dtype(t, obj, kind_, "np.array"), False, True)
     if isinstance(obj, Reference):
         if dtype is not None:
             return astype(t, obj, dtype)
@@ -308,7 +308,7 @@ def of_scalars(t: Tracer, values: list[Value], dtype: DType) -> Any:
 def asarray(t: Tracer, a: Any, dtype: Any = None, order: Any = None) -> Any:
     if isinstance(a, Reference) and (dtype is None or to_dtype(t, dtype) is a.dtype):
         return a
-    if is_number(a) and dtype is None:
+    if isinstance(a, Number) and a.array and dtype is None:
         return a
     return array(t, a, dtype)
 
@@ -328,7 +328,7 @@ def copy(t: Tracer, a: Any, order: Any = "K", subok: Any = False) -> Any:
 
     a = element(t, a, "np.copy")
     if not isinstance(a, Reference):
-        return a
+        return array(t, a)
     out = copied(t, a)
     if not views.is_c_order(a) and a.rank > 1:
         out.object.c_order = None

@@ -69,7 +69,9 @@ def float_number(t: Tracer, x: Any, what: str) -> Any:
         if views.static_dims(x) != (1,) * x.rank:
             t.type_error(f"{what} takes one number, not {numeric.describe(x)}", f"use np.{what.rsplit('.', 1)[-1]}")
         value = views.read(t, x)
-        x = Number(t.emit1("index", [value, *[Const(0, I64)] * x.rank], {"spec": "i" * x.rank}))
+        if x.rank:
+            value = t.emit1("index", [value, *[Const(0, I64)] * x.rank], {"spec": "i" * x.rank})
+        x = Number(value)
     if isinstance(x, Number):
         return Number(numeric.cast(t, x.value, F64), True)
     if is_static_number(x):
@@ -142,7 +144,12 @@ def where(t: Tracer, condition: Any, x: Any = None, y: Any = None) -> Any:
     condition, x, y = (element(t, v, "np.where") for v in (condition, x, y))
     target = result_dtype(t, x, y)
     operands = [condition, x, y]
-    return numeric.emit_elementwise(t, "select", operands, [BOOL, target, target], "np.where")
+    return zero_d(numeric.emit_elementwise(t, "select", operands, [BOOL, target, target], "np.where"))
+
+
+def zero_d(x: Any) -> Any:
+    """A number as the 0-d array that NumPy makes of it."""
+    return Number(x.value, False, True) if isinstance(x, Number) else x
 
 
 def result_dtype(t: Tracer, *xs: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.core import Region
 from . import bind_reduce, integers, numeric, views
 from .bind_elementwise import apply
 from .context import Tracer
@@ -164,16 +165,15 @@ def all_static(t: Tracer, value: Any) -> bool:
     from .expressions import evaluate
 
     node = value.node.generators[0].iter
-    before = len(t.region.ops)
     saved_store, saved_frame = dict(t.store), t.frame
     t.frame = value.frame.parent
     try:
-        iterable = iterable_of(t, evaluate(t, node))
+        with t.inside(Region()):  # thrown away
+            iterable = iterable_of(t, evaluate(t, node))
         return iterable.static_length is not None and (iterable.static_only or iterable.static_length <= 16)
     finally:
         t.frame = saved_frame
         t.store = saved_store
-        del t.region.ops[before:]
 
 
 def loop_over(t: Tracer, value: Any, generator: Any, start: Any) -> Any:

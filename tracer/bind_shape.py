@@ -52,8 +52,7 @@ def reshape(t: Tracer, a: Any, shape: Any = None, order: Any = "C", *, newshape:
     size = product(t, own)
     wanted = target_shape(t, shape, own, size)
     if not wanted:
-        value = views.read(t, a)
-        return Number(t.emit1("index", [value, *[Const(0, I64)] * a.rank], {"spec": "i" * a.rank}))
+        return views.select(t, a, [(Const(0, I64),)] * a.rank)
     if len(wanted) == len(own) and all(integers.same(x, y) for x, y in zip(own, wanted)):
         return views.reshaped(t, a, wanted) if not a.stages else a
     return views.reshaped(t, a, wanted)
@@ -165,6 +164,11 @@ def squeeze(t: Tracer, a: Any, axis: Any = None) -> Any:
     known = views.dims(a)
     if axis is None:
         axes = [k for k, d in enumerate(known) if d == 1]
+        for k, d in enumerate(known):
+            if d is None:  # an extent that happens to be 1 would be dropped by NumPy, and the result have another rank
+                other = t.emit1("ne", [views.extent(t, a, k), Const(1, I64)])
+                message = "np.squeeze without an axis meets an extent that is 1 only at run time: name the axis"
+                t.emit("check", [other], {"error": "ValueError", "message": message})
     else:
         axes = [axis_of(t, k, a.rank) for k in (axis if isinstance(axis, tuple) else (axis,))]
         for k in axes:
@@ -173,7 +177,7 @@ def squeeze(t: Tracer, a: Any, axis: Any = None) -> Any:
                 message = "cannot select an axis to squeeze out which has size not equal to one"
                 t.emit("check", [one], {"error": "ValueError", "message": message})
     out = views.select(t, a, [(Const(0, I64),) if k in axes else None for k in range(a.rank)])
-    return out if out.rank else Number(views.read(t, out))
+    return out
 
 
 def at_least(rank: int) -> Any:

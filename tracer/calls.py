@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import fence, source
+from . import fence, source, views
 from .context import DEAD, Tracer
 from .control import block
 from .joins import make_tuple
@@ -215,6 +215,7 @@ def refuse(t: Tracer, function: Any) -> Any:
 
 def call_binding(t: Tracer, function: Any, binding: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Call a binding; arguments that it does not take are refused by name."""
+    args = [Number(views.read(t, a)) if isinstance(a, Reference) and a.rank == 0 else a for a in args]
     try:
         parameters = SIGNATURES.get(binding)
         if parameters is None:
@@ -431,9 +432,13 @@ def bind_parameters(
             if parameter.arg not in keyword_defaults:
                 t.type_error(f"{name}() needs a value for `{parameter.arg}`")
             given[parameter.arg] = keyword_defaults[parameter.arg]
-    for key, value in given.items():
-        t.store[frame, key] = value
     frame.caller = t.frame
+    for key, value in given.items():
+        if isinstance(value, Number) and value.array:
+            from .expressions import check_zero_d
+
+            check_zero_d(t, frame, key, value)
+        t.store[frame, key] = value
 
 
 # ---------------------------------------------------------------- classes

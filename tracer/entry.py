@@ -3,9 +3,11 @@
 In: a Python function and the arguments it would be called with, every dynamic leaf replaced by a `Leaf`. Out: `Traced`.
 
 >>> from adjit.ir.types import F64, Scalar
->>> def square_plus(x, c=1.0):
-...     return x * x + c
->>> print(trace(square_plus, (Leaf(Scalar(F64), "x", weak=True),), {}).function)  # doctest: +SKIP
+>>> def scaled(x, c=0.5):
+...     return c * (x * x)
+>>> traced = trace(scaled, (Leaf(Scalar(F64), "x", weak=True),), {})
+>>> [op.name for op in traced.function.body.ops], traced.result
+(['mul', 'mul', 'return'], Result(index=0, weak=True))
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from ..ir.types import BOOL
 from . import indexing, operators
 from .context import PathEnds, Tracer
 from .control import frame_of
-from .numeric import describe, truth
+from .numeric import cast, describe, truth
 from .scope import Frame, Scope, bound_names
 from .source import FunctionCode
 from .values import (
@@ -92,8 +92,32 @@ def bind(t: Tracer, name: str, value: Any) -> None:
             f"`{name}` belongs to a function outside of the traced one and would be changed",
             "return the new value instead",
         )
+    if isinstance(value, Number) and value.array:
+        check_zero_d(t, frame, name, value)
     t.name_value(value, name)
     t.store[frame, name] = value
+
+
+def check_zero_d(t: Tracer, frame: Frame, name: str, value: Number) -> None:
+    """Refuse a second name for a 0-d array where one of the names is changed in place."""
+    for key, held in t.store.items():
+        if held is value and isinstance(key, tuple) and key != (frame, name):
+            owner, other = key
+            if name in changed_in_place(frame) or (isinstance(owner, Frame) and other in changed_in_place(owner)):
+                t.unsupported(
+                    f"`{other}` and `{name}` are one 0-d array here, and one of them is changed in place later",
+                    "convert it with `float(...)`, or write `x = x + ...` instead of `x += ...`",
+                )
+
+
+def changed_in_place(frame: Frame) -> frozenset[str]:
+    """Names that a function changes by `+=` and the like."""
+    facts = frame.code.facts
+    if "in place" not in facts:
+        nodes = [n for s in frame.code.body for n in ast.walk(s) if isinstance(n, ast.AugAssign)]
+        facts["in place"] = frozenset(n.target.id for n in nodes if isinstance(n.target, ast.Name))
+    found: frozenset[str] = facts["in place"]
+    return found
 
 
 def usable(t: Tracer, value: Any, name: str) -> Any:
@@ -117,6 +141,15 @@ def undefined(t: Tracer, name: str) -> Any:
             t.emit("check", [Const(False, BOOL)], {"error": "UnboundLocalError", "message": message})
             raise PathEnds
     t.unsupported(f"`{name}` may be undefined here", f"assign `{name}` on every path, or before the branch or loop")
+
+
+def copied_number(t: Tracer, value: Any, like: Number) -> Any:
+    """What a 0-d array holds after an operation in place: it keeps its dtype and stays an array."""
+    if not isinstance(value, Number):
+        return value
+    if "biuf".index(value.dtype.kind.replace("u", "i")) > "biuf".index(like.dtype.kind.replace("u", "i")):
+        t.type_error("a 0-d array of integers cannot become one of floats in place", "convert it with `float(...)`")
+    return Number(cast(t, value.value, like.dtype), False, like.array)
 
 
 def read_name(t: Tracer, name: str) -> Any:

@@ -230,6 +230,7 @@ class Place:
         self.axes: tuple[int, ...] = ()
         self.front = False
         self.view: Reference | None = None
+        self.ellipsis = index is Ellipsis or (isinstance(index, tuple) and any(i is Ellipsis for i in index))
         items = normalized(t, ref, index)
         arrays = [x for x in items if is_index_array(x)]
         if len(arrays) == 1 and isinstance(arrays[0], Reference) and arrays[0].dtype is BOOL:
@@ -297,7 +298,7 @@ class Place:
     def read(self) -> Any:
         t = self.t
         if self.view is not None:
-            if self.view.rank:
+            if self.view.rank or self.ellipsis:  # with `...`, NumPy gives a view even of one element
                 return self.view
             return Number(views.read(t, self.view))
         if self.mask is not None:

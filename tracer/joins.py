@@ -28,12 +28,12 @@ from .templates import (
     RefNode,
     Template,
     TupleNode,
-    Widener,
     leaf_types,
     merged_nodes,
     unpack,
 )
 from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Maybe, Number, Poison, Reference
+from .widening import Widener
 
 __all__ = ["Join", "make_tuple"]
 
@@ -307,7 +307,7 @@ def rebuild(
     if isinstance(template, PoisonNode):
         return Poison(template.message)
     if isinstance(template, NumberLeaf):
-        return Number(next(rest), template.weak)
+        return Number(next(rest), template.weak, template.array)
     if isinstance(template, ContentsLeaf):
         return next(rest)
     if isinstance(template, MaybeNode):

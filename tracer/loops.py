@@ -29,7 +29,7 @@ from .control import any_of, block, frame_of, live_after, unless
 from .merges import stage_if
 from .numeric import truth
 from .staging import Count, Exits, Rotate, as_number, exits_of, leaves, run_for, run_while
-from .values import Number, Reference
+from .values import Number
 
 __all__ = ["for_loop", "while_loop"]
 
@@ -62,14 +62,13 @@ def while_loop(t: Tracer, node: ast.While) -> None:
 def unroll_while(t: Tracer, node: ast.While, test: Callable[[], Any], dry: bool) -> bool:
     """Run a `while` whose condition is known while tracing. With `dry`: whether it is, on entry."""
     if dry:
-        before = len(t.region.ops)
         saved = dict(t.store)
         try:
-            return isinstance(test(), bool)
+            with t.inside(Region()):  # thrown away
+                return isinstance(test(), bool)
         except (UnsupportedError, TraceTypeError, ShapeError):
             return False
         finally:
-            del t.region.ops[before:]
             t.store = saved
     loop = Loop(t.region)
 
@@ -193,7 +192,7 @@ def for_loop(t: Tracer, node: ast.For) -> None:
         source = iteration.iterable_of(t, iterable)
     memory = memory_of(t, node)
     hidden = (frame_of(t), f"<iterable {id(node)}>")
-    t.store[hidden] = iterable if isinstance(iterable, Reference | tuple) else None
+    t.store[hidden] = iterable  # so that its arrays count as being in use
     try:
         if source.static_length is not None and source.static_only:
             unroll_for(t, node, source, source.static_length)

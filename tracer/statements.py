@@ -149,10 +149,13 @@ def augmented(t: Tracer, node: ast.AugAssign) -> None:
         old = expressions.read_name(t, target.id)
         value = expressions.evaluate(t, node.value)
         with t.at(node):
-            if isinstance(old, Reference) and old.rank:
+            if isinstance(old, Reference):
                 in_place(t, node.op, old, value)
             elif isinstance(old, ListObject):
                 extend_list(t, node.op, old, value)
+            elif isinstance(old, Number) and old.array:
+                new = expressions.copied_number(t, operators.binary(t, node.op, old, value), old)
+                expressions.bind(t, target.id, new)
             else:
                 expressions.bind(t, target.id, operators.binary(t, node.op, old, value))
         return
@@ -202,7 +205,7 @@ def extend_list(t: Tracer, op: ast.operator, old: ListObject, value: Any) -> Non
 def in_place(t: Tracer, op: ast.operator, target: Reference, value: Any) -> None:
     """`array op= value`: the array keeps its dtype and shape."""
     result = operators.binary(t, op, target, value)
-    if not isinstance(result, Reference):
+    if not isinstance(result, Reference) and target.rank:
         t.type_error(f"an array cannot become {describe(result)} in place")
     indexing.fill_view(t, target, result, same_kind=True)
 

@@ -59,10 +59,14 @@ UNDEFINED = Undefined()
 
 @dataclass(eq=False, slots=True)
 class Number:
-    """A scalar known at run time. `weak`: a Python bool, int or float rather than a NumPy scalar."""
+    """A scalar known at run time. `weak`: a Python bool, int or float rather than a NumPy scalar.
+
+    `array`: NumPy has a 0-d array of its own here, which `+=` changes in place under all its names.
+    """
 
     value: Value
     weak: bool = False
+    array: bool = False
 
     @property
     def dtype(self) -> DType:

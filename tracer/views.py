@@ -247,6 +247,8 @@ def conform(t: Tracer, ref: Reference, like: Reference) -> Reference | None:
         elif a is not None and b is not None and len(a) != len(b):
             return None
         selectors.append(a)
+    if all(a is b for a, b in zip(selectors, own.selectors)):
+        return ref
     return Reference(ref.object, (View(tuple(selectors), own.axes),))
 
 
