@@ -5,6 +5,7 @@
 
 import ast
 import collections
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from random_programs import ARGNUMS, RandomProgram, generate, load, problem, pro
 from reduce_program import reduce_program
 
 from adjit.ir.errors import UnsupportedError
+from adjit.ir.ops import REGISTRY
 
 SEEDS = range(60)
 COMPILED = range(60, 66)
@@ -225,6 +227,23 @@ def test_harness_notices_a_wrong_reference() -> None:
     """A check that could not fail would be none."""
     with pytest.raises(Difference, match="complex step"):
         check_program(wrong_on_purpose, [(1.5,)], (0,), analytic=lambda x: x * x * 1.001)
+
+
+@pytest.mark.parametrize(
+    ("changed", "stage"),
+    [
+        ({"partials": lambda x, *, y: (1 - y,)}, "adjoint"),
+        ({"partials": lambda x, *, y: (0.0 * x,)}, "adjoint"),
+        ({"evaluate": np.sin}, "value of traced IR"),
+    ],
+)
+def test_harness_notices_a_wrong_declaration(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, object], stage: str
+) -> None:
+    monkeypatch.setitem(REGISTRY, "tanh", replace(REGISTRY["tanh"], **changed))  # type: ignore[arg-type]
+    function = load("def program(a):\n    return np.sum(np.tanh(a) * a)\n")
+    with pytest.raises(Difference, match=stage):
+        check_program(function, [(np.array([0.3, -0.8]),)], (0,))
 
 
 def test_reducer_keeps_the_failure() -> None:
