@@ -40,6 +40,7 @@ from functools import cache as memoize
 from pathlib import Path
 from typing import Any
 
+from ..ir.core import Function
 from ..ir.errors import InternalError
 from ..ir.types import F64, Array, Scalar
 from . import cache
@@ -48,7 +49,7 @@ from . import numba_bridge as bridge
 __all__ = ["F64", "Kernel", "Scalar", "Stats", "compile_kernel", "python_kernel", "stats"]
 
 _FORMAT = "1"  # of what is stored; another one makes other keys
-_PRIMITIVES = ("primitives.py", "primitives", "vecmath", "numba_bridge.py", "entry.py")
+_PRIMITIVES = ("primitives.py", "primitives", "vecmath", "llvm", "numba_bridge.py", "entry.py")
 
 
 @dataclasses.dataclass
@@ -147,6 +148,7 @@ def compile_kernel(
     noalias: bool = True,
     nogil: bool = True,
     distinguish_ones: bool = False,
+    scheduled: Function | None = None,
 ) -> Kernel:
     """Machine code for function `name` of `source`, from this process, from the disk cache, or compiled now.
 
@@ -163,6 +165,8 @@ def compile_kernel(
         nogil: release the interpreter lock while the kernel runs (about 30 ns per call).
         distinguish_ones: an array extent that its type leaves open must not be 1 either (what broadcasts
             belongs to a user's signature), else `call` gives None.
+        scheduled: what `source` was rendered from. With it, LLVM code is made of it directly (`codegen.llvm`), several
+            times as fast as through Numba's front end (which `ADJIT_BACKEND=numba` asks for all the same).
 
     Returns: the `Kernel`. The same request gives the same object.
 
@@ -179,7 +183,10 @@ def compile_kernel(
     signature = ",".join(
         str(t) if isinstance(t, Scalar) else f"{t.dtype}[{t.rank}]{layout}" for t, layout in zip(arg_types, layouts)
     )
-    flags_text = f"{flags.text()};distinguish_ones={distinguish_ones}"
+    if os.environ.get("ADJIT_BACKEND") == "numba":
+        scheduled = None
+    front = "numba" if scheduled is None else "llvm"
+    flags_text = f"{flags.text()};distinguish_ones={distinguish_ones};{front}"
     key = cache.digest("kernel", _FORMAT, source, name, signature, flags_text, _environment())
     kernel = _kernels.get(key)
     if kernel is not None:
@@ -188,7 +195,7 @@ def compile_kernel(
         kernel = _kernels.get(key)
         if kernel is None:
             arguments = [bridge.Argument(t, layout, distinguish_ones) for t, layout in zip(arg_types, layouts)]
-            kernel = _kernels[key] = _make(source, name, arguments, flags, key)
+            kernel = _kernels[key] = _make(source, name, arguments, flags, key, scheduled)
     return kernel
 
 
@@ -198,12 +205,13 @@ def _make(
     arguments: Sequence[bridge.Argument],
     flags: bridge.CompileFlags,
     key: str,
+    scheduled: Function | None,
 ) -> Kernel:
     start = time.perf_counter()
     path = _path(source, name)
 
     def compile_now(module_name: str) -> bridge.MachineCode:
-        return _compile(source, name, arguments, flags, path, module_name)
+        return _compile(source, name, arguments, flags, path, module_name, scheduled)
 
     code = _load(key)
     from_cache = code is not None
@@ -240,8 +248,14 @@ def _compile(
     flags: bridge.CompileFlags,
     path: str,
     module_name: str,
+    scheduled: Function | None,
 ) -> bridge.MachineCode:
     try:
+        if scheduled is not None:
+            from .llvm import compile_scheduled  # it imports Numba
+
+            code: bridge.MachineCode = compile_scheduled(scheduled, name, arguments, flags, module_name)
+            return code
         function = _execute(source, name, path, module_name)
         return bridge.compile_function(function, arguments, flags)
     except Exception as error:

@@ -7,6 +7,7 @@ number of the failed check and its values into the error that names the user's l
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -39,16 +40,25 @@ class Executable:
         self.function = function
         self.layouts = layouts
         self.distinguish_ones = distinguish_ones
+        self.seconds: dict[str, float] = {}
+        """What each step took: schedule, render, compile (or load, from the disk cache)."""
 
     @cached_property
     def scheduled(self) -> Function:
         """Loops over scalars and buffers."""
-        return schedule(self.function, self.layouts)
+        begin = time.perf_counter()
+        out = schedule(self.function, self.layouts)
+        self.seconds["schedule"] = time.perf_counter() - begin
+        return out
 
     @cached_property
     def rendered(self) -> Rendered:
         """Python source and the checks in it."""
-        return render(self.scheduled, python_name(self.function.name))
+        scheduled = self.scheduled
+        begin = time.perf_counter()
+        out = render(scheduled, python_name(self.function.name))
+        self.seconds["render"] = time.perf_counter() - begin
+        return out
 
     @property
     def source(self) -> str:
@@ -66,13 +76,16 @@ class Executable:
             elif isinstance(arg.type, Scalar | Array):
                 types.append(arg.type)
                 layouts.append(layout)
-        return compile_kernel(
+        out = compile_kernel(
             self.source,
             python_name(self.function.name),
             types,
             layouts,
             noalias=not self.function.attrs.get("donated"),
+            scheduled=self.scheduled,
         )
+        self.seconds["load" if out.from_cache else "compile"] = out.compile_seconds
+        return out
 
     @cached_property
     def python(self) -> Callable[..., Any]:
@@ -94,6 +107,8 @@ class Executable:
 
     def failure(self, status: int, detail0: int, detail1: int, arguments: tuple[Any, ...] = ()) -> Exception:
         """The exception for a failed check."""
+        if status < 0:
+            return MemoryError(f"not enough memory for the arrays of `{self.function.name}`")
         site = self.rendered.sites[status - 1]
         values = [DTYPES[t].numpy.type(d) for t, d in zip(site.details, (detail0, detail1), strict=False)]
         return failure(site.name, site.attrs, [False, *values] if site.name == "check" else values, site.span)

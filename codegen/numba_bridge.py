@@ -42,7 +42,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.types import Array, DType, Scalar
-from . import entry
+from . import entry, external
 from .entry import Argument
 
 __all__ = [
@@ -52,11 +52,16 @@ __all__ = [
     "asm_text",
     "compile_function",
     "environment",
+    "image_of",
     "is_jitted",
+    "kernel_context",
+    "kernel_library",
     "llvm_text",
     "load",
+    "numba_type",
     "python_function_of",
     "serialize",
+    "settings",
 ]
 
 _HEAD = struct.Struct("<III")  # lengths: description, object code, bitcode
@@ -208,6 +213,36 @@ def _set_environment(environment: Any) -> None:
         _codegen().set_env(environment.env_name, environment)
 
 
+def kernel_context(checked: bool) -> Any:
+    """The target context to compile a kernel with; `checked`: with our own entry."""
+    return _kernel_context() if checked else _target().target_context
+
+
+def kernel_library(module_name: str, arguments: Sequence[Argument]) -> Any:
+    """An empty code library for a kernel."""
+    library = _kernel_library()(_codegen(), module_name)
+    library.kernel_module = module_name
+    library.arguments = tuple(arguments)
+    library.enable_object_caching()  # keeps the object code that LLVM emits
+    return library
+
+
+def settings(flags: CompileFlags) -> Any:
+    """Numba's flags of a kernel."""
+    out = _numba("core.compiler").Flags()
+    out.nrt = True
+    out.enable_pyobject = False
+    out.enable_looplift = False
+    out.boundscheck = False
+    out.error_model = "numpy"
+    out.release_gil = flags.nogil
+    out.no_cfunc_wrapper = True
+    out.noalias = flags.noalias
+    fast = flags.fastmath
+    out.fastmath = _numba("core.cpu_options").FastMathOptions(fast if isinstance(fast, bool) else set(fast))
+    return out
+
+
 def compile_function(
     function: python_types.FunctionType, arguments: Sequence[Argument], flags: CompileFlags
 ) -> MachineCode:
@@ -222,42 +257,27 @@ def compile_function(
     checked = entry.supported()
     if checked:
         entry.register_symbols()
-    settings = compiler.Flags()
-    settings.nrt = True
-    settings.enable_pyobject = False
-    settings.enable_looplift = False
-    settings.boundscheck = False
-    settings.error_model = "numpy"
-    settings.release_gil = flags.nogil
-    settings.no_cfunc_wrapper = True
-    settings.noalias = flags.noalias
-    fast = flags.fastmath
-    settings.fastmath = _numba("core.cpu_options").FastMathOptions(fast if isinstance(fast, bool) else set(fast))
-
     target = _target()
     with _numba("core.compiler_lock").global_compiler_lock, warnings.catch_warnings():
         # advice to whoever writes Numba code by hand
         warnings.simplefilter("ignore", _numba("core.errors").NumbaWarning)
-        library = _kernel_library()(_codegen(), function.__module__)
-        library.kernel_module = function.__module__
-        library.arguments = tuple(arguments)
-        library.enable_object_caching()  # keeps the object code that LLVM emits
+        library = kernel_library(function.__module__, arguments)
         result = compiler.compile_extra(
             target.typing_context,
-            _kernel_context() if checked else target.target_context,
+            kernel_context(checked),
             function,
             args=tuple(types),
             return_type=None,
-            flags=settings,
+            flags=settings(flags),
             locals={},
             library=library,
         )
-        image = _image(result, checked)
+        image = image_of(result, checked)
     keep = (library, result.environment)
     return MachineCode(result.entry_point, checked, library.get_llvm_str, library.get_asm_str, image, keep)
 
 
-def _image(result: Any, checked: bool) -> bytes | None:
+def image_of(result: Any, checked: bool) -> bytes | None:
     """The compile result as plain bytes; None where it refers to this process (addresses in the code,
     start-up functions, Python objects other than dtypes among its constants)."""
     library = result.library
@@ -368,6 +388,7 @@ def _require_symbols(names: Sequence[str]) -> None:
     registries."""
     llvm = importlib.import_module("llvmlite.binding")
 
+    external.register(names)
     if any(name.startswith(("numba_xx", "numba_ez", "numba_raw")) for name in names):
         # is SciPy's BLAS still of the integer width that the code was compiled for?
         _numba("np.linalg").ensure_blas()

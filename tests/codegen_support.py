@@ -4,6 +4,7 @@ machine code."""
 import copy
 
 import numpy as np
+from numba.core.runtime import _nrt_python, rtsys
 
 from adjit.codegen import scheduled
 from adjit.codegen.build import compile_kernel, python_kernel
@@ -76,8 +77,9 @@ def unchanged(function, args, given, expected):
             np.testing.assert_array_equal(before, after)
 
 
-def compare(function, args, *, compiled=True, roundtrip=True, rtol=1e-10, layout="C"):
-    """Run at every stage; returns the rendered kernel. Arguments must come out unchanged. `layout`: of all arrays."""
+def compare(function, args, *, compiled=True, both=True, roundtrip=True, rtol=1e-10, layout="C"):
+    """Run at every stage; returns the rendered kernel. Arguments must come out unchanged. `layout`: of all arrays;
+    `both`: compile by way of Numba's front end too, not only to LLVM directly."""
     expected = outcome(lambda: interp.run(function, args))
     layouts = [layout if v.is_array else "" for v in function.args]
     low = schedule(function, layouts)
@@ -96,8 +98,22 @@ def compare(function, args, *, compiled=True, roundtrip=True, rtol=1e-10, layout
     if compiled:
         types = [v.type for v in function.args]
         free = not function.attrs.get("donated")
-        kernel = compile_kernel(rendered.source, "kernel", types, layouts, noalias=free)
-        given = fresh(function, args, layout)
-        same(expected, of_kernel(rendered, kernel.call(*given)), f"compiled:\n{rendered.source}", rtol)
-        unchanged(function, args, given, expected)
+        for way in ("numba", "llvm") if both else ("llvm",):
+            kernel = compile_kernel(
+                rendered.source, "kernel", types, layouts, noalias=free, scheduled=low if way == "llvm" else None
+            )
+            given = fresh(function, args, layout)
+            owned = allocations()
+            returned = kernel.call(*given)
+            same(expected, of_kernel(rendered, returned), f"compiled by way of {way}:\n{rendered.source}", rtol)
+            unchanged(function, args, given, expected)
+            del returned
+            assert allocations() == owned, f"memory that nobody releases, by way of {way}:\n{rendered.source}"
     return rendered
+
+
+def allocations():
+    """How many pieces of memory Numba's run time holds."""
+    _nrt_python.memsys_enable_stats()
+    stats = rtsys.get_allocation_stats()
+    return stats.mi_alloc - stats.mi_free

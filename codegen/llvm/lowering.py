@@ -1,0 +1,425 @@
+"""Scheduled IR -> LLVM: one function, written instruction by instruction.
+
+In: a scheduled function, and the LLVM values of its arguments. Out: instructions in an LLVM function that returns
+`(status, detail0, detail1, *results)`, exactly as the Python text of `codegen.render` does under Numba, in a fraction
+of the time to compile: nothing has types to be inferred, and loops are written as LLVM likes them, with block
+arguments as phis and the test at the end.
+
+A check that fails stores its number and details and leaves through `ownership`, which releases what is owned there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from ...ir.core import Const, Function, Op, Region, Value, walk
+from ...ir.errors import InternalError
+from ...ir.ops.declare import lookup
+from ...ir.types import F64, I64, Buffer, Scalar
+from .classes import Classes
+from .memory import POINTER, Memories, Memory
+from .numba_parts import types
+from .ownership import Link, Ownership
+from .products import PRODUCTS, product
+from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
+
+__all__ = ["OUT_OF_MEMORY", "Lowering", "checks_of", "details_are_float", "result_types"]
+
+OUT_OF_MEMORY = -1  # the status of a kernel that found no memory
+Number = Any  # an LLVM value
+
+
+def details_of(op: Op) -> list[Value]:
+    return list(op.operands[1:3] if op.name == "check" else op.operands)
+
+
+def checks_of(function: Function) -> list[Op]:
+    """The checks in the order of their numbers (from 1)."""
+    return [op for op in walk(function.body) if lookup(op.name).effect == "check"]
+
+
+def details_are_float(function: Function) -> bool:
+    """Whether the details of failed checks are passed as floats."""
+    return any(
+        not (isinstance(x.type, Scalar) and x.type.dtype.kind in "biu")
+        for op in checks_of(function)
+        if op.name == "check"
+        for x in details_of(op)
+    )
+
+
+def result_types(function: Function) -> list[Any]:
+    """Numba's types of what the kernel returns."""
+    detail = types.float64 if details_are_float(function) else types.int64
+    out = [types.int64, detail, detail]
+    for value in function.results:
+        assert isinstance(value.type, Scalar | Buffer)
+        kind = numba_scalar(value.type.dtype)
+        out.append(types.Array(kind, value.type.rank, "C") if isinstance(value.type, Buffer) else kind)
+    return out
+
+
+class Lowering:
+    """Writes one function; `run` is called once."""
+
+    def __init__(self, context: Any, builder: Any, function: Function, noalias: bool) -> None:
+        self.context, self.b, self.function = context, builder, function
+        self.layouts: Sequence[str] = function.attrs["layouts"]
+        self.classes = Classes(function, self.layouts, noalias)
+        self.memories = Memories(context, builder, len(self.classes.number))
+        self.numbers: dict[Value, Number] = {}
+        self.places: dict[Value, Memory] = {}
+        self.sites = {op: k for k, op in enumerate(checks_of(function), 1)}
+        self.detail_type = ir.DoubleType() if details_are_float(function) else ir.IntType(64)
+        self.status = [builder.alloca(kind) for kind in (ir.IntType(64), self.detail_type, self.detail_type)]
+        self.way_out = builder.append_basic_block("failed")
+        self.ownership = Ownership(self.memories, self.way_out)
+        self.scope: Link | None = None
+
+    def run(self, arguments: Sequence[Number]) -> None:
+        for value, given, layout in zip(self.function.args, arguments, self.layouts, strict=True):
+            if isinstance(value.type, Buffer):
+                layout = "C" if layout == "F" and value.type.rank == 1 else layout
+                memory = self.memories.of_array(value.type, given, self.classes.memory_class(value), layout, False)
+                self.places[value] = self.in_form(memory, value)
+            else:
+                self.numbers[value] = given
+        self.region(self.function.body, None)
+        self.hand_over(self.function.results, None)
+        kinds = result_types(self.function)
+        head = [integer(0), *(ir.Constant(self.detail_type, 0) for _ in range(2))]
+        self.give(kinds, [*head, *(self.result(v) for v in self.function.results)])
+        self.b.position_at_end(self.way_out)
+        empty = [ir.Constant(self.context.get_value_type(kind), None) for kind in kinds[3:]]
+        self.give(kinds, [*(self.b.load(slot) for slot in self.status), *empty])
+
+    def result(self, value: Value) -> Any:
+        if isinstance(value.type, Buffer):
+            return self.memories.as_array(self.memory(value))
+        return self.number(value)
+
+    def give(self, kinds: Sequence[Any], values: Sequence[Any]) -> None:
+        kind = types.Tuple(tuple(kinds))
+        record = self.context.make_tuple(self.b, kind, list(values))
+        self.context.call_conv.return_value(self.b, self.context.get_return_value(self.b, kind, record))
+
+    # values
+
+    def number(self, value: Value) -> Number:
+        return constant(value) if isinstance(value, Const) else self.numbers[value]
+
+    def memory(self, value: Value) -> Memory:
+        return self.places[value]
+
+    def in_form(self, memory: Memory, value: Value) -> Memory:
+        """The memory as values of this form are represented: with strides, with an owner, or without."""
+        strides, owner = memory.strides, memory.owner
+        if self.classes.strided(value) and strides is None:
+            strides = self.memories.c_strides(memory.extents, memory.type.dtype.itemsize)
+        if self.classes.owned(value) and owner is None:
+            owner = ir.Constant(POINTER, None)
+        return Memory(memory.type, memory.data, memory.extents, strides, owner, memory.number)
+
+    def parts(self, value: Value) -> list[Any]:
+        """What stands for a value in registers."""
+        if not isinstance(value.type, Buffer):
+            return [self.number(value)]
+        memory = self.memory(value)
+        owner = [] if memory.owner is None else [memory.owner]
+        return [memory.data, *memory.extents, *(memory.strides or ()), *owner]
+
+    def bind(self, value: Value, like: Value, parts: Sequence[Any]) -> None:
+        """Let `value` stand for registers; `like` is a value of the same form."""
+        if not isinstance(value.type, Buffer):
+            (self.numbers[value],) = parts
+            return
+        model = self.memory(like)
+        rank = value.type.rank
+        data, *rest = parts
+        extents, rest = tuple(rest[:rank]), rest[rank:]
+        strides = tuple(rest[:rank]) if model.strides is not None else None
+        owner = rest[-1] if model.owner is not None else None
+        self.places[value] = Memory(value.type, data, extents, strides, owner, self.classes.memory_class(value))
+
+    def phis(self, values: Sequence[Value], like: Sequence[Value]) -> list[list[Any]]:
+        """Block arguments: registers per value, bound to them."""
+        out = []
+        for value, model in zip(values, like, strict=True):
+            made = [self.b.phi(part.type) for part in self.parts(model)]
+            self.bind(value, model, made)
+            out.append(made)
+        return out
+
+    def incoming(self, phis: Sequence[Sequence[Any]], values: Sequence[Value], block: Any) -> None:
+        for registers, value in zip(phis, values, strict=True):
+            for phi, part in zip(registers, self.parts(value), strict=True):
+                phi.add_incoming(part, block)
+
+    def own(self, values: Sequence[Value]) -> None:
+        for value in values:
+            if isinstance(value.type, Buffer) and self.classes.owned(value):
+                self.ownership.own(value, self.memory(value))
+
+    def is_owned(self, value: Value) -> bool:
+        return isinstance(value.type, Buffer) and self.classes.owned(value)
+
+    def hand_over(self, values: Sequence[Value], to: Link | None) -> None:
+        self.ownership.hand_over(values, self.memory, self.is_owned, to)
+
+    # operations
+
+    def region(self, region: Region, start: Link | None) -> None:
+        """Everything but the terminator's own work; what is owned since `start` belongs to this turn."""
+        outer, self.scope = self.scope, start
+        for op in region.ops:
+            self.operation(op)
+        self.scope = outer
+
+    def operation(self, op: Op) -> None:
+        rule = RULES.get(op.name)
+        if rule is not None:
+            rule(self, op)
+        elif lookup(op.name).category == "elementwise" or op.name in ("add_any_order", "mul_any_order"):
+            self.numbers[op.result] = scalar(self.context, self.b, op, [self.number(x) for x in op.operands])
+        elif lookup(op.name).category != "terminator":
+            raise InternalError(f"no machine code for {op.name}")
+
+    def load(self, op: Op) -> None:
+        buffer, *where = op.operands
+        self.numbers[op.result] = self.memories.load(self.memory(buffer), [self.number(i) for i in where])
+
+    def store(self, op: Op) -> None:
+        value, buffer, *where = op.operands
+        self.memories.store(self.number(value), self.memory(buffer), [self.number(i) for i in where])
+
+    def dim(self, op: Op) -> None:
+        self.numbers[op.result] = self.memory(op.operands[0]).extents[op.attrs["axis"]]
+
+    def alloc(self, op: Op) -> None:
+        extents = [self.number(n) for n in op.operands]
+        memory, enough = self.memories.allocate(op.result, extents, self.classes.memory_class(op.result))
+        self.require_memory(enough)
+        self.places[op.result] = self.in_form(self.memories.with_data(memory), op.result)
+        self.own([op.result])
+
+    def require_memory(self, enough: Any) -> None:
+        zero = ir.Constant(self.detail_type, 0)
+        self.require(enough, OUT_OF_MEMORY, [zero, zero])
+
+    def reshape(self, op: Op) -> None:
+        buffer, *extents = op.operands
+        base = self.memory(buffer)
+        assert isinstance(op.result.type, Buffer)
+        memory = Memory(
+            op.result.type, base.data, tuple(self.number(n) for n in extents), None, base.owner, base.number
+        )
+        self.places[op.result] = self.in_form(memory, op.result)
+
+    def call(self, op: Op) -> None:
+        name = op.attrs["kernel"]
+        if name == "tape_reserve":
+            self.reserve(op)
+            return
+        if name in PRODUCTS and product(self.memories, name, *(self.memory(x) for x in op.operands)):
+            return
+        kinds, values = [], []
+        for operand in op.operands:
+            if isinstance(operand.type, Buffer):
+                memory = self.memory(operand)
+                kinds.append(self.memories.numba_type(memory))
+                values.append(self.memories.as_array(memory))
+            else:
+                kinds.append(numba_scalar(operand.dtype))
+                values.append(self.number(operand))
+        given, kind = call_primitive(self.context, self.b, name, kinds, values)
+        several = isinstance(kind, types.BaseTuple)
+        given_kinds = list(kind) if several else [kind]
+        for k, result in enumerate(op.results):
+            part = self.b.extract_value(given, k) if several else given
+            if isinstance(result.type, Buffer):
+                number = self.classes.memory_class(result)
+                memory = self.memories.of_array(result.type, part, number, given_kinds[k].layout, True)
+                self.places[result] = self.in_form(memory, result)
+                self.own([result])
+            else:
+                self.numbers[result] = self.context.cast(self.b, part, given_kinds[k], numba_scalar(result.dtype))
+
+    def reserve(self, op: Op) -> None:
+        """A tape has one consumer: memory that this region owns goes over to the result without being counted."""
+        data, used, needed = op.operands
+        memory = self.memory(data)
+        mine = self.ownership.take(data, self.scope)
+        amounts = self.number(used), self.number(needed)
+        self.places[op.result], enough = self.memories.reserve(memory, *amounts, op.result)
+        if mine:
+            self.release_outgrown(memory, self.places[op.result])
+        self.own([op.result])
+        if not mine:
+            self.retain_kept(memory, self.places[op.result])
+        self.require_memory(enough)
+
+    def release_outgrown(self, old: Memory, new: Memory) -> None:
+        with self.b.if_then(self.b.icmp_unsigned("!=", old.owner, new.owner), likely=False):
+            self.memories.release(old.owner)
+
+    def retain_kept(self, old: Memory, new: Memory) -> None:
+        with self.b.if_then(self.b.icmp_unsigned("==", old.owner, new.owner)):
+            self.memories.retain(old.owner)
+
+    # checks
+
+    def require(self, holds: Any, status: int, details: Sequence[Any]) -> None:
+        """Go on if `holds`, else leave with a status."""
+        b = self.b
+        after, fail = b.append_basic_block("checked"), b.append_basic_block("fails")
+        b.cbranch(holds, after, fail).set_weights([1000, 1])
+        b.position_at_end(fail)
+        for slot, value in zip(self.status, [integer(status), *details], strict=True):
+            b.store(value, slot)
+        b.branch(self.ownership.exit())
+        b.position_at_end(after)
+
+    def fails_unless(self, op: Op, holds: Any) -> None:
+        details: list[Any] = [self.detail(v) for v in details_of(op)]
+        zero = ir.Constant(self.detail_type, 0)
+        self.require(holds, self.sites[op], [*details, zero, zero][:2])
+
+    def detail(self, value: Value) -> Any:
+        target = F64 if isinstance(self.detail_type, ir.DoubleType) else I64
+        return cast(self.b, self.number(value), value.dtype, target)
+
+    def check(self, op: Op) -> None:
+        self.fails_unless(op, self.number(op.operands[0]))
+
+    def same_extent(self, op: Op) -> None:
+        a, other = (self.number(x) for x in op.operands)
+        self.fails_unless(op, self.b.icmp_signed("==", a, other))
+        self.numbers[op.result] = a
+
+    def bound(self, op: Op) -> None:
+        b = self.b
+        i, n = (self.number(x) for x in op.operands)
+        if isinstance(op.operands[0], Const) and op.operands[0].value >= 0:
+            self.fails_unless(op, b.icmp_signed("<", i, n))
+            self.numbers[op.result] = i
+            return
+        from_end = b.select(b.icmp_signed("<", i, integer(0)), b.add(i, n), i)
+        self.fails_unless(op, b.icmp_unsigned("<", from_end, n))
+        self.numbers[op.result] = from_end
+
+    # control flow
+
+    def branch(self, op: Op) -> None:
+        b = self.b
+        end = b.append_basic_block("endif")
+        heads = [b.append_basic_block(name) for name in ("then", "else")]
+        b.cbranch(self.number(op.operands[0]), *heads)
+        start = self.ownership.last
+        ends = []
+        for head, region in zip(heads, op.regions, strict=True):
+            b.position_at_end(head)
+            self.region(region, start)
+            values = region.terminator.operands
+            self.hand_over(values, start)
+            ends.append(([self.parts(v) for v in values], b.block))
+            b.branch(end)
+        b.position_at_end(end)
+        for k, result in enumerate(op.results):
+            made = []
+            for j, part in enumerate(ends[0][0][k]):
+                phi = b.phi(part.type)
+                for parts, block in ends:
+                    phi.add_incoming(parts[k][j], block)
+                made.append(phi)
+            self.bind(result, op.regions[0].terminator.operands[k], made)
+        self.own(op.results)
+
+    def for_loop(self, op: Op) -> None:
+        b = self.b
+        lo, hi, *inits = op.operands
+        (region,) = op.regions
+        index, *carried = region.args
+        low, high = self.number(lo), self.number(hi)
+        start = self.ownership.last
+        self.enter(inits)
+        body, end = b.append_basic_block("loop"), b.append_basic_block("endloop")
+        before = b.block
+        b.cbranch(b.icmp_signed("<", low, high), body, end)
+        b.position_at_end(body)
+        turn = b.phi(ir.IntType(64))
+        turn.add_incoming(low, before)
+        phis = self.phis(carried, inits)
+        self.incoming(phis, inits, before)
+        self.own(carried)
+        if op.attrs.get("reverse"):
+            last = b.add(b.sub(high, integer(1), flags=("nsw",)), low, flags=("nsw",))
+            self.numbers[index] = b.sub(last, turn, flags=("nsw",))
+        else:
+            self.numbers[index] = turn
+        self.region(region, start)
+        values = region.terminator.operands
+        self.hand_over(values, start)
+        following = b.add(turn, integer(1), flags=("nsw",))
+        turn.add_incoming(following, b.block)
+        self.incoming(phis, values, b.block)
+        after = b.block
+        b.cbranch(b.icmp_signed("<", following, high), body, end)
+        b.position_at_end(end)
+        results = self.phis(op.results, inits)
+        self.incoming(results, inits, before)
+        self.incoming(results, values, after)
+        self.own(op.results)
+
+    def enter(self, inits: Sequence[Value]) -> None:
+        """A loop's own references to what it starts from."""
+        for value in inits:
+            if self.is_owned(value):
+                self.memories.retain(self.memory(value).owner)
+
+    def while_loop(self, op: Op) -> None:
+        b = self.b
+        before, body = op.regions
+        start = self.ownership.last
+        self.enter(op.operands)
+        head = b.append_basic_block("while")
+        inside, end = b.append_basic_block("do"), b.append_basic_block("endwhile")
+        entry = b.block
+        b.branch(head)
+        b.position_at_end(head)
+        phis = self.phis(before.args, op.operands)
+        self.incoming(phis, op.operands, entry)
+        self.own(before.args)
+        self.region(before, start)
+        b.cbranch(self.number(before.terminator.operands[0]), inside, end)
+        tested = self.ownership.last
+        b.position_at_end(inside)
+        self.region(body, start)
+        values = body.terminator.operands
+        self.hand_over(values, start)
+        self.incoming(phis, values, b.block)
+        b.branch(head)
+        b.position_at_end(end)
+        self.ownership.last = tested
+        self.hand_over(before.args, start)
+        for result, arg in zip(op.results, before.args, strict=True):
+            self.bind(result, arg, self.parts(arg))
+        self.own(op.results)
+
+
+RULES: dict[str, Callable[[Lowering, Op], None]] = {
+    "buffer.load": Lowering.load,
+    "buffer.store": Lowering.store,
+    "buffer.dim": Lowering.dim,
+    "buffer.alloc": Lowering.alloc,
+    "buffer.reshape": Lowering.reshape,
+    "buffer.call": Lowering.call,
+    "check": Lowering.check,
+    "same_extent": Lowering.same_extent,
+    "bound": Lowering.bound,
+    "if": Lowering.branch,
+    "for": Lowering.for_loop,
+    "while": Lowering.while_loop,
+}

@@ -1,0 +1,125 @@
+"""Matrix products in machine code: BLAS where it pays, loops where the call would cost more than the work.
+
+In: contiguous memory of the product and its factors. Out: a call of a function that is added to the module once per
+dtype and kind of product. It does what `codegen.primitives.products` does, without Numba's front end, which takes a
+second for a product.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+
+from ...ir.types import F32, F64, DType
+from ..primitives.products import SMALL
+from .memory import Memories, Memory
+from .numba_parts import cgutils, linalg
+from .scalars import integer, value_type
+
+__all__ = ["PRODUCTS", "product"]
+
+I8, I32, I64 = (ir.IntType(n) for n in (8, 32, 64))
+PRODUCTS = {"matmul": (False, False), "matmul_nt": (False, True), "matmul_tn": (True, False), "matmul_tt": (True, True)}
+"""Which factors are meant transposed."""
+
+
+@cache
+def find_blas() -> None:
+    linalg.ensure_blas()
+
+
+def product(memories: Memories, kernel: str, out: Memory, a: Memory, b: Memory) -> bool:
+    """Add the product to the program; False where its operands need the general way."""
+    dtype = out.type.dtype
+    if dtype not in (F64, F32) or any(m.strides is not None for m in (out, a, b)):
+        return False
+    find_blas()
+    builder = memories.b
+    inner = a.extents[0] if PRODUCTS[kernel][0] else a.extents[1]
+    function = function_for(memories.module, kernel, dtype)
+    builder.call(function, [out.data, a.data, b.data, *out.extents, inner])
+    return True
+
+
+def function_for(module: ir.Module, kernel: str, dtype: DType) -> ir.Function:
+    """f(out, a, b, rows, columns, inner): out = a b"""
+    name = f"adjit_{kernel}_{dtype.name}"
+    found = module.globals.get(name)
+    if found is not None:
+        return found
+    pointer = value_type(dtype).as_pointer()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer] * 3 + [I64] * 3), name)
+    function.linkage = "internal"
+    for k in range(3):
+        function.args[k].add_attribute("noalias")
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    rows, columns, inner = function.args[3:]
+    size = b.mul(b.mul(rows, columns), inner)
+    with b.if_then(b.icmp_signed(">=", size, integer(SMALL)), likely=True):
+        by_blas(b, function.args, dtype, *PRODUCTS[kernel])
+        b.ret_void()
+    by_loops(b, function.args, dtype, *PRODUCTS[kernel])
+    b.ret_void()
+    return function
+
+
+def by_blas(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> None:
+    """BLAS thinks in columns: it is asked for the transpose of the product."""
+    out, x, y, rows, columns, inner = arguments
+    kind = value_type(dtype)
+    generic = I8.as_pointer()
+    signature = ir.FunctionType(
+        I32, [I8, I8, I8, I64, I64, I64, generic, generic, I64, generic, I64, generic, generic, I64]
+    )
+    gemm = cgutils.get_or_insert_function(b.module, signature, "numba_xxgemm")
+
+    def place(value: float) -> Any:
+        return b.bitcast(cgutils.alloca_once_value(b, ir.Constant(kind, value)), generic)
+
+    def letter(text: str) -> ir.Constant:
+        return I8(ord(text))
+
+    def memory(pointer: Any) -> Any:
+        return b.bitcast(pointer, generic)
+
+    b.call(
+        gemm,
+        [letter("d" if dtype is F64 else "s"), letter("T" if right else "N"), letter("T" if left else "N")]
+        + [columns, rows, inner, place(1.0), memory(y), inner if right else columns]
+        + [memory(x), rows if left else inner, place(0.0), memory(out), columns],
+    )
+
+
+def by_loops(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> None:
+    """Along rows where the second factor has rows, else as dot products."""
+    out, x, y, rows, columns, inner = arguments
+    zero = ir.Constant(value_type(dtype), 0.0)
+
+    def at(pointer: Any, row: Any, column: Any, width: Any) -> Any:
+        return b.gep(pointer, [b.add(b.mul(row, width), column)], inbounds=True)
+
+    def factor(i: Any, k: Any) -> Any:
+        return b.load(at(x, k, i, rows) if left else at(x, i, k, inner))
+
+    with cgutils.for_range(b, rows) as loop_i:
+        i = loop_i.index
+        if right:
+            with cgutils.for_range(b, columns) as loop_j:
+                total = cgutils.alloca_once_value(b, zero)
+                b.store(zero, total)
+                with cgutils.for_range(b, inner) as loop_k:
+                    k = loop_k.index
+                    term = b.fmul(factor(i, k), b.load(at(y, loop_j.index, k, inner)))
+                    b.store(b.fadd(b.load(total), term, flags=("reassoc",)), total)
+                b.store(b.load(total), at(out, i, loop_j.index, columns))
+        else:
+            with cgutils.for_range(b, columns) as loop_j:
+                b.store(zero, at(out, i, loop_j.index, columns))
+            with cgutils.for_range(b, inner) as loop_k:
+                scale = factor(i, loop_k.index)
+                with cgutils.for_range(b, columns) as loop_j:
+                    place = at(out, i, loop_j.index, columns)
+                    term = b.fmul(scale, b.load(at(y, loop_k.index, loop_j.index, columns)))
+                    b.store(b.fadd(b.load(place), term), place)
