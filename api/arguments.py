@@ -20,9 +20,10 @@ from ..ir.errors import ArgumentError
 from ..ir.types import Array, Scalar
 from ..tracer import Leaf, Result
 
-__all__ = ["NAMESPACE", "Call", "Static", "flatten_call", "leaf_type", "to_leaf", "unflatten"]
+__all__ = ["NAMESPACE", "ZERO_D", "Call", "Static", "flatten_call", "leaf_type", "to_leaf", "unflatten"]
 
 NAMESPACE = "adjit"
+ZERO_D = "0"
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -60,26 +61,29 @@ def _equal(a: Any, b: Any) -> bool:
         return False
 
 
-def leaf_type(x: Any) -> tuple[Scalar | Array, bool, str] | None:
+def leaf_type(x: Any, name: str = "an argument") -> tuple[Scalar | Array, bool, str] | None:
     """(IR type, weak, layout) of a dynamic leaf; None for a static one. ArgumentError for arrays adjit cannot take."""
     kind = type(x)
     if kind is bool or not isinstance(x, float | int | np.ndarray | np.generic | complex):
         return None
     if isinstance(x, np.generic) and x.dtype.kind in "OSUVMm":
         return None
-    leaf = leaf_of(x)
+    leaf = leaf_of(x, name)
     type_, layout = kernel_type(leaf)
     return type_, leaf.kind in ("float", "int"), layout
 
 
 def to_leaf(x: Any) -> Any:
-    """A leaf as kernels take it: array subclasses and array-likes as plain arrays, 0-d arrays as scalars."""
+    """A leaf as kernels take it: files in memory and array-likes as plain arrays, 0-d arrays as scalars."""
     if type(x) is np.ndarray:
         return x if x.ndim else x[()]
-    if isinstance(x, np.ndarray) and not isinstance(x, np.matrix | np.ma.MaskedArray):
+    if isinstance(x, np.memmap):
         return to_leaf(np.asarray(x))
-    if isinstance(x, np.matrix | np.ma.MaskedArray):
-        raise ArgumentError(f"{type(x).__name__} is not supported", help="pass a plain array: `np.asarray(x)`")
+    if isinstance(x, np.ndarray):
+        raise ArgumentError(
+            f"{type(x).__name__} is not supported: a subclass of ndarray may have rules of its own",
+            help="pass a plain array: `np.asarray(x)`",
+        )
     if hasattr(x, "__array__") and not isinstance(x, np.generic | type):
         return to_leaf(np.asarray(x))
     return x
@@ -87,7 +91,8 @@ def to_leaf(x: Any) -> Any:
 
 @dataclasses.dataclass
 class Call:
-    """One call's arguments, flattened. `leaves` are all leaves in order; `types[k]` is None for a static leaf."""
+    """One call's arguments, flattened. `leaves` are all leaves in order; `types[k]` is None for a static leaf, else
+    its type, whether it is weak, and its layout (`ZERO_D` for arrays without axes, which kernels take as numbers)."""
 
     leaves: list[Any]
     types: list[tuple[Scalar | Array, bool, str] | None]
@@ -107,7 +112,7 @@ class Call:
                 out.append(x.value if isinstance(x, Static) else x)
             else:
                 number, name = next(dynamic)
-                out.append(Leaf(t[0], name, t[1], t[2] in ("C", ""), number))
+                out.append(Leaf(t[0], name, t[1], t[2] in ("C", ""), number, t[2] == ZERO_D))
         args, kwargs = unflatten(self.treespec, out)
         return tuple(args), dict(kwargs)
 
@@ -115,8 +120,15 @@ class Call:
 def flatten_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     """Flatten a call. Values wrapped in `Static` stay static whatever they are."""
     leaves, treespec = flatten_tree((args, kwargs))
+    zero_d = [isinstance(x, np.ndarray) and x.ndim == 0 for x in leaves]
     leaves = [to_leaf(x) for x in leaves]
-    types = [None if isinstance(x, Static) else leaf_type(x) for x in leaves]
+    types: list[Any] = []
+    for k, x in enumerate(leaves):
+        try:
+            types.append(None if isinstance(x, Static) else leaf_type(x))
+        except ArgumentError:
+            types.append(leaf_type(x, place_of(treespec, k)))  # the same error with the argument's name
+    types = [(t[0], t[1], ZERO_D) if t is not None and zero else t for t, zero in zip(types, zero_d, strict=True)]
     key = (
         treespec,
         tuple(
@@ -124,6 +136,12 @@ def flatten_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         ),
     )
     return Call(leaves, types, treespec, key)
+
+
+def place_of(treespec: Any, leaf: int) -> str:
+    """Where a leaf of (args, kwargs) is, in words: `argument 0`, `argument 1['w'][2]`."""
+    kind, first, *path = optree.treespec_paths(treespec)[leaf]
+    return f"argument {first if kind == 0 else repr(first)}" + "".join(f"[{p!r}]" for p in path)
 
 
 def unflatten(treespec: Any, leaves: Sequence[Any]) -> Any:

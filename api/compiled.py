@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import optree
 
+from ..codegen.host import require_disjoint
 from ..ir.adjoint.explain import explain
 from ..ir.core import Function
 from ..ir.errors import ArgumentError
 from ..ir.types import F64, Array, Scalar
 from ..tracer import Result
-from .arguments import NAMESPACE, Call, Static, flatten_call, to_leaf, unflatten
+from . import warm
+from .arguments import NAMESPACE, ZERO_D, Call, Static, flatten_call, to_leaf, unflatten
 from .fast import fast_entry, output_type
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize
 
@@ -73,6 +75,9 @@ class Compiled:
         call = self._flatten(args, kwargs)
         spec, captured = self._specialization(call)
         leaves = [*call.dynamic, *captured]
+        if spec.written:
+            names = [spec.written.get(k, f"argument {k}") for k in range(len(leaves))]
+            require_disjoint(leaves, list(spec.written), names)
         if disabled:
             return self._result(spec, call, interpreted(spec.forward, leaves))
         if self._transform.kind != "vjp" and spec.fast is None:
@@ -103,17 +108,25 @@ class Compiled:
             if captured is not None:
                 self._latest = spec
                 return spec, captured
+        if not jit_disabled():
+            spec = warm.find(self.__wrapped__, self._transform, call)
+            captured = None if spec is None else spec.captured()
+            if spec is not None and captured is not None:
+                self._specializations[call.key] = self._latest = spec
+                return spec, captured
         spec = specialize(self.__wrapped__, self._transform, call)
         self._specializations[call.key] = self._latest = spec
         captured = spec.captured()
         assert captured is not None
+        if not jit_disabled():
+            warm.keep(spec, self.__wrapped__, call)
         return spec, captured
 
     def _result(self, spec: Specialization, call: Call, outputs: list[Any]) -> Any:
         kind = self._transform.kind
         if kind == "jit":
             return _user_result(spec, outputs)
-        count = spec.plan.function.attrs["kept"] if spec.plan is not None else 0
+        count = spec.kept
         if kind == "vjp":
             value = _user_result(spec, outputs[:count])
             pullback = Pullback(spec, call, outputs[count:], value[0] if self._transform.has_aux else value)
@@ -236,6 +249,8 @@ def _gradient_leaves(spec: Specialization, call: Call, outputs: list[Any]) -> li
         assert t is not None
         if isinstance(t[0], Scalar):
             value = float(value) if t[0].dtype is F64 else t[0].dtype.numpy.type(value)
+            if t[2] == ZERO_D:
+                value = np.asarray(value, t[0].dtype.numpy)
         else:
             assert isinstance(t[0], Array)
         out[dynamic[number]] = value

@@ -12,10 +12,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..codegen import host
 from ..ir.types import DTYPES, Scalar
 from ..tracer import Result
-from .arguments import Call, Static, unflatten
+from .arguments import ZERO_D, Call, Static, unflatten
 from .specialize import Specialization, as_tuple
 
 __all__ = ["fast_entry"]
@@ -31,14 +33,16 @@ def fast_entry(
     function: Callable[..., Any], spec: Specialization, call: Call, miss: Callable[..., Any]
 ) -> Callable[..., Any] | None:
     """See the module's docstring."""
+    if any(t is not None and t[2] == ZERO_D for t in call.types):
+        return None  # the kernel takes them for numbers: these have a specialization of their own
     try:
         parameters = _parameters(function, call)
         result = _result(spec, call)
     except _NotSimple:
         return None
     count = sum(t is not None for t in call.types)
-    captures: list[tuple[Callable[[], Any], Any]] = [(g.read, host.Static(g.expected)) for g in spec.traced.guards]
-    for k, capture in enumerate(spec.traced.captures):
+    captures: list[tuple[Callable[[], Any], Any]] = [(g.read, host.Static(g.expected)) for g in spec.guards]
+    for k, capture in enumerate(spec.captures):
         captures.append((capture.read, host.Slot(count + k, host.leaf_of(capture.read()))))
     donated: dict[int, int] = spec.forward.attrs.get("donated") or {}
     fast, _ = host.specialize(
@@ -50,6 +54,7 @@ def fast_entry(
         miss=miss,
         captures=captures,
         written=sorted(donated.values()),
+        apart=list(spec.written),
     )
     return fast
 
@@ -116,8 +121,8 @@ def _result(spec: Specialization, call: Call) -> Any:
     value = unflatten(spec.result_spec, leaves)
     if transform.kind == "jit":
         return _built(value)
-    assert spec.plan is not None and transform.argnums is not None
-    kept = spec.plan.function.attrs["kept"]
+    assert transform.argnums is not None
+    kept = spec.kept
     dynamic = [k for k, t in enumerate(call.types) if t is not None]
     slots: list[Any] = [host.Constant(None)] * len(call.leaves)
     for k, number in enumerate(spec.wrt):
@@ -137,8 +142,12 @@ def _result(spec: Specialization, call: Call) -> Any:
 
 
 def output_type(spec: Specialization, result: Result) -> Callable[[Any], Any] | None:
-    """The NumPy type of a scalar result that Python would return as a NumPy scalar (kernels return Python numbers)."""
+    """What makes of a scalar result the NumPy scalar, or the array without axes, that Python would return (kernels
+    return Python numbers)."""
     t = spec.forward.results[result.index].type
+    if isinstance(t, Scalar) and result.array:
+        dtype = t.dtype.numpy
+        return lambda value: np.asarray(value, dtype)
     return t.dtype.numpy.type if isinstance(t, Scalar) and not result.weak else None
 
 

@@ -9,8 +9,10 @@ In: a `Call` and a `Transform`. Out: a `Specialization` with every stage kept (`
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,13 +20,14 @@ import numpy as np
 import optree
 
 from ..codegen import Executable, compile_function
+from ..codegen.build import stats
 from ..codegen.host import kernel_type, leaf_of
 from ..ir import interp, pipeline
 from ..ir.adjoint import Adjoint, vjp
 from ..ir.core import Function
 from ..ir.errors import ArgumentError
 from ..ir.types import Array, Scalar
-from ..tracer import Result, Traced, trace
+from ..tracer import Capture, Guard, Result, Traced, trace
 from .arguments import NAMESPACE, Call, flatten_tree, leaf_names, leaf_type, to_leaf, unflatten
 
 __all__ = ["Specialization", "Transform", "specialize"]
@@ -42,11 +45,12 @@ class Transform:
 
 @dataclass
 class Stages:
-    """The IR of each stage; filled in as far as the transform goes."""
+    """The IR of each stage, filled in as far as the transform goes, and the seconds that each took to make."""
 
     traced: Function
     optimized: Function
     adjoint: Function | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -64,11 +68,27 @@ class Specialization:
     result_spec: Any
     forward: Function = field(init=False)
     reverse: Function | None = field(init=False, default=None)
+    kept: int = field(init=False, default=0)
+    """How many results of `forward` are of the user's; gradients or residuals follow."""
+    guards: list[Guard] = field(init=False)
+    captures: list[Capture] = field(init=False)
+    written: dict[int, str] = field(init=False)
+    """Arguments that the function writes to: number (among the dynamic leaves and the captures) and name."""
     fast: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        traced = self.traced
+        self.guards, self.captures = traced.guards, traced.captures
+        self.written = {k: traced.function.args[k].name or "" for k in sorted(traced.mutated)}
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """What each stage of the first call took, as far as it got."""
+        return {**self.stages.seconds, **self.executable.seconds}
 
     def is_valid(self) -> bool:
         """Whether everything static that the trace read is still the same."""
-        return all(guard.holds() for guard in self.traced.guards)
+        return all(guard.holds() for guard in self.guards)
 
     @cached_property
     def executable(self) -> Executable:
@@ -85,8 +105,8 @@ class Specialization:
     def captured(self) -> list[Any] | None:
         """Current values of captured arrays and numbers; None where one has changed its type."""
         out = []
-        count = len(self.layouts) - len(self.traced.captures)
-        for capture, layout in zip(self.traced.captures, self.layouts[count:], strict=True):
+        count = len(self.layouts) - len(self.captures)
+        for capture, layout in zip(self.captures, self.layouts[count:], strict=True):
             value = to_leaf(capture.read())
             found = leaf_type(value)
             if found is None or found[0] != capture.type or found[2] != layout:
@@ -97,13 +117,18 @@ class Specialization:
 
 def specialize(function: Callable[..., Any], transform: Transform, call: Call) -> Specialization:
     """Trace, optimize and differentiate `function` for the types of `call`."""
+    stats.traces += 1
     args, kwargs = call.abstract(leaf_names(call, function))
-    traced = trace(function, args, kwargs)
-    optimized = pipeline.optimize(traced.function)
+    seconds: dict[str, float] = {}
+    with timed(seconds, "trace"):
+        traced = trace(function, args, kwargs)
+    with timed(seconds, "optimize"):
+        optimized = pipeline.optimize(traced.function)
     results, spec = flatten_tree(traced.result)
-    layouts = [t[2] for t in call.types if t is not None]
+    layouts = [t[2] if isinstance(t[0], Array) else "C" for t in call.types if t is not None]
     layouts += [kernel_type(leaf_of(to_leaf(capture.read())))[1] for capture in traced.captures]
-    out = Specialization(traced, transform, Stages(traced.function, optimized), tuple(layouts), [], None, results, spec)
+    stages = Stages(traced.function, optimized, seconds=seconds)
+    out = Specialization(traced, transform, stages, tuple(layouts), [], None, results, spec)
     if transform.kind == "jit":
         out.forward = optimized
         out.forward.attrs["donated"] = {result: arg for arg, result in traced.mutated.items()}
@@ -118,7 +143,9 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
                 seeds[leaf.index] = "argument" if transform.kind == "vjp" else "one"
     keep = [leaf.index for leaf in (aux_leaves if transform.kind == "grad" else results) if isinstance(leaf, Result)]
     keep = list(dict.fromkeys(keep))
-    out.plan = vjp(optimized, out.wrt, seeds, keep)
+    with timed(seconds, "adjoint"):
+        out.plan = vjp(optimized, out.wrt, seeds, keep)
+        out.kept = out.plan.function.attrs["kept"]
     renumbered = {old: new for new, old in enumerate(keep)}
     out.results = [renumbered_result(leaf, renumbered) for leaf in results]
     if transform.kind == "vjp":
@@ -126,15 +153,24 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
         out.forward, out.reverse = pipeline.optimize(forward), pipeline.optimize(reverse)
         out.stages.adjoint = pipeline.optimize(out.plan.function)
     else:
-        out.forward = out.stages.adjoint = pipeline.optimize(out.plan.function)
+        with timed(seconds, "optimize adjoint"):
+            out.forward = out.stages.adjoint = pipeline.optimize(out.plan.function)
     return out
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Adds to `seconds[stage]` what the block takes."""
+    begin = time.perf_counter()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - begin
 
 
 def renumbered_result(leaf: Any, numbers: dict[int, int]) -> Any:
     """A leaf of the user's result where only some results are kept (None for the others)."""
     if not isinstance(leaf, Result):
         return leaf
-    return Result(numbers[leaf.index], leaf.weak) if leaf.index in numbers else None
+    return replace(leaf, index=numbers[leaf.index]) if leaf.index in numbers else None
 
 
 def differentiated_leaves(function: Callable[..., Any], transform: Transform, call: Call) -> list[int]:
@@ -219,8 +255,8 @@ def describe(value: Any) -> str:
 
 
 def interpreted(function: Function, leaves: Sequence[Any]) -> list[Any]:
-    """Run by the reference interpreter (ADJIT_DISABLE_JIT=1)."""
-    return list(interp.run(function, list(leaves)))
+    """Run by the reference interpreter (ADJIT_DISABLE_JIT=1); scalars are Python's, as kernels return them."""
+    return [x.item() if isinstance(x, np.generic) else x for x in interp.run(function, list(leaves))]
 
 
 def jit_disabled() -> bool:

@@ -148,7 +148,7 @@ def compile_kernel(
     noalias: bool = True,
     nogil: bool = True,
     distinguish_ones: bool = False,
-    scheduled: Function | None = None,
+    scheduled: Function | Callable[[], Function] | None = None,
 ) -> Kernel:
     """Machine code for function `name` of `source`, from this process, from the disk cache, or compiled now.
 
@@ -165,7 +165,8 @@ def compile_kernel(
         nogil: release the interpreter lock while the kernel runs (about 30 ns per call).
         distinguish_ones: an array extent that its type leaves open must not be 1 either (what broadcasts
             belongs to a user's signature), else `call` gives None.
-        scheduled: what `source` was rendered from. With it, LLVM code is made of it directly (`codegen.llvm`), several
+        scheduled: what `source` was rendered from (or what gives that, asked only if there is something to compile).
+            With it, LLVM code is made of it directly (`codegen.llvm`), several
             times as fast as through Numba's front end (which `ADJIT_BACKEND=numba` asks for all the same).
 
     Returns: the `Kernel`. The same request gives the same object.
@@ -205,7 +206,7 @@ def _make(
     arguments: Sequence[bridge.Argument],
     flags: bridge.CompileFlags,
     key: str,
-    scheduled: Function | None,
+    scheduled: Function | Callable[[], Function] | None,
 ) -> Kernel:
     start = time.perf_counter()
     path = _path(source, name)
@@ -248,13 +249,14 @@ def _compile(
     flags: bridge.CompileFlags,
     path: str,
     module_name: str,
-    scheduled: Function | None,
+    scheduled: Function | Callable[[], Function] | None,
 ) -> bridge.MachineCode:
     try:
         if scheduled is not None:
             from .llvm import compile_scheduled  # it imports Numba
 
-            code: bridge.MachineCode = compile_scheduled(scheduled, name, arguments, flags, module_name)
+            made = scheduled() if callable(scheduled) else scheduled
+            code: bridge.MachineCode = compile_scheduled(made, name, arguments, flags, module_name)
             return code
         function = _execute(source, name, path, module_name)
         return bridge.compile_function(function, arguments, flags)
@@ -334,6 +336,11 @@ def _global_names(code: types.CodeType) -> set[str]:
         if isinstance(constant, types.CodeType):
             names |= _global_names(constant)
     return names
+
+
+def environment() -> str:
+    """A digest of what machine code depends on besides the kernel."""
+    return _environment()
 
 
 @memoize

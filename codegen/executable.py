@@ -21,7 +21,7 @@ from .emit import Rendered, render
 from .host import check_and_convert, leaf_of
 from .lower import schedule
 
-__all__ = ["Executable", "compile_function"]
+__all__ = ["Executable", "StoredExecutable", "compile_function"]
 
 
 def compile_function(function: Function, layouts: Sequence[str], distinguish_ones: bool = True) -> Executable:
@@ -82,7 +82,7 @@ class Executable:
             types,
             layouts,
             noalias=not self.function.attrs.get("donated"),
-            scheduled=self.scheduled,
+            scheduled=lambda: self.scheduled,
         )
         self.seconds["load" if out.from_cache else "compile"] = out.compile_seconds
         return out
@@ -118,6 +118,27 @@ class Executable:
 
     def asm(self) -> str:
         return self.kernel.asm()
+
+
+class StoredExecutable(Executable):
+    """One whose source is known from an earlier process. `again` makes it anew: for its scheduled IR, or where the
+    machine code was lost."""
+
+    def __init__(
+        self,
+        function: Function,
+        layouts: tuple[str, ...],
+        distinguish_ones: bool,
+        rendered: Rendered,
+        again: Callable[[], Executable],
+    ) -> None:
+        super().__init__(function, layouts, distinguish_ones)
+        self.__dict__["rendered"] = rendered
+        self.again = again
+
+    @cached_property
+    def scheduled(self) -> Function:
+        return self.again().scheduled
 
 
 def python_name(name: str) -> str:

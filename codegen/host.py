@@ -145,6 +145,7 @@ def specialize(
     miss: Callable[..., Any],
     captures: Sequence[tuple[Callable[[], Any], Any]] = (),
     written: Sequence[int] = (),
+    apart: Sequence[int] = (),
 ) -> tuple[Callable[..., Any], Callable[[Sequence[Any]], Any]]:
     """The callables `(fast, run)` for one signature of a function.
 
@@ -161,6 +162,8 @@ def specialize(
         captures: values read at each call besides the arguments: a function that reads one, and its
             structure.
         written: the kernel's arguments that it writes to.
+        apart: further arguments that must share no memory with another (those that the program writes to, where
+            the kernel writes to a copy).
 
     Returns: `fast`, with the parameters of the user's function; and `run`, which takes the kernel's arguments
     as a sequence, raises ArgumentError where they are not of this signature, and converts byte-swapped and
@@ -170,6 +173,7 @@ def specialize(
     others.
     """
     checked = isinstance(kernel, Kernel) and kernel.checked and kernel.distinguish_ones
+    separate = frozenset((*written, *apart))
     writer = _Writer(frozenset(written), checked)
     header = _header(parameters, writer)
     for parameter in parameters:
@@ -181,7 +185,7 @@ def specialize(
     slots = [writer.slots[i] for i in range(len(writer.slots))]
     leaves = [slot.leaf for slot in slots]
     _same_types(kernel, leaves)
-    slots = writer.disjoint(slots)
+    slots = writer.disjoint(slots, separate)
     built = writer.build(result)
     call = writer.bind(kernel.call if isinstance(kernel, Kernel) else kernel, "_kernel")
     passed, seen = (", ".join(parts) for parts in ((s.first for s in slots), (s.name for s in slots)))
@@ -211,7 +215,7 @@ def _adjit_finish(_adjit_r, _adjit_arguments):
     def run(values: Sequence[Any]) -> Any:
         if len(values) != total:
             raise ArgumentError(f"{len(values)} leaves passed to a kernel of {total}")
-        if checked and not writes:
+        if checked and not separate:
             returned = direct(*values)
             if returned is not None:
                 return finish(returned, values)
@@ -219,7 +223,7 @@ def _adjit_finish(_adjit_r, _adjit_arguments):
             check_and_convert(value, leaf, f"argument {i}", written=i in writes)
             for i, (value, leaf) in enumerate(zip(values, leaves))
         ]
-        require_disjoint(converted, writes)
+        require_disjoint(converted, sorted(separate))
         returned = direct(*converted)
         if returned is None:
             raise InternalError(f"a kernel refuses what fits it: {leaves}")
@@ -354,15 +358,17 @@ class _Writer:
         else:
             self._test(test if first == name else f"({first} is {name} and {test})")
 
-    def disjoint(self, slots: Sequence[_Filled]) -> list[_Filled]:
-        """Conditions under which no array that is written can share memory with another; the slots, those that
-        the conditions have named by name."""
-        test = self.bind(np.may_share_memory) if self.written else ""
+    def disjoint(self, slots: Sequence[_Filled], separate: frozenset[int]) -> list[_Filled]:
+        """Conditions under which no array of `separate` can share memory with another; the slots, those that the
+        conditions have named by name."""
+        test = self.bind(np.may_share_memory) if separate else ""
         out = list(slots)
-        for i in sorted(self.written):
+        for i in sorted(separate):
             for j, other in enumerate(out):
-                if other.leaf.kind == "array" and j != i and not (j in self.written and j < i):
-                    self._test(f"not {test}({out[i].name}, {other.first})")
+                if other.leaf.kind == "array" and j != i and not (j in separate and j < i):
+                    first = out[i].first
+                    out[i] = out[i]._replace(first=out[i].name)
+                    self._test(f"not {test}({first}, {other.first})")
                     out[j] = other._replace(first=other.name)
         return out
 

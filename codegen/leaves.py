@@ -76,6 +76,8 @@ def leaf_of(value: Any, name: str = "an argument") -> Leaf:
         return _array_leaf(value, name)
     known = _PYTHON.get(kind) or _SCALARS.get(kind)
     if known is not None:
+        if known is INT and not -(2**63) <= value < 2**63:
+            raise ArgumentError(f"{name} is {value}, an integer that does not fit 64 bits", help="pass a float")
         return known
     return leaf_of(_plain(value, name), name)
 
@@ -93,6 +95,8 @@ def _array_leaf(value: np.ndarray[Any, Any], name: str) -> Leaf:
 
 
 def _dtype(value: Any, name: str) -> DType:
+    if value.dtype.kind == "c":
+        raise _complex(name)
     dtype = dtype_of(value.dtype if value.dtype.isnative else value.dtype.newbyteorder("="))
     if dtype is None:
         raise ArgumentError(
@@ -102,9 +106,18 @@ def _dtype(value: Any, name: str) -> DType:
     return dtype
 
 
+def _complex(name: str) -> ArgumentError:
+    return ArgumentError(
+        f"{name} is complex: complex numbers are not supported yet",
+        help="pass the real and the imaginary part as two arguments (`z.real`, `z.imag`)",
+    )
+
+
 def _plain(value: Any, name: str) -> Any:
     """An argument of a type that is not a leaf itself, as one that is."""
     what = type(value).__qualname__
+    if isinstance(value, complex):
+        raise _complex(name)
     if isinstance(value, np.ndarray):
         if isinstance(value, np.memmap):
             return np.asarray(value)
@@ -155,7 +168,7 @@ def check_and_convert(value: Any, leaf: Leaf, name: str = "an argument", *, writ
     if array.flags.aligned and array.dtype.isnative:
         if written and not array.flags.writeable:
             raise ArgumentError(f"{name} is written to, but it is a read-only array", help="pass a copy")
-        return array
+        return array if array.dtype is dtype else array.view(dtype)  # another name of the same dtype (longlong)
     if written:
         raise ArgumentError(
             f"{name} is written to, but its memory is byte-swapped or not aligned",
@@ -172,10 +185,10 @@ def require_disjoint(values: Sequence[Any], written: Sequence[int], names: Seque
             if j == i or not isinstance(other, np.ndarray) or (j in written and j < i):
                 continue
             if np.may_share_memory(values[i], other) and np.shares_memory(values[i], other):
-                first, second = (names[i], names[j]) if names else (f"argument {i}", f"argument {j}")
+                first, second = (names[k] if names else f"argument {k}" for k in (i, j))
                 raise ArgumentError(
-                    f"{first} is written to and shares memory with {second}",
-                    help="pass a copy of one of them",
+                    f"{first} is written to and shares memory with {second}: adjit takes them for different arrays",
+                    help="pass a copy of one of them, or write to a copy",
                 )
 
 

@@ -29,6 +29,7 @@ from ..ir.interp import Env, Interpreter
 from ..ir.ops.declare import REGISTRY, OpDef, declare, scalar_type
 from ..ir.ops.shape import poison
 from ..ir.types import I64, Array, Buffer, Scalar, Type
+from .routines import ROUTINES, written_by
 
 __all__ = ["KERNELS", "LibraryKernel", "buffer_type", "run", "writes_memory"]
 
@@ -187,6 +188,24 @@ def _dtype(data: Any) -> Any:
     return dtype_of(data.dtype)
 
 
+def order_rows(out: Any, x: Any) -> None:
+    out[...] = np.argsort(x, axis=-1, kind="stable")
+
+
+def true_positions(out: Any, mask: Any) -> None:
+    out[...] = np.flatnonzero(mask)
+
+
+def searching(side: Any) -> Callable[[Any, Any], Any]:
+    return lambda a, v: np.searchsorted(a, v, side)
+
+
+library(LibraryKernel("argsort", order_rows))
+library(LibraryKernel("nonzero", true_positions))
+for _side in ("left", "right"):
+    library(LibraryKernel(f"searchsorted_{_side}", searching(_side), (), lambda operands: [Scalar(I64)]))
+for _name, _routine in ROUTINES.items():
+    library(LibraryKernel(_name, _routine, written_by(_name)))
 library(LibraryKernel("tape_reserve", grown, (), lambda operands: [operands[0].type]))
 
 

@@ -38,6 +38,7 @@ from typing import Any
 
 from .core import Builder, Const, Function, Op, Region, Value
 from .linear import ZERO, Assumed, Atom, Linear
+from .models import Models
 from .ops import REGISTRY
 from .ops.declare import same_extents
 from .types import I64, Array, Scalar
@@ -47,7 +48,7 @@ __all__ = ["Facts", "Linear", "shape_origin"]
 Case = tuple[int, Linear]  # (scale, form): scale * atom is at least (at most) the form
 BUDGET = 40  # steps of one proof
 LONGEST = 16  # a form of more terms is an atom: nothing would be proven of it
-ARITHMETIC = frozenset({"add", "sub", "neg", "mul"})
+INTEGER = Scalar(I64)
 WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add"})
 
 
@@ -70,6 +71,12 @@ def shape_origin(value: Value, axis: int) -> Value:
             return value
 
 
+def is_pure_scalar(op: Op) -> bool:
+    """Whether an operation computes one number from numbers, and nothing else."""
+    rule = REGISTRY[op.name]
+    return rule.category == "elementwise" and not rule.effect and not any(v.is_array for v in op.operands)
+
+
 class Facts:
     """Everything known about the integers of one function; `push`, `assume` and `pop` follow a walk through it."""
 
@@ -77,13 +84,16 @@ class Facts:
         self.owner: dict[Value, tuple[Op, int]] = {}
         self.order: dict[Value, int] = {}
         self.forms: dict[Value, Linear] = {}
+        self.firsts: dict[Hashable, Value] = {}
         self.extents: dict[tuple[Value, int], Linear] = {}
         self.loops: dict[Op, dict[Atom, Linear]] = {}
         self.scopes: list[Assumed] = [Assumed()]
         self.busy: set[Hashable] = set()
         self.budget = 0
         self.attempted: set[tuple[Linear, bool]] = set()
+        self.answers: dict[tuple[Any, ...], bool] = {}
         self.steps: dict[Value, Linear | None] = {}
+        self.models = Models(self)
         self.number(function.body, None)
 
     def number(self, region: Region, owner: Op | None) -> None:
@@ -107,7 +117,7 @@ class Facts:
         while pending:  # operands first, without recursion: unrolled code makes long chains
             value_, op = pending[-1], pending[-1].op
             if value_ not in self.forms:
-                if op is not None and op.name in ARITHMETIC and value_.type == Scalar(I64):
+                if op is not None and value_.type == INTEGER and is_pure_scalar(op):
                     missing = [v for v in op.operands if type(v) is not Const and v not in self.forms]
                     if missing:
                         pending += missing
@@ -119,7 +129,7 @@ class Facts:
 
     def form(self, value: Value) -> Linear:
         op = value.op
-        if op is not None and value.type == Scalar(I64):
+        if op is not None and value.type == INTEGER:
             if op.name in ("add", "sub"):
                 return self.linear(op.operands[0]).plus(self.linear(op.operands[1]), 1 if op.name == "add" else -1)
             if op.name == "neg":
@@ -138,7 +148,15 @@ class Facts:
                 index = self.linear(op.operands[0])
                 if self.nonneg(index, 0):  # by loops alone: the form outlives conditions
                     return index
+            if is_pure_scalar(op):
+                return Linear(0, {self.first_like(op): 1})
         return Linear(0, {value: 1})
+
+    def first_like(self, op: Op) -> Value:
+        """The result of a pure operation on scalars, or of an equal one that was met before: one atom for both."""
+        operands = [self.linear(v) if v.type == INTEGER else v for v in op.operands]
+        attrs = [(k, repr(v)) for k, v in sorted(op.attrs.items())]
+        return self.firsts.setdefault((op.name, *operands, *attrs), op.result)
 
     def extent(self, value: Value, axis: int) -> Linear:
         """The extent of an array along an axis, from what made the array."""
@@ -227,6 +245,7 @@ class Facts:
 
     def pop(self) -> None:
         self.scopes.pop()
+        self.models.forget()
 
     @property
     def depth(self) -> int:
@@ -235,8 +254,8 @@ class Facts:
 
     def assume_nonneg(self, form: Linear) -> None:
         form = self.resolve(form)
-        if form.terms:
-            self.scopes[-1].add(form)
+        if form.terms and self.scopes[-1].add(form):
+            self.models.learn(form, self.scopes[-1])
 
     def assume(self, condition: Value, truth: bool = True) -> None:
         """A boolean value is known to be true (or false) here."""
@@ -248,7 +267,7 @@ class Facts:
         elif op.name == ("logical_and" if truth else "logical_or"):
             for part in op.operands:
                 self.assume(part, truth)
-        elif op.name in COMPARISONS and op.operands[0].type == Scalar(I64) == op.operands[1].type:
+        elif op.name in COMPARISONS and op.operands[0].type == INTEGER == op.operands[1].type:
             a, b = map(self.linear, op.operands)
             name = op.name if truth else NEGATED[op.name]
             if name == "eq":
@@ -291,12 +310,15 @@ class Facts:
         form = self.resolve(form)
         if not form.terms:
             return form.const >= 0
-        outermost = self.budget == 0
-        if outermost:
+        assumed = self.scopes[:depth]
+        if self.budget:  # for the sake of another proof
+            return self.prove(form, assumed, 8)
+        question = (form, *(scope.state for scope in assumed))
+        found = self.answers.get(question)
+        if found is None:
             self.budget = BUDGET
             self.attempted.clear()
-        found = self.prove(form, self.scopes[:depth], 8)
-        if outermost:
+            found = self.answers[question] = self.prove(form, assumed, 8)
             self.budget = 0
         return found
 
@@ -305,14 +327,15 @@ class Facts:
             return form.const >= 0
         if form.const >= 0 and all(c > 0 and isinstance(a, tuple) for a, c in form.terms.items()):
             return True
+        if depth == 0 or self.budget <= 1 or self.models.refutes(form):
+            return False
         attempt = (form, bool(assumed))
-        if depth == 0 or self.budget <= 1 or attempt in self.attempted:
+        if attempt in self.attempted:
             return False
         self.budget -= 1
         self.attempted.add(attempt)
         for fact in self.about(form.terms, assumed):  # exactly what is assumed, or more
-            rest = form - fact
-            if len(rest.terms) < len(form.terms) and self.prove(rest, assumed, depth - 1):
+            if form.shrinks(fact) and self.prove(form - fact, assumed, depth - 1):
                 return True
         atoms = sorted(form.terms, key=self.rank, reverse=True)
         for atom in atoms:
@@ -322,6 +345,8 @@ class Facts:
             self.busy.add(key)
             try:
                 for cases in self.bounds(atom, form.terms[atom] > 0, assumed):
+                    if depth == 1 and any(leaves_open(form, atom, bound) for _, bound in cases):
+                        continue
                     if all(self.prove(self.bounded(form, atom, case), assumed, depth - 1) for case in cases):
                         return True
             finally:
@@ -386,7 +411,7 @@ class Facts:
 
     def step(self, op: Op, arg: Value, k: int) -> Linear | None:
         """By how much one iteration changes a carried i64."""
-        if arg.type != Scalar(I64):
+        if arg.type != INTEGER:
             return None
         if arg not in self.steps:
             self.steps[arg] = self.linear(op.regions[-1].terminator.operands[k]) - self.linear(arg)
@@ -404,7 +429,7 @@ class Facts:
             if step is not None and self.monotone(step, lower):
                 yield [(1, self.linear(op.operands[first + k]))]
             return
-        if value.type != Scalar(I64):
+        if value.type != INTEGER:
             return
         if name == "if":
             k = op.results.index(value)
@@ -439,6 +464,15 @@ class Facts:
 
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 NEGATED = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt", "eq": "ne", "ne": "eq"}
+
+
+def leaves_open(form: Linear, atom: Atom, bound: Linear) -> bool:
+    """Whether some other atom surely stays where `bound` replaces `atom`, and is not known to be >= 0."""
+    if any(isinstance(a, tuple) for a in bound.terms):  # which may stand for something else
+        return False
+    return any(
+        a != atom and a not in bound.terms and (k < 0 or not isinstance(a, tuple)) for a, k in form.terms.items()
+    )
 
 
 def difference(name: str, a: Linear, b: Linear) -> Linear:

@@ -55,7 +55,8 @@ def run(function: Function, args: Sequence[Any], *, checks: bool = True) -> list
     argument does not fit its type, and with `checks` `InternalError` where the IR contradicts itself.
     """
     if len(args) != len(function.args):
-        raise ArgumentError(f"{function.name} takes {len(function.args)} arguments, not {len(args)}")
+        count = len(function.args)
+        raise ArgumentError(f"{function.name} takes {count} argument{'s' * (count != 1)}, not {len(args)}")
     env: Env = {}
     for value, given in zip(function.args, args):
         env[value] = argument(given, value)
@@ -118,8 +119,8 @@ def failure(name: str, attrs: dict[str, Any], values: Sequence[Any], span: Span 
 
 
 def exception(name: str, message: str, span: Span | None) -> Exception:
-    """An instance of the named exception class, adjit's or Python's own; `CheckError` where there is none."""
-    kind = getattr(errors, name, None) or getattr(builtins, name, None)
+    """An instance of the named exception class, adjit's, Python's or np.linalg's; `CheckError` where there is none."""
+    kind = next((found for place in (errors, builtins, np.linalg) if (found := getattr(place, name, None))), None)
     if isinstance(kind, type) and issubclass(kind, AdjitError):
         return kind(message, span)
     if not (isinstance(kind, type) and issubclass(kind, Exception)):

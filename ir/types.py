@@ -67,6 +67,9 @@ class DType:
     def __str__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dtype_named, (self.name,)  # there is one of each, compared by identity
+
     __repr__ = __str__
 
 
@@ -77,6 +80,12 @@ F32 = DType("f32", "float32", "f")
 F64 = DType("f64", "float64", "f")
 
 DTYPES: dict[str, DType] = {d.name: d for d in (BOOL, I8, I16, I32, I64, U8, U16, U32, U64, F32, F64)}
+
+
+def dtype_named(name: str) -> DType:
+    return DTYPES[name]
+
+
 _BY_NUMPY: dict[np.dtype[Any], DType] = {d.numpy: d for d in DTYPES.values()}
 
 

@@ -394,7 +394,7 @@ class Call:
     def same_left(self, name: str, argument: int, contents: Any) -> None:
         wanted = np.asarray(self.left[argument])
         if np.shape(contents) != wanted.shape or not np.allclose(
-            contents, wanted, rtol=10 * self.tolerances.value, atol=10 * self.tolerances.value
+            contents, wanted, rtol=10 * self.tolerances.value, atol=10 * self.tolerances.value, equal_nan=True
         ):
             raise Difference(
                 f"value of {name}",
@@ -523,6 +523,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             counts["programs that hold, compiled"] += compile
         else:
             found = refusals if isinstance(error, UnsupportedError) else failures
+            if found is failures:
+                print(f"seed {program.number}: {cause(error)}", flush=True)
             found[cause(error)].append((len(program.text), program, error, compile))
     for title, found in (("refused", refusals), ("FAILED", failures)):
         for name, cases in sorted(found.items(), key=lambda item: -len(item[1])):

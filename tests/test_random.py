@@ -5,7 +5,12 @@
 
 import ast
 import collections
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +20,12 @@ from hypothesis import strategies as st
 from random_programs import ARGNUMS, RandomProgram, generate, load, problem, programs
 from reduce_program import reduce_program
 
+from adjit.api.arguments import flatten_call
+from adjit.api.specialize import Specialization, Transform, specialize
+from adjit.ir.core import Const, Op, Region, Value
 from adjit.ir.errors import UnsupportedError
 from adjit.ir.ops import REGISTRY
+from adjit.tracer.values import ArrayObject, DictObject, Instance, ListObject
 
 SEEDS = range(60)
 COMPILED = range(60, 66)
@@ -74,7 +83,7 @@ def test_few_programs_are_refused() -> None:
 
 
 def trace_only(program: RandomProgram) -> None:
-    from adjit.api.arguments import flatten_call, leaf_names
+    from adjit.api.arguments import leaf_names
     from adjit.tracer import trace
 
     call = flatten_call(program.argument_sets[0], {})
@@ -82,23 +91,66 @@ def trace_only(program: RandomProgram) -> None:
     trace(program.function, args, kwargs)
 
 
-@pytest.mark.parametrize("seed", SEEDS[::6])
-def test_every_ir_stage_is_reproducible(seed: int) -> None:
-    """The same program gives the same text at every stage of the IR, or the cache on disk would miss. (The scheduled
-    stage does not yet for every program: seed 36; so it is not compared here.)"""
-    from adjit.api.arguments import flatten_call
-    from adjit.api.specialize import Transform, specialize
+def stages(program: RandomProgram) -> Specialization:
+    call = flatten_call(program.argument_sets[0], {})
+    return specialize(program.function, Transform("value_and_grad", ARGNUMS, False, ()), call)
 
+
+def texts(program: RandomProgram) -> list[str]:
+    """A program at every stage."""
+    made = stages(program)
+    functions = [made.stages.traced, made.stages.optimized, made.forward, made.executable.scheduled]
+    return [*map(str, functions), made.executable.source]
+
+
+HASHED = (Value, Op, Region, ArrayObject, ListObject, DictObject, Instance)
+"""What adjit keeps in sets that is hashed by where it happens to lie in memory."""
+
+
+def with_salt(salt: int) -> Callable[[object], int]:
+    return lambda x: hash((salt, id(x)))
+
+
+@pytest.mark.parametrize("seed", SEEDS[::4])
+def test_every_stage_is_reproducible(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same program gives the same text at every stage, or the cache on disk would miss. Hashes are shuffled, so
+    that every iteration over a set of values or operations takes another order."""
     program = generate(seed)
-    texts = set()
-    for _ in range(4):
-        call = flatten_call(program.argument_sets[0], {})
+    found = set()
+    for salt in range(4):
+        for kind in HASHED:
+            monkeypatch.setattr(kind, "__hash__", with_salt(salt), raising=False)
+        monkeypatch.setattr(Const, "__hash__", lambda x, salt=salt: hash((salt, x.key())))
         try:
-            made = specialize(program.function, Transform("value_and_grad", ARGNUMS, False, ()), call)
+            found.add(tuple(texts(program)))
         except UnsupportedError as refused:
             pytest.skip(f"refused: {refused.message}")
-        texts.add(tuple(map(str, (made.stages.traced, made.stages.optimized, made.forward))))
-    assert len(texts) == 1, [k for k, parts in enumerate(zip(*texts, strict=True)) if len(set(parts)) > 1]
+        finally:
+            monkeypatch.undo()
+    assert len(found) == 1, [k for k, parts in enumerate(zip(*found, strict=True)) if len(set(parts)) > 1]
+
+
+def test_another_process_has_the_same_text_and_does_not_compile(tmp_path: Path) -> None:
+    """Whatever PYTHONHASHSEED is, by which the order of a set of strings changes."""
+    script = (
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_random import generate, stages, texts\n"
+        "from adjit.codegen import cache\n"
+        "programs = [generate(seed) for seed in (1, 36, 53)]\n"
+        "for p in programs:\n"
+        "    print(cache.digest(*texts(p)))\n"
+        "print(stages(programs[0]).executable.kernel.from_cache)\n"
+    )
+    printed = []
+    for hash_seed in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "ADJIT_CACHE_DIR": str(tmp_path / "cache")}
+        run = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=300
+        )
+        printed.append(run.stdout.split())
+    assert printed[0][:-1] == printed[1][:-1] == printed[2][:-1]
+    assert [p[-1] for p in printed] == ["False", "True", "True"]
 
 
 @pytest.mark.sweep

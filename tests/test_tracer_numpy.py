@@ -4,6 +4,7 @@ gives, on numbers and arrays of several dtypes and shapes; promotion and result 
 import functools
 import math
 import operator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -524,13 +525,14 @@ def dtypes(value):
 
 def test_every_binding_that_has_a_name_is_covered():
     """Bindings are reached by some test above; this lists those of NumPy that no case mentions."""
-    import inspect
-
-    text = inspect.getsource(inspect.getmodule(cases)) + " ".join(f.__name__ for f in UFUNCS)
+    files = Path(__file__).parent.glob("test_*.py")
+    text = " ".join(f.read_text(encoding="utf-8") for f in files) + " ".join(f.__name__ for f in UFUNCS)
     missing = [
         f.__name__
-        for f in TABLE
-        if str(getattr(f, "__module__", "")).startswith("numpy") and getattr(f, "__name__", "x") not in text
+        for f, binding in TABLE.items()
+        if str(getattr(f, "__module__", "")).startswith("numpy")
+        and getattr(f, "__name__", "x") not in text
+        and not hasattr(binding, "refusal")
     ]
     assert set(missing) <= {"errstate", "uint16", "uint32", "uint64"}
 

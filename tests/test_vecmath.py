@@ -52,6 +52,13 @@ BOUNDS = {
     "hypot": 1.35,
     "cbrt": 0.6,
     "power": 0.95,
+    "erf": 1.0,
+    "erfc": 1.95,
+    "erfcx": 2.0,
+    "ndtr": 1.95,
+    "expit": 2.0,
+    "log_expit": 1.5,
+    "logit": 1.5,
 }
 BOUND_FLOAT32 = 0.6
 
@@ -118,15 +125,22 @@ EXACT: dict[str, Callable[..., Any]] = {
     "hypot": mp.hypot,
     "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
     "power": mp.power,
+    "erf": mp.erf,
+    "erfc": mp.erfc,
+    "erfcx": lambda x: mp.exp(x * x) * mp.erfc(x) if x < 1e9 else 1 / (x * mp.sqrt(mp.pi)),
+    "ndtr": lambda x: mp.erfc(-x / mp.sqrt(2)) / 2,
+    "expit": lambda x: 1 / (1 + mp.exp(-x)),
+    "log_expit": lambda x: -mp.log1p(mp.exp(-x)),
+    "logit": lambda x: mp.log(x) - mp.log1p(-x),
 }
-GROWING = {"exp", "exp2", "expm1", "sinh", "cosh", "tanh"}
+GROWING = {"exp", "exp2", "expm1", "sinh", "cosh", "tanh", "erf", "erfc", "ndtr", "expit", "log_expit"}
 
 
 def exact(name: str, *arguments: float) -> Any:
     """The value to at least 100 bits beyond a double's, for arguments at which it is a finite real number."""
     if name in GROWING and abs(arguments[0]) > 2000:  # 0, -1, 1 or inf to any precision that matters here
         with np.errstate(over="ignore"):
-            return mp.mpf(float(getattr(np, name)(np.float64(arguments[0]))))
+            return mp.mpf(float(vecmath.TABLE[name][1](np.float64(arguments[0]))))
     far = name in ("sin", "cos", "tan") and abs(arguments[0]) > 1e15
     with mp.workprec(1300 if far else 260):
         return EXACT[name](*(mp.mpf(a) for a in arguments))
@@ -135,7 +149,9 @@ def exact(name: str, *arguments: float) -> Any:
 def ulps(got: Any, value: Any, dtype: Any) -> float:
     """|got - value| in units in the last place of the value as a `dtype`; 0 where both round to inf."""
     info = np.finfo(dtype)
-    if mp.isinf(value) or abs(value) >= mp.mpf(float(info.max)) * (1 + mp.mpf(2) ** (-info.nmant - 2)):
+    with mp.workprec(120):
+        beyond = abs(value) >= mp.mpf(float(info.max)) * (1 + mp.mpf(2) ** (-info.nmant - 2))
+    if mp.isinf(value) or beyond:
         return 0.0 if np.isinf(got) and (got > 0) == (value > 0) else math.inf
     if not np.isfinite(got):
         return math.inf
@@ -223,6 +239,13 @@ def samples(name: str, dtype: Any, seed: int = 0, count: int = 400) -> list[tupl
         "arccos": [unit],
         "arctan": everything,
         "cbrt": everything,
+        "erf": [s.uniform(-1, 1), s.uniform(-7, 7), s.spread()],
+        "erfc": [s.uniform(-1, 1), s.uniform(-7, 28), s.uniform(0.4, 3), s.spread(None, 5)],
+        "erfcx": [s.uniform(-1, 1), s.uniform(-9, 30), s.spread(None, 3), positive(s.spread())],
+        "ndtr": [s.uniform(-1, 1), s.uniform(-14, 9), s.uniform(-39, -5), s.spread(None, 6)],
+        "expit": [s.uniform(-2, 2), s.uniform(s.underflow, s.overflow), s.spread(None, 9)],
+        "log_expit": [s.uniform(-2, 2), s.uniform(s.underflow, s.overflow), s.spread(None, 9)],
+        "logit": [s.uniform(0, 1), s.uniform(0.2, 0.3), positive(s.spread(None, -1)), 1 - positive(s.spread(-50, -1))],
     }
     if name in unary:
         return [(values,) for values in unary[name]]
@@ -284,7 +307,7 @@ def test_error_bound_where_hypothesis_looks(name: str, x: float) -> None:
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="needs a long double of 64 bits")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if isinstance(vecmath.ELEMENTARY[name].ufunc, np.ufunc)])
 def test_error_bound_for_many_arguments(name: str) -> None:
     """The C library's long double functions are a reference that is fast, and good to 0.01 ulp."""
     for arguments in samples(name, np.float64, seed=9, count=40_000):
@@ -326,8 +349,15 @@ def test_special_cases_are_numpys(name: str, dtype: Any) -> None:
         close = distance <= 4.0 * np.spacing(np.abs(wanted)).astype(np.float64)
     agree = np.where(np.isnan(wanted), np.isnan(got), (got == wanted) | (np.isfinite(wanted) & close))
     agree &= np.isnan(wanted) | (np.signbit(got) == np.signbit(wanted))
-    at = np.flatnonzero(~agree)
-    assert at.size == 0, [(name, *(a[i] for a in arguments), got[i], wanted[i]) for i in at[:5]]
+    at = [i for i in np.flatnonzero(~agree) if not better(name, got[i], wanted[i], *(a[i] for a in arguments))]
+    assert not at, [(name, *(a[i] for a in arguments), got[i], wanted[i]) for i in at[:5]]
+
+
+def better(name: str, got: Any, wanted: Any, *arguments: Any) -> bool:
+    """Whether SciPy is the one that is off: its results in the far tails are 0, or have few right digits."""
+    if isinstance(vecmath.ELEMENTARY[name].ufunc, np.ufunc) or not np.all(np.isfinite((*arguments, got, wanted))):
+        return False
+    return ulps(got, exact(name, *map(float, arguments)), got.dtype.type) <= bound(name, got.dtype.type)
 
 
 def test_exact_results() -> None:
@@ -441,7 +471,7 @@ def test_far_arguments_among_ordinary_ones() -> None:
 
 def test_plain_python_is_numpy() -> None:
     for name, (function, ufunc) in vecmath.TABLE.items():
-        arguments = (1.25, 0.75)[: ufunc.nin] if name not in ("arctanh", "arcsin", "arccos") else (0.75,)
+        arguments = (1.25, 0.75)[: ufunc.nin] if name not in ("arctanh", "arcsin", "arccos", "logit") else (0.75,)
         assert function(*arguments) == ufunc(*arguments)
         array = np.array(arguments[:1] * 3)
         np.testing.assert_array_equal(function(*([array] * ufunc.nin)), ufunc(*([array] * ufunc.nin)))

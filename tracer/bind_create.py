@@ -62,48 +62,81 @@ def filled(t: Tracer, value: Any, shape: list[Value], dtype: DType) -> Any:
     return t.new_array(t.emit1("fill", [inner, *shape]), shape)
 
 
-def zeros(t: Tracer, shape: Any, dtype: Any = None, order: Any = "C") -> Any:
-    return filled(t, 0, shape_values(t, shape), dtype_argument(t, dtype, F64))
+def laid_out(t: Tracer, made: Any, order: Any, like: Any = None) -> Any:
+    """A new array with what is known of the order of its elements in memory: C order, or left open."""
+    if order not in ("C", "F", "A", "K", None):
+        t.fail_value("order must be one of 'C', 'F', 'A', or 'K'")
+    if isinstance(made, Reference) and made.rank > 1:
+        as_like = order in ("A", "K", None) and isinstance(like, Reference) and not views.is_c_order(like)
+        if order == "F" or as_like:
+            made.object.c_order = None
+    return made
 
 
-def ones(t: Tracer, shape: Any, dtype: Any = None, order: Any = "C") -> Any:
-    return filled(t, 1, shape_values(t, shape), dtype_argument(t, dtype, F64))
+def constant(value: Any) -> Any:
+    """np.zeros and np.ones."""
+
+    def binding(t: Tracer, shape: Any, dtype: Any = None, order: Any = "C") -> Any:
+        return laid_out(t, filled(t, value, shape_values(t, shape), dtype_argument(t, dtype, F64)), order)
+
+    return binding
+
+
+def blank(t: Tracer, extents: list[Value], dtype: DType) -> Any:
+    """Memory nobody has written."""
+    if not extents:
+        return Number(Const(0, dtype), False, True)
+    return t.new_array(t.emit1("empty", extents, {"dtype": dtype}), extents)
 
 
 def empty(t: Tracer, shape: Any, dtype: Any = None, order: Any = "C") -> Any:
-    extents = shape_values(t, shape)
-    kind = dtype_argument(t, dtype, F64)
-    if not extents:
-        return Number(Const(0, kind), False, True)
-    return t.new_array(t.emit1("empty", extents, {"dtype": kind}), extents)
+    return laid_out(t, blank(t, shape_values(t, shape), dtype_argument(t, dtype, F64)), order)
+
+
+def ndarray(
+    t: Tracer,
+    shape: Any,
+    dtype: Any = float,
+    buffer: Any = None,
+    offset: Any = 0,
+    strides: Any = None,
+    order: Any = None,
+) -> Any:
+    """np.ndarray as a constructor: memory nobody has written."""
+    if buffer is not None or strides is not None or offset != 0:
+        t.unsupported("np.ndarray of a buffer, or with strides", "use np.reshape and slices")
+    return empty(t, shape, dtype, "C" if order is None else order)
 
 
 def full(t: Tracer, shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C") -> Any:
     value = element(t, fill_value, "np.full")
-    natural = as_own(t, value).dtype
-    extents = shape_values(t, shape)
-    kind = dtype_argument(t, dtype, natural)
-    if isinstance(value, Reference):
-        out = views.read(t, value)
-        own = views.extents(t, value)
-        target = numeric.broadcast_shapes(t, [own, extents], "np.full")
-        return t.new_array(numeric.broadcast_to(t, cast(t, out, kind), own, target), target)
-    return filled(t, value, extents, kind)
+    kind = dtype_argument(t, dtype, as_own(t, value).dtype)
+    return laid_out(t, filled_with(t, value, shape_values(t, shape), kind, "np.full"), order)
+
+
+def filled_with(t: Tracer, value: Any, extents: list[Value], kind: DType, what: str) -> Any:
+    """An array of a shape, filled with a number or with an array that is broadcast."""
+    if not isinstance(value, Reference):
+        return filled(t, value, extents, kind)
+    out = numeric.as_dtype(t, value, kind, what)
+    own = views.extents(t, value)
+    target = numeric.broadcast_shapes(t, [own, extents], what)
+    if len(own) > len(extents):
+        t.shape_error(f"what {what} fills in has more axes than the array")
+    return t.new_array(numeric.broadcast_to(t, out, own, target), extents)
 
 
 def as_own(t: Tracer, x: Any) -> Value:
     return numeric.value_of(t, x)
 
 
-def like(value: Any) -> Any:
+def like(value: Any, what: str) -> Any:
+    """np.zeros_like and its kin; `value` is None for memory nobody has written."""
+
     def binding(t: Tracer, a: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None) -> Any:
-        a = element(t, a, "np.zeros_like")
-        own = a.dtype if isinstance(a, Number | Reference) else as_own(t, a).dtype
-        extents = shape_values(t, shape) if shape is not None else numeric.shape_of(t, a)
-        out = filled(t, value, extents, dtype_argument(t, dtype, own))
-        if isinstance(out, Reference) and isinstance(a, Reference) and not views.is_c_order(a):
-            out.object.c_order = None if a.rank > 1 else True
-        return out
+        a, kind, extents = model(t, a, dtype, shape, what)
+        made = blank(t, extents, kind) if value is None else filled(t, value, extents, kind)
+        return laid_out(t, made, order, a)
 
     return binding
 
@@ -111,31 +144,35 @@ def like(value: Any) -> Any:
 def empty_like(
     t: Tracer, prototype: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None
 ) -> Any:
-    a = element(t, prototype, "np.empty_like")
-    own = a.dtype if isinstance(a, Number | Reference) else as_own(t, a).dtype
-    extents = shape_values(t, shape) if shape is not None else numeric.shape_of(t, a)
-    if not extents:
-        return Number(Const(0, dtype_argument(t, dtype, own)), False, True)
-    out = t.new_array(t.emit1("empty", extents, {"dtype": dtype_argument(t, dtype, own)}), extents)
-    if isinstance(a, Reference) and not views.is_c_order(a) and a.rank > 1:
-        out.object.c_order = None
-    return out
+    return like(None, "np.empty_like")(t, prototype, dtype, order, subok, shape)
 
 
 def full_like(
     t: Tracer, a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None
 ) -> Any:
-    a = element(t, a, "np.full_like")
+    a, kind, extents = model(t, a, dtype, shape, "np.full_like")
+    value = element(t, fill_value, "np.full_like")
+    return laid_out(t, filled_with(t, value, extents, kind, "np.full_like"), order, a)
+
+
+def model(t: Tracer, a: Any, dtype: Any, shape: Any, what: str) -> tuple[Any, DType, list[Value]]:
+    """An array, and the dtype and extents of an array like it."""
+    a = element(t, a, what)
     own = a.dtype if isinstance(a, Number | Reference) else as_own(t, a).dtype
     extents = shape_values(t, shape) if shape is not None else numeric.shape_of(t, a)
-    return filled(t, element(t, fill_value), extents, dtype_argument(t, dtype, own))
+    return a, dtype_argument(t, dtype, own), extents
 
 
 # ---------------------------------------------------------------- ranges
 
 
-def arange(t: Tracer, start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Any:
+def arange(
+    t: Tracer, start_or_stop: Any = None, stop: Any = None, step: Any = None, dtype: Any = None, *, start: Any = None
+) -> Any:
     """np.arange: integers as they are; floats as NumPy computes them, first + i * ((first + step) - first)."""
+    start = start_or_stop if start is None else start
+    if start is None:
+        start, stop = stop, None
     if stop is None:
         start, stop = 0, start
     step = 1 if step is None else step
@@ -179,43 +216,6 @@ def kind(x: Any) -> str:
     return x.dtype.kind if isinstance(x, Number) else np.asarray(x).dtype.kind
 
 
-def linspace(
-    t: Tracer, start: Any, stop: Any, num: Any = 50, endpoint: Any = True, retstep: Any = False, dtype: Any = None
-) -> Any:
-    """np.linspace, computed as NumPy does: i * ((stop - start) / div) + start, the last one set to stop."""
-    first, last = (as_dtype(t, scalar(t, p), F64, "np.linspace") for p in (start, stop))
-    (size,) = shape_values(t, num, "np.linspace")
-    one = Const(1, I64)
-    div = integers.sub(t, size, 1) if endpoint else size
-    delta = t.emit1("sub", [last, first])
-    safe = integers.maximum(t, div, 1)
-    step = t.emit1("div", [delta, cast(t, safe, F64)])
-    steps = cast(t, t.emit1("iota", [size]), F64)
-    value = t.emit1("add", [t.emit1("mul", [steps, step]), first])
-    out = t.new_array(value, [size])
-    if endpoint:
-        n = integers.known(size)
-        if n is None:
-            many = t.emit1("gt", [size, one])
-            position = integers.sub(t, size, 1)
-            from ..ir.core import Region
-
-            then, other = Region(), Region()
-            with t.inside(then):
-                t.emit("yield", [t.emit1("update", [value, last, position], {"spec": "i"})])
-            with t.inside(other):
-                t.emit("yield", [value])
-            t.store[out.object] = t.emit("if", [many], regions=[then, other])[0]
-        elif n > 1:
-            t.store[out.object] = t.emit1("update", [value, last, Const(n - 1, I64)], {"spec": "i"})
-    result: Any = out
-    if dtype is not None:
-        from .bind_methods import astype
-
-        result = astype(t, out, dtype)
-    return (result, Number(step)) if retstep else result
-
-
 def eye(t: Tracer, N: Any, M: Any = None, k: Any = 0, dtype: Any = None, order: Any = "C") -> Any:
     (rows,) = shape_values(t, N)
     columns = shape_values(t, M)[0] if M is not None else rows
@@ -233,20 +233,6 @@ def compare_positions(t: Tracer, name: str, rows: Value, columns: Value, shift: 
     return t.emit1(name, [i, j])
 
 
-def triangle(name: str) -> Any:
-    def binding(t: Tracer, m: Any, k: Any = 0) -> Any:
-        ref = numeric.as_reference(t, m, f"np.{name}")
-        if ref.rank != 2:
-            t.unsupported(f"np.{name} of an array of {ref.rank} axes", "use a matrix")
-        rows, columns = views.extents(t, ref)
-        shift = numeric.integer_value(t, k, "the diagonal")
-        mask = compare_positions(t, "ge" if name == "tril" else "le", rows, columns, shift)
-        value = t.emit1("select", [mask, views.read(t, ref), Const(0, ref.dtype)])
-        return t.new_array(value, [rows, columns])
-
-    return binding
-
-
 def identity(t: Tracer, n: Any, dtype: Any = None) -> Any:
     return eye(t, n, dtype=dtype)
 
@@ -254,7 +240,39 @@ def identity(t: Tracer, n: Any, dtype: Any = None) -> Any:
 # ---------------------------------------------------------------- arrays of given elements
 
 
-def array(t: Tracer, obj: Any, dtype: Any = None, copy: Any = True, order: Any = None, ndmin: Any = 0) -> Any:
+def array(
+    t: Tracer,
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: Any = True,
+    order: Any = "K",
+    subok: Any = False,
+    ndmin: Any = 0,
+) -> Any:
+    """np.array; with `copy` None or False an array is itself where that is possible."""
+    if not copy and isinstance(object, Reference):
+        same = dtype is None or to_dtype(t, dtype) is object.dtype
+        if copy is False and not same:
+            t.fail_value("Unable to avoid copy while creating an array as requested.")
+        made = object if same else new_array(t, object, dtype)
+        if order in ("C", "F") and same and not (order == "C" and views.is_c_order(made)) and made.rank > 1:
+            t.unsupported(f"np.array with `copy={copy}` and `order`", "leave `order` out")
+    else:
+        if copy is False:
+            t.fail_value("Unable to avoid copy while creating an array as requested.")
+        made = laid_out(t, new_array(t, object, dtype), order, object)
+    missing = numeric.static_int(t, ndmin, "`ndmin`") - numeric.rank_of(made)
+    if missing > 0:
+        from .bind_shape import reshape
+
+        if not isinstance(made, Reference):
+            return reshape(t, made, (1,) * missing)
+        return views.select(t, made, ["new"] * missing + [None] * made.rank)
+    return made
+
+
+def new_array(t: Tracer, obj: Any, dtype: Any = None) -> Any:
     """np.array of numbers, arrays, and nested lists and tuples of them."""
     from .bind_methods import astype
     from .expressions import GeneratorValue
@@ -271,10 +289,11 @@ def array(t: Tracer, obj: Any, dtype: Any = None, copy: Any = True, order: Any =
     if not isinstance(obj, tuple | ListObject):
         t.type_error(f"an array cannot be made of {numeric.describe(obj)}")
     items = t.items(obj) if isinstance(obj, ListObject) else obj
-    parts = [array(t, x) if not is_static_number(x) else x for x in items]
+    parts = [new_array(t, x) if not is_static_number(x) else x for x in items]
     if not parts:
         return t.new_array(t.emit1("fill", [Const(0, dtype_argument(t, dtype, F64)), Const(0, I64)]), [Const(0, I64)])
-    kind_ = dtype_argument(t, dtype, bind_elementwise.result_dtype(t, *parts))
+    strong = [np.dtype(type(p)) if is_static_number(p) else p.dtype.numpy for p in parts]
+    kind_ = dtype_argument(t, dtype, to_dtype(t, np.result_type(*strong)))  # Python's numbers count as int64, float64
     ranks = {p.rank if isinstance(p, Reference) else 0 for p in parts}
     if len(ranks) > 1:
         t.shape_error("the rows of an array have different numbers of axes")
@@ -282,7 +301,7 @@ def array(t: Tracer, obj: Any, dtype: Any = None, copy: Any = True, order: Any =
     (rank,) = ranks
     if rank == 0:
         return of_scalars(t, values, kind_)
-    from .bind_shape import stack_values
+    from .bind_join import stack_values
 
     return stack_values(t, values, [views.extents(t, p) for p in parts], 0)
 
@@ -305,72 +324,88 @@ def of_scalars(t: Tracer, values: list[Value], dtype: DType) -> Any:
     return t.new_array(out, [n])
 
 
-def asarray(t: Tracer, a: Any, dtype: Any = None, order: Any = None) -> Any:
-    if isinstance(a, Reference) and (dtype is None or to_dtype(t, dtype) is a.dtype):
+def asarray(t: Tracer, a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None) -> Any:
+    if isinstance(a, Number) and a.array and dtype is None and not copy:
         return a
-    if isinstance(a, Number) and a.array and dtype is None:
-        return a
-    return array(t, a, dtype)
+    if order in ("C", "F") and numeric.rank_of(a) > 1 and not copy:
+        return in_memory_order(t, asarray(t, a, dtype), order)
+    return array(t, a, dtype, copy=copy if isinstance(a, Reference) or copy is False else True, order=order)
 
 
-def ascontiguousarray(t: Tracer, a: Any, dtype: Any = None) -> Any:
-    a = asarray(t, a, dtype)
-    if not isinstance(a, Reference) or views.is_c_order(a):
+def in_memory_order(t: Tracer, a: Any, order: str) -> Any:
+    """An array as it is, or a copy whose elements lie in another order: which of the two may be known at run time."""
+    if not isinstance(a, Reference) or a.rank < 2 or (order == "C" and views.is_c_order(a)):
         return a
+    out = t.new_array(views.read(t, a), views.extents(t, a), True if order == "C" else None)
+    out.object.copied_from = ((a.object, views.contents(t, a.object)),)
+    out.object.readonly = "whether NumPy copies here depends on the layout of memory; write `.copy()`"
+    return out
+
+
+def contiguous(order: str) -> Any:
+    def binding(t: Tracer, a: Any, dtype: Any = None) -> Any:
+        found = in_memory_order(t, asarray(t, a, dtype), order)
+        if isinstance(found, Reference):
+            if not views.is_c_order(found) and order == "C":  # a vector that is a slice with a step
+                return in_memory_copy(t, found)
+            return found
+        from .bind_shape import reshape
+
+        return reshape(t, found, (1,))
+
+    return binding
+
+
+def in_memory_copy(t: Tracer, a: Reference) -> Reference:
     out = t.new_array(views.read(t, a), views.extents(t, a))
     out.object.copied_from = ((a.object, views.contents(t, a.object)),)
     out.object.readonly = "np.ascontiguousarray copies only where it has to; write `.copy()`"
     return out
 
 
+def as_function(t: Tracer, x: Any, dtype: Any, *, copy: Any = True) -> Any:
+    """np.astype."""
+    from .bind_methods import astype
+
+    return astype(t, numeric.as_reference(t, x, "np.astype"), dtype, copy=copy)
+
+
+def finite_array(t: Tracer, a: Any, dtype: Any = None, order: Any = None) -> Any:
+    from .bind_reduce import ALL
+
+    a = asarray(t, a, dtype, order)
+    good = numeric.scalar_value(t, ALL(t, bind_elementwise.apply(t, np.isfinite, a)))
+    t.emit("check", [good], {"error": "ValueError", "message": "array must not contain infs or NaNs"})
+    return a
+
+
 def copy(t: Tracer, a: Any, order: Any = "K", subok: Any = False) -> Any:
-    from .bind_methods import copy as copied
-
-    a = element(t, a, "np.copy")
-    if not isinstance(a, Reference):
-        return array(t, a)
-    out = copied(t, a)
-    if not views.is_c_order(a) and a.rank > 1:
-        out.object.c_order = None
-    return out
-
-
-def meshgrid(t: Tracer, *xi: Any, copy: Any = True, sparse: Any = False, indexing: Any = "xy") -> Any:
-    refs = [numeric.as_reference(t, x, "np.meshgrid") for x in xi]
-    if len(refs) != 2 or sparse:
-        t.unsupported("np.meshgrid of other than two vectors", "use `x[:, None]` and `y[None, :]`")
-    x, y = refs
-    n, m = views.extent(t, x, 0), views.extent(t, y, 0)
-    shape, ax, ay = ([m, n], 1, 0) if indexing == "xy" else ([n, m], 0, 1)
-    out = [
-        t.new_array(t.emit1("broadcast", [views.read(t, r), *shape], {"axes": (a,)}), shape)
-        for r, a in ((x, ax), (y, ay))
-    ]
-    return tuple(out)
+    return array(t, a, order=order)
 
 
 def register() -> None:
     from .bindings import TABLE
 
     bindings: dict[Any, Any] = {
-        np.zeros: zeros,
-        np.ones: ones,
+        np.zeros: constant(0),
+        np.ones: constant(1),
+        np.ndarray: ndarray,
         np.empty: empty,
         np.full: full,
-        np.zeros_like: like(0),
-        np.ones_like: like(1),
+        np.zeros_like: like(0, "np.zeros_like"),
+        np.ones_like: like(1, "np.ones_like"),
         np.empty_like: empty_like,
         np.full_like: full_like,
         np.arange: arange,
-        np.linspace: linspace,
         np.eye: eye,
         np.identity: identity,
-        np.tril: triangle("tril"),
-        np.triu: triangle("triu"),
         np.array: array,
         np.asarray: asarray,
-        np.ascontiguousarray: ascontiguousarray,
+        np.asanyarray: asarray,
+        np.asarray_chkfinite: finite_array,
+        np.ascontiguousarray: contiguous("C"),
+        np.asfortranarray: contiguous("F"),
+        np.astype: as_function,
         np.copy: copy,
-        np.meshgrid: meshgrid,
     }
     TABLE.update(bindings)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.core import Const
 from ..ir.ops import REGISTRY
 from ..ir.types import BOOL, F64, I64
 from . import numeric, views
@@ -66,48 +65,14 @@ MATH = {
 def float_number(t: Tracer, x: Any, what: str) -> Any:
     """An argument of a `math` function: one Python float."""
     if isinstance(x, Reference):
-        if views.static_dims(x) != (1,) * x.rank:
-            t.type_error(f"{what} takes one number, not {numeric.describe(x)}", f"use np.{what.rsplit('.', 1)[-1]}")
-        value = views.read(t, x)
         if x.rank:
-            value = t.emit1("index", [value, *[Const(0, I64)] * x.rank], {"spec": "i" * x.rank})
-        x = Number(value)
+            t.type_error(f"{what} takes one number, not {numeric.describe(x)}", f"use np.{what.rsplit('.', 1)[-1]}")
+        x = Number(views.read(t, x))
     if isinstance(x, Number):
         return Number(numeric.cast(t, x.value, F64), True)
     if is_static_number(x):
         return float(x)
     t.type_error(f"{what} takes one number, not {numeric.describe(x)}")
-
-
-def ufunc_binding(ufunc: np.ufunc, name: str) -> Callable[..., Any]:
-    what = f"np.{ufunc.__name__}"
-
-    def binding(t: Tracer, *args: Any, out: Any = None, where: Any = True, dtype: Any = None) -> Any:
-        if len(args) == ufunc.nin + 1 and out is None:
-            *args, out = args  # type: ignore[assignment]
-        if len(args) != ufunc.nin:
-            t.type_error(f"{what} takes {ufunc.nin} arguments, not {len(args)}")
-        if where is not True:
-            t.unsupported(f"`{what}` with the argument `where` is not supported", "use np.where on the result")
-        if out is None and all(is_static_number(a) for a in args):
-            with np.errstate(all="ignore"):
-                return ufunc(*args, **({"dtype": dtype} if dtype is not None else {}))
-        if dtype is not None:
-            from .bind_methods import astype
-
-            args = tuple(astype(t, element(t, a, what), dtype) for a in args)
-        result = elementwise(t, name, ufunc, args, what)
-        if out is not None:
-            from .indexing import fill_view
-
-            if isinstance(out, tuple) and len(out) == 1:
-                (out,) = out
-            target = numeric.as_reference(t, out, f"`out` of {what}")
-            fill_view(t, target, result, same_kind=True)
-            return target
-        return result
-
-    return binding
 
 
 def derived(function: Any, compute: Callable[..., Any]) -> None:
@@ -125,6 +90,18 @@ def derived(function: Any, compute: Callable[..., Any]) -> None:
 def apply(t: Tracer, ufunc: np.ufunc, *args: Any, weak: bool = False) -> Any:
     """A ufunc of abstract values."""
     return elementwise(t, BY_NUMPY[ufunc], ufunc, args, f"np.{ufunc.__name__}", weak)
+
+
+def arithmetic(t: Tracer, ufunc: np.ufunc, *args: Any) -> Any:
+    """A ufunc of abstract values which of Python's numbers is one, computed now where they are static."""
+    from .operators import is_weak
+
+    weak = all(is_weak(x) for x in args)
+    if all(is_static_number(x) for x in args):
+        with np.errstate(all="ignore"):
+            found = ufunc(*args)
+        return found.item() if weak else found
+    return apply(t, ufunc, *args, weak=weak)
 
 
 def sinc(t: Tracer, x: Any) -> Any:
@@ -185,10 +162,15 @@ def float_power(t: Tracer, x: Any, y: Any) -> Any:
     return elementwise(t, "pow", np.float_power, [x, y], "np.float_power")
 
 
-def isclose(t: Tracer, a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8) -> Any:
+def isclose(t: Tracer, a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: Any = False) -> Any:
     difference = apply(t, np.absolute, apply(t, np.subtract, a, b))
     bound = apply(t, np.add, atol, apply(t, np.multiply, rtol, apply(t, np.absolute, b)))
-    return apply(t, np.less_equal, difference, bound)
+    near = apply(t, np.logical_and, apply(t, np.less_equal, difference, bound), apply(t, np.isfinite, b))
+    found = apply(t, np.logical_or, near, apply(t, np.equal, a, b))
+    if equal_nan:
+        both = apply(t, np.logical_and, apply(t, np.isnan, a), apply(t, np.isnan, b))
+        found = apply(t, np.logical_or, found, both)
+    return found
 
 
 def positive(t: Tracer, x: Any) -> Any:
@@ -211,14 +193,24 @@ def divmod_(t: Tracer, a: Any, b: Any) -> Any:
 
 
 def nan_to_num(t: Tracer, x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
-    x = element(t, x, "np.nan_to_num")
+    target, x = x, element(t, x, "np.nan_to_num")
+    if is_static_number(x):
+        return np.nan_to_num(x, copy, nan, posinf, neginf)
+    if not x.dtype.is_float:
+        return positive(t, x) if copy else x
     info = np.finfo(x.dtype.numpy if isinstance(x, Number | Reference) else np.float64)
     out = where(t, apply(t, np.isnan, x), nan, x)
     infinite = apply(t, np.isinf, x)
     up = apply(t, np.logical_and, infinite, apply(t, np.greater, x, 0))
     down = apply(t, np.logical_and, infinite, apply(t, np.less, x, 0))
     out = where(t, up, float(info.max) if posinf is None else posinf, out)
-    return where(t, down, float(info.min) if neginf is None else neginf, out)
+    out = where(t, down, float(info.min) if neginf is None else neginf, out)
+    if copy or not isinstance(target, Reference):
+        return Number(out.value) if isinstance(out, Number) else out
+    from .indexing import fill_view
+
+    fill_view(t, target, out, same_kind=True)
+    return target
 
 
 # ---------------------------------------------------------------- math
@@ -229,7 +221,7 @@ def math_binding(name: str, ufunc: np.ufunc) -> Callable[..., Any]:
 
     def binding(t: Tracer, *args: Any) -> Any:
         if len(args) != ufunc.nin:
-            t.type_error(f"{what} takes {ufunc.nin} arguments, not {len(args)}")
+            t.type_error(f"{what} takes {numeric.counted(ufunc.nin, 'argument')}, not {len(args)}")
         values = [float_number(t, a, what) for a in args]
         if all(isinstance(v, float) for v in values):
             with np.errstate(all="ignore"):
@@ -259,12 +251,17 @@ def math_log(t: Tracer, x: Any, base: Any = None) -> Any:
 
 def to_integer(ufunc: np.ufunc, name: str) -> Callable[..., Any]:
     def binding(t: Tracer, x: Any) -> Any:
-        if isinstance(x, int) or (isinstance(x, Number) and x.dtype is not F64 and not x.dtype.is_float):
-            return x
+        if isinstance(x, int):
+            return int(x)
+        if isinstance(x, Number) and not x.dtype.is_float:
+            return t.number(numeric.cast(t, x.value, I64), True, x.value in t.nonnegative)
         value = float_number(t, x, f"math.{name}")
         if isinstance(value, float):
             return getattr(math, name)(value)
+        from .bind_python import require_finite
+
         rounded = apply(t, ufunc, value, weak=True)
+        require_finite(t, rounded.value)
         return Number(numeric.cast(t, rounded.value, I64), True)
 
     return binding
@@ -313,12 +310,8 @@ def math_gcd(t: Tracer, a: Any, b: Any) -> Any:
 def register() -> None:
     from .bindings import TABLE
 
-    for function, name in BY_NUMPY.items():
-        if isinstance(function, np.ufunc):
-            TABLE[function] = ufunc_binding(function, name)
     TABLE[np.float_power] = float_power
-    for function in (np.where,):
-        TABLE[function] = where
+    TABLE[np.where] = where
     TABLE[np.clip] = clip
     TABLE[np.isclose] = isclose
     TABLE[np.nan_to_num] = nan_to_num
@@ -326,6 +319,7 @@ def register() -> None:
     if np.positive not in BY_NUMPY:
         TABLE[np.positive] = positive
     derived(np.sinc, sinc)
+    function: Any
     for function, factor in ((np.deg2rad, math.pi / 180.0), (np.rad2deg, 180.0 / math.pi)):
         if function not in BY_NUMPY:
             derived(function, scaled(factor))

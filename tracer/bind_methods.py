@@ -11,7 +11,7 @@ import numpy as np
 
 from ..ir.core import Const
 from ..ir.types import F64, I64
-from . import numeric, views
+from . import integers, numeric, views
 from .context import Tracer
 from .numeric import describe
 from .values import ClassMethodOf, DictObject, ListObject, Number, Reference
@@ -20,7 +20,7 @@ __all__ = ["array_attribute", "astype", "call_method", "container_attribute", "c
 
 
 def array_attribute(t: Tracer, ref: Reference, name: str) -> Any:
-    from .bind_shape import extent_number, product, transpose
+    from .bind_shape import extent_number, product, ravel, transpose
 
     if name == "shape":
         return tuple(extent_number(e) for e in views.extents(t, ref))
@@ -34,8 +34,17 @@ def array_attribute(t: Tracer, ref: Reference, name: str) -> Any:
         return ref.dtype.numpy
     if name == "itemsize":
         return ref.dtype.itemsize
+    if name == "nbytes":
+        size = product(t, views.extents(t, ref))
+        return extent_number(integers.mul(t, size, ref.dtype.itemsize))
+    if name == "flat":
+        return ravel(t, ref)
     if name == "real":
         return ref
+    if name == "imag":
+        from .bind_reals import imag
+
+        return imag(t, ref)
     if name == "mT" and ref.rank >= 2:
         order = list(range(ref.rank))
         order[-2:] = [ref.rank - 1, ref.rank - 2]
@@ -137,8 +146,12 @@ def copy(t: Tracer, a: Any, order: Any = "C") -> Any:
 def astype(t: Tracer, a: Any, dtype: Any, order: Any = "K", casting: Any = "unsafe", copy: Any = True) -> Any:
     """Elements converted to a dtype, in a new array."""
     target = F64 if dtype is float else I64 if dtype is int else numeric.to_dtype(t, dtype)
+    own = a.dtype.numpy if isinstance(a, Number | Reference) else np.asarray(a).dtype
+    if casting != "unsafe" and not np.can_cast(own, target.numpy, casting):
+        t.type_error(f"{own} is not converted to {target.numpy} under casting={casting!r}")
     if not isinstance(a, Reference):
-        return Number(numeric.as_dtype(t, a, target, "astype"))
+        array = isinstance(a, Number) and (a.array if copy is False else bool(a.array))
+        return Number(numeric.as_dtype(t, a, target, "astype"), False, array)
     if copy is False and a.dtype is target:
         return a
     value = numeric.as_dtype(t, a, target, "astype")
@@ -148,18 +161,15 @@ def astype(t: Tracer, a: Any, dtype: Any, order: Any = "K", casting: Any = "unsa
 def fill(t: Tracer, a: Reference, value: Any) -> None:
     from .indexing import fill_view
 
+    if numeric.rank_of(value):
+        t.shape_error("setting an array element with a sequence", "write `x[...] = values`")
     fill_view(t, a, value, same_kind=False)
 
 
 def flatten(t: Tracer, a: Reference, order: Any = "C") -> Any:
-    from .bind_shape import product
+    from .bind_shape import ravel
 
-    extents = views.extents(t, a)
-    if order != "C":
-        t.unsupported("flatten in an order other than C", "transpose before")
-    size = product(t, extents)
-    value = views.read(t, a)
-    return t.new_array(t.emit1("reshape", [value, size]) if a.rank != 1 else value, [size])
+    return copy(t, ravel(t, a, order))
 
 
 def item(t: Tracer, a: Any, *args: Any) -> Any:
@@ -202,10 +212,10 @@ def clip_method(t: Tracer, a: Any, min: Any = None, max: Any = None, out: Any = 
     return clip(t, a, min, max, out)
 
 
-def round_method(t: Tracer, a: Any, decimals: Any = 0) -> Any:
+def round_method(t: Tracer, a: Any, decimals: Any = 0, out: Any = None) -> Any:
     from .bind_python import around
 
-    return around(t, a, decimals)
+    return around(t, a, decimals, out)
 
 
 def from_shape(name: str) -> Any:
@@ -217,11 +227,14 @@ def from_shape(name: str) -> Any:
     return method
 
 
-def from_linalg(name: str) -> Any:
-    def method(t: Tracer, a: Any, *args: Any, **kwargs: Any) -> Any:
-        from . import bind_linalg
+def from_function(function: Any) -> Any:
+    """A method that is a function of NumPy with the array in front."""
 
-        return getattr(bind_linalg, name)(t, a, *args, **kwargs)
+    def method(t: Tracer, a: Any, *args: Any, **kwargs: Any) -> Any:
+        from . import calls
+        from .bindings import TABLE
+
+        return calls.call_binding(t, function, TABLE[function], [a, *args], kwargs)
 
     return method
 
@@ -235,16 +248,18 @@ ARRAY_METHODS: dict[str, Any] = {
     "tolist": tolist,
     "clip": clip_method,
     "round": round_method,
-    "conj": lambda t, a: copy(t, a),
+    "conj": lambda t, a: a,
+    "conjugate": lambda t, a: copy(t, a),
     "reshape": from_shape("reshape"),
     "ravel": from_shape("ravel"),
     "transpose": from_shape("transpose"),
     "swapaxes": from_shape("swapaxes"),
     "squeeze": from_shape("squeeze"),
-    "repeat": from_shape("repeat"),
+    "repeat": from_function(np.repeat),
     "diagonal": from_shape("diagonal"),
     "take": from_shape("take"),
-    "dot": from_linalg("dot"),
+    "trace": from_function(np.trace),
+    "dot": from_function(np.dot),
 }
 
 
@@ -265,7 +280,7 @@ NUMBER_METHODS: dict[str, Any] = {
     "round": round_method,
     "reshape": from_shape("reshape"),
     "ravel": from_shape("ravel"),
-    "dot": from_linalg("dot"),
+    "dot": from_function(np.dot),
 }
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..ir.core import Const, Value
 from ..ir.types import BOOL, F64, I64, DType, dtype_of
-from . import bind_reduce, indexing, numeric
+from . import indexing, numeric, views
 from .bind_elementwise import apply, divmod_
-from .bind_sequences import listed, static_items
+from .bind_sequences import listed, run_template, static_items
 from .context import Tracer
 from .iteration import Range
 from .numeric import cast, describe, element, is_number, is_static_number, scalar_value, truth
@@ -53,7 +53,8 @@ def abs_(t: Tracer, x: Any) -> Any:
         from .expressions import attribute
 
         return call(t, attribute(t, x, "__abs__"), [], {})
-    x = element(t, x, "abs()")
+    if not isinstance(x, Number | Reference):
+        t.type_error(f"abs() of {describe(x)}")
     if isinstance(x, Number) and x.weak and x.dtype is BOOL:
         return Number(cast(t, x.value, I64), True)
     return apply(t, np.absolute, x, weak=weak(x))
@@ -73,7 +74,7 @@ def extreme(name: str, pick: Callable[..., Any]) -> Callable[..., Any]:
             if isinstance(only, Reference):
                 if only.rank != 1 or key is not None:
                     t.unsupported(f"{name}() of an array of {only.rank} axes", f"use np.{name}")
-                return bind_reduce.REDUCTIONS[name](t, only)
+                return run_template(t, EXTREME.format(name=name, sign=">" if name == "max" else "<"), [only])
             items = static_items(t, only, f"{name}()")
         else:
             items = list(args)
@@ -110,6 +111,18 @@ def extreme(name: str, pick: Callable[..., Any]) -> Callable[..., Any]:
     return binding
 
 
+EXTREME = """
+def {name}(values):
+    if len(values) == 0:
+        raise ValueError("{name}() arg is an empty sequence")
+    best = values[0]
+    for value in values:
+        if value {sign} best:
+            best = value
+    return best
+"""
+"""Of an array: by comparison, as Python does it, so that the first of equal ones wins and NaN replaces no number."""
+
 MISSING = object()
 
 
@@ -141,13 +154,12 @@ def round_(t: Tracer, number: Any, ndigits: Any = None) -> Any:
     """Python's round: to an int without digits, to the nearest even at a tie."""
     if is_static_number(number):
         return round(number, ndigits) if ndigits is not None else round(number)
-    if isinstance(number, Reference):
-        return around(t, number, ndigits or 0)
-    if isinstance(number, Number) and not number.dtype.is_float:
-        return number
-    if not isinstance(number, Number):
-        t.type_error(f"round() of {describe(number)}")
+    if not isinstance(number, Number) or number.array or (number.dtype is BOOL and not number.weak):
+        t.type_error(f"round() of {describe(number)}", "use np.round")
+    if not number.dtype.is_float:
+        return t.number(cast(t, number.value, I64), True) if ndigits is None or number.weak else number
     if ndigits is None:
+        require_finite(t, number.value)
         return Number(cast(t, t.emit1("rint", [number.value]), I64), True)
     if weak(number):
         t.unsupported(
@@ -158,13 +170,26 @@ def round_(t: Tracer, number: Any, ndigits: Any = None) -> Any:
 
 
 def around(t: Tracer, a: Any, decimals: Any = 0, out: Any = None) -> Any:
-    """np.round: multiply, round, divide, as NumPy does."""
+    """np.round, written to `out` where there is one."""
+    from .bind_reduce import into
+
+    return into(t, rounded(t, a, decimals), out)
+
+
+def rounded(t: Tracer, a: Any, decimals: Any) -> Any:
+    """Multiply, round, divide, as NumPy does."""
+    from .bind_methods import copy
+
     digits = numeric.static_int(t, decimals, "the number of decimals")
     a = element(t, a, "np.round")
     if is_static_number(a):
         return np.round(a, digits)
+    if a.dtype is BOOL:
+        t.type_error("np.round of booleans", "convert them: `x.astype(float)`")
     if not a.dtype.is_float:
-        return a
+        if digits < 0:
+            t.unsupported("np.round of integers to tens or hundreds", "convert them: `x.astype(float)`")
+        return t.number(a.value) if isinstance(a, Number) else copy(t, a)
     if digits == 0:
         return apply(t, np.rint, a)
     scale = 10.0 ** abs(digits)
@@ -188,17 +213,16 @@ def to_int(t: Tracer, x: Any = 0) -> Any:
         except (ValueError, OverflowError) as error:
             t.fail_value(str(error))
     value = single(t, x, "int()")
+    require_finite(t, value)
+    return t.number(cast(t, value, I64), True, value in t.nonnegative and not value.dtype.is_float)
+
+
+def require_finite(t: Tracer, value: Value) -> None:
+    """A float that becomes an integer: Python refuses what has no integer."""
     if value.dtype.is_float:
-        finite = t.emit1("isfinite", [value])
-        t.emit(
-            "check",
-            [finite],
-            {"error": "ValueError", "message": "cannot convert a float that is not finite to integer"},
-        )
-        nonneg = False
-    else:
-        nonneg = value in t.nonnegative
-    return t.number(cast(t, value, I64), True, nonneg)
+        for name, error, what in (("isnan", "ValueError", "NaN"), ("isinf", "OverflowError", "infinity")):
+            fine = t.emit1("logical_not", [t.emit1(name, [value])])
+            t.emit("check", [fine], {"error": error, "message": f"cannot convert float {what} to integer"})
 
 
 def to_bool(t: Tracer, x: Any = False) -> Any:
@@ -207,13 +231,13 @@ def to_bool(t: Tracer, x: Any = False) -> Any:
 
 
 def single(t: Tracer, x: Any, what: str) -> Value:
-    """One number of a number or an array of size 1."""
+    """One number of a number or an array without axes."""
     if isinstance(x, Number):
         return x.value
     if isinstance(x, Reference):
-        from .bind_methods import item
-
-        return item(t, x).value  # type: ignore[no-any-return]
+        if x.rank == 0:
+            return views.read(t, x)
+        t.type_error(f"{what} of {describe(x)}: only 0-dimensional arrays can be converted", "write `x.item()`")
     t.type_error(f"{what} of {describe(x)}")
 
 
@@ -223,7 +247,10 @@ def numpy_scalar(dtype: DType) -> Callable[..., Any]:
 
         if is_static_number(x):
             return dtype.numpy.type(x)
-        return astype(t, element(t, x, dtype.numpy.name), dtype.numpy)
+        if isinstance(x, Number) and x.weak and dtype.is_integer:
+            require_finite(t, x.value)
+        found = astype(t, element(t, x, dtype.numpy.name), dtype.numpy)
+        return Number(found.value) if isinstance(found, Number) else found
 
     return binding
 
@@ -233,6 +260,8 @@ def numpy_scalar(dtype: DType) -> Callable[..., Any]:
 
 def type_(t: Tracer, x: Any) -> Any:
     if isinstance(x, Number):
+        if x.array:
+            return np.ndarray
         if x.weak:
             return {"b": bool, "i": int, "f": float}[x.dtype.kind]
         return x.dtype.numpy.type

@@ -1,4 +1,4 @@
-"""Bindings of reductions and scans: sum, prod, mean, max, min, var, std, any, all, argmax, argmin, cumsum, norm.
+"""Bindings of reductions and scans: sum, prod, mean, max, min, var, std, any, all, argmax, argmin, cumsum.
 
 In: arrays as abstract values, axes, keepdims. Out: reduced values. Dtypes follow NumPy (sums of small integers are
 int64, means of integers float64); an extreme of nothing is refused at run time.
@@ -20,7 +20,7 @@ from .context import Tracer
 from .numeric import cast, element
 from .values import ListObject, Number, Reference
 
-__all__ = ["REDUCTIONS", "norm", "reduced", "register"]
+__all__ = ["REDUCTIONS", "converted_array", "masked", "reduced", "register"]
 
 
 def axes_of(t: Tracer, axis: Any, rank: int) -> tuple[int, ...]:
@@ -59,6 +59,8 @@ def finish(t: Tracer, value: Value, ref: Reference, axes: tuple[int, ...], keepd
 def reduced(t: Tracer, name: str, a: Any, axis: Any, keepdims: Any, dtype: DType | None, what: str) -> Any:
     """A reduction operation over axes, of elements converted to `dtype`."""
     if not isinstance(a, Reference):
+        for k in axis if isinstance(axis, tuple) else () if axis is None else (axis,):
+            axis_of(t, k, 1, "the axis of a number")  # NumPy takes 0 and -1
         return Number(cast(t, numeric.scalar_value(t, a), dtype or numeric.scalar_value(t, a).dtype))
     axes = axes_of(t, axis, a.rank)
     value = views.read(t, a)
@@ -84,6 +86,29 @@ def wide(t: Tracer, a: Any, dtype: Any) -> DType:
     return own
 
 
+def masked(t: Tracer, a: Any, where: Any, neutral: Any, what: str) -> Any:
+    """An array with a value that changes nothing wherever `where` is false."""
+    from .bind_elementwise import where as choose
+    from .bind_ufuncs import mask_of
+
+    where = True if where is True else mask_of(t, where, what)
+    if where is True:
+        return a
+    rank = a.rank if isinstance(a, Reference) else 0
+    if isinstance(where, Reference) and where.rank > rank:
+        t.shape_error(f"`where` of {what} has more axes than the array")
+    if isinstance(a, Reference) and a.dtype is BOOL:
+        neutral = bool(neutral)
+    return choose(t, where, a, neutral)
+
+
+def converted_array(t: Tracer, a: Reference, dtype: DType) -> Reference:
+    """An array with elements of a dtype (the array itself where they are of it)."""
+    if a.dtype is dtype:
+        return a
+    return t.new_array(numeric.as_dtype(t, a, dtype, "a conversion"), views.extents(t, a))
+
+
 def adding(name: str, what: str, ufunc: np.ufunc) -> Callable[..., Any]:
     def binding(
         t: Tracer,
@@ -93,8 +118,9 @@ def adding(name: str, what: str, ufunc: np.ufunc) -> Callable[..., Any]:
         out: Any = None,
         keepdims: Any = False,
         initial: Any = None,
+        where: Any = True,
     ) -> Any:
-        a = operand(t, a, what)
+        a = masked(t, operand(t, a, what), where, ufunc.identity, what)
         value = reduced(t, name, a, axis, keepdims, wide(t, a, dtype), what)
         if initial is not None:
             value = apply(t, ufunc, value, initial)
@@ -114,9 +140,19 @@ def into(t: Tracer, value: Any, out: Any) -> Any:
 
 def extreme(name: str, what: str, ufunc: np.ufunc) -> Callable[..., Any]:
     def binding(
-        t: Tracer, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None
+        t: Tracer,
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = False,
+        initial: Any = None,
+        where: Any = True,
     ) -> Any:
         a = operand(t, a, what)
+        if where is not True:
+            if initial is None:
+                t.fail_value(f"{what} with `where` needs `initial`, for where nothing is chosen")
+            a = masked(t, a, where, initial, what)
         if isinstance(a, Reference) and initial is None:
             not_empty(t, a, axes_of(t, axis, a.rank), what)
         if isinstance(a, Reference) and a.dtype is BOOL:
@@ -143,8 +179,10 @@ def not_empty(t: Tracer, a: Reference, axes: tuple[int, ...], what: str) -> None
 
 
 def logical(name: str, what: str) -> Callable[..., Any]:
-    def binding(t: Tracer, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+    def binding(t: Tracer, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, where: Any = True) -> Any:
         a = operand(t, a, what)
+        if where is not True:
+            a = masked(t, apply(t, np.not_equal, a, 0), where, name == "reduce_all", what)
         if not isinstance(a, Reference):
             value = numeric.truth(t, a)
             return value if isinstance(value, bool) else Number(value)
@@ -157,7 +195,7 @@ def argument_of(name: str, what: str) -> Callable[..., Any]:
     def binding(t: Tracer, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
         a = operand(t, a, what)
         if not isinstance(a, Reference):
-            return 0
+            return np.int64(0)
         if axis is None:
             if keepdims:
                 t.unsupported(f"{what} with keepdims and no axis")
@@ -170,17 +208,21 @@ def argument_of(name: str, what: str) -> Callable[..., Any]:
         found = t.emit1(name, [value], {"axis": at})
         if not found.is_array:
             t.nonnegative.add(found)
-        return finish(t, found, a, (at,), bool(keepdims))
+        return into(t, finish(t, found, a, (at,), bool(keepdims)), out)
 
     return binding
 
 
-def count_of(t: Tracer, a: Any, axis: Any, dtype: DType) -> Value:
-    """The number of elements that a reduction takes together, as a float."""
+def count_of(t: Tracer, a: Any, axis: Any, dtype: DType, where: Any = True, keepdims: Any = False) -> Any:
+    """How many elements a reduction takes together, as floats."""
+    if where is not True:
+        shape = numeric.shape_of(t, a)
+        ones = t.new_array(t.emit1("fill", [Const(True, BOOL), *shape]), shape) if shape else True
+        return cast_float(t, SUM(t, ones, axis, keepdims=keepdims, where=where), dtype)
     if not isinstance(a, Reference):
-        return Const(1, dtype)
+        return Number(Const(1, dtype))
     size = product(t, [views.extent(t, a, k) for k in axes_of(t, axis, a.rank)])
-    return cast(t, size, dtype)
+    return Number(cast(t, size, dtype))
 
 
 def float_dtype(t: Tracer, a: Any, dtype: Any) -> DType:
@@ -190,47 +232,75 @@ def float_dtype(t: Tracer, a: Any, dtype: Any) -> DType:
     return own if own.is_float else F64
 
 
-def mean(t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+def mean(
+    t: Tracer,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    where: Any = True,
+) -> Any:
     a = operand(t, a, "np.mean")
     kind = float_dtype(t, a, dtype)
-    total = reduced(t, "reduce_sum", a, axis, keepdims, kind, "np.mean")
-    return into(t, apply(t, np.true_divide, total, Number(count_of(t, a, axis, kind))), out)
-
-
-def average(t: Tracer, a: Any, axis: Any = None, weights: Any = None, returned: Any = False) -> Any:
-    if weights is None:
-        return mean(t, a, axis)
-    a, weights = operand(t, a, "np.average"), operand(t, weights, "np.average")
-    if isinstance(a, Reference) and isinstance(weights, Reference) and a.rank != weights.rank:
-        t.unsupported("np.average with weights of another shape", "broadcast the weights to the array's shape")
-    total = SUM(t, apply(t, np.multiply, a, weights), axis)
-    return apply(t, np.true_divide, total, SUM(t, weights, axis))
+    chosen = masked(t, a, where, 0, "np.mean")
+    total = reduced(t, "reduce_sum", chosen, axis, keepdims, kind, "np.mean")
+    return into(t, apply(t, np.true_divide, total, count_of(t, a, axis, kind, where, keepdims)), out)
 
 
 def var(
-    t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False
+    t: Tracer,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = False,
+    where: Any = True,
+    mean: Any = None,
+    correction: Any = None,
 ) -> Any:
     """np.var: the mean square distance from the mean, over n - ddof."""
     a = operand(t, a, "np.var")
     kind = float_dtype(t, a, dtype)
-    centre = mean(t, a, axis, dtype=kind.numpy, keepdims=True) if isinstance(a, Reference) else a
+    if correction is not None:
+        if ddof != 0:
+            t.fail_value("ddof and correction can't be provided simultaneously")
+        ddof = correction
+    centre = mean
+    if mean is None:
+        centre = MEAN(t, a, axis, kind.numpy, keepdims=True, where=where) if isinstance(a, Reference) else a
     deviation = apply(t, np.subtract, a, centre)
-    total = reduced(t, "reduce_sum", apply(t, np.multiply, deviation, deviation), axis, keepdims, kind, "np.var")
-    count = count_of(t, a, axis, kind)
+    squares = masked(t, apply(t, np.multiply, deviation, deviation), where, 0, "np.var")
+    total = reduced(t, "reduce_sum", squares, axis, keepdims, kind, "np.var")
+    count = count_of(t, a, axis, kind, where, keepdims)
     if not (isinstance(ddof, int | float) and ddof == 0):
-        rest = apply(t, np.subtract, Number(count), ddof)
-        count = numeric.value_of(t, apply(t, np.maximum, rest, 0))
-    return into(t, apply(t, np.true_divide, total, Number(cast(t, count, kind))), out)
+        count = cast_float(t, apply(t, np.maximum, apply(t, np.subtract, count, ddof), 0), kind)
+    return into(t, apply(t, np.true_divide, total, count), out)
 
 
 def std(
-    t: Tracer, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False
+    t: Tracer,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = False,
+    where: Any = True,
+    mean: Any = None,
+    correction: Any = None,
 ) -> Any:
-    return into(t, apply(t, np.sqrt, var(t, a, axis, dtype, None, ddof, keepdims)), out)
+    return into(t, apply(t, np.sqrt, var(t, a, axis, dtype, None, ddof, keepdims, where, mean, correction)), out)
 
 
-def ptp(t: Tracer, a: Any, axis: Any = None) -> Any:
-    return apply(t, np.subtract, MAX(t, a, axis), MIN(t, a, axis))
+MEAN = mean
+"""The function, where a parameter has its name."""
+
+
+def ptp(t: Tracer, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+    high, low = MAX(t, a, axis, keepdims=keepdims), MIN(t, a, axis, keepdims=keepdims)
+    return into(t, apply(t, np.subtract, high, low), out)
 
 
 def count_nonzero(t: Tracer, a: Any, axis: Any = None, keepdims: Any = False) -> Any:
@@ -244,7 +314,8 @@ def scan(name: str, what: str) -> Callable[..., Any]:
         if not isinstance(a, Reference):
             from .bind_shape import reshape
 
-            return reshape(t, a, (1,))
+            row = reshape(t, a, (1,))
+            return t.new_array(cast(t, views.read(t, row), wide(t, a, dtype)), views.extents(t, row))
         if axis is None:
             a, axis = ravel(t, a), 0
         at = axis_of(t, axis, a.rank)
@@ -253,35 +324,6 @@ def scan(name: str, what: str) -> Callable[..., Any]:
         return into(t, result, out)
 
     return binding
-
-
-def norm(t: Tracer, x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
-    """np.linalg.norm: Euclidean (Frobenius) by default; for vectors also 1, inf, -inf and powers."""
-    x = operand(t, x, "np.linalg.norm")
-    if not isinstance(x, Reference):
-        return apply(t, np.absolute, float_of(t, x))
-    kind = float_dtype(t, x, None)
-    if x.dtype is not kind:
-        x = t.new_array(cast(t, views.read(t, x), kind), views.extents(t, x))
-    if axis is None and ord is not None and x.rank == 2 and ord != "fro":
-        t.unsupported("this norm of a matrix needs a decomposition", "use the Frobenius norm, or give an axis")
-    if ord is None or ord == "fro" or (ord == 2 and len(axes_of(t, axis, x.rank)) == 1):
-        return apply(t, np.sqrt, SUM(t, apply(t, np.multiply, x, x), axis, keepdims=keepdims))
-    if len(axes_of(t, axis, x.rank)) != 1:
-        t.unsupported("this norm of a matrix needs a decomposition", "use the Frobenius norm, or give an axis")
-    size = apply(t, np.absolute, x)
-    if ord == np.inf:
-        return MAX(t, size, axis, keepdims=keepdims)
-    if ord == -np.inf:
-        return MIN(t, size, axis, keepdims=keepdims)
-    if ord == 1:
-        return SUM(t, size, axis, keepdims=keepdims)
-    if ord == 0:
-        return SUM(t, cast_float(t, apply(t, np.not_equal, x, 0), kind), axis, keepdims=keepdims)
-    total = SUM(t, apply(t, np.power, size, ord), axis, keepdims=keepdims)
-    return apply(
-        t, np.power, total, apply(t, np.true_divide, 1.0, ord) if not isinstance(ord, int | float) else 1.0 / ord
-    )
 
 
 def cast_float(t: Tracer, x: Any, kind: DType) -> Any:
@@ -293,12 +335,6 @@ def float_of(t: Tracer, x: Any) -> Any:
     if isinstance(x, Number):
         return x if x.dtype.is_float else Number(cast(t, x.value, F64))
     return float(x)
-
-
-def trace(t: Tracer, a: Any, offset: Any = 0) -> Any:
-    from .bind_shape import diagonal
-
-    return SUM(t, diagonal(t, a, offset))
 
 
 SUM = adding("reduce_sum", "np.sum", np.add)
@@ -326,7 +362,6 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "mean": mean,
     "var": var,
     "std": std,
-    "trace": trace,
 }
 """Also methods of arrays, under these names."""
 
@@ -338,12 +373,5 @@ def register() -> None:
         TABLE[getattr(np, name)] = binding
     TABLE[np.amax] = MAX
     TABLE[np.amin] = MIN
-    TABLE[np.average] = average
     TABLE[np.ptp] = ptp
     TABLE[np.count_nonzero] = count_nonzero
-    TABLE[np.linalg.norm] = norm
-    TABLE[np.add.reduce] = lambda t, array, axis=0, dtype=None, out=None, keepdims=False: SUM(
-        t, array, axis, dtype, out, keepdims
-    )
-    TABLE[np.maximum.reduce] = lambda t, array, axis=0, out=None, keepdims=False: MAX(t, array, axis, out, keepdims)
-    TABLE[np.minimum.reduce] = lambda t, array, axis=0, out=None, keepdims=False: MIN(t, array, axis, out, keepdims)

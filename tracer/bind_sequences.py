@@ -141,7 +141,11 @@ def sum_(t: Tracer, iterable: Any, start: Any = 0) -> Any:
 
 def sum_array(t: Tracer, x: Reference, start: Any) -> Any:
     """sum() over the first axis of an array, as a loop."""
-    source = "def sum_(values, total):\n    for value in values:\n        total = total + value\n    return total\n"
+    rest = "values"
+    source = "def sum_(values, total):\n"
+    if x.rank > 1:  # a number becomes a row with the first of them
+        source, rest = source + "    total = total + values[0]\n", "values[1:]"
+    source += f"    for value in {rest}:\n        total = total + value\n    return total\n"
     return run_template(t, source, [x, start])
 
 
@@ -268,7 +272,8 @@ def fold(t: Tracer, x: Any, name: str, ufunc: np.ufunc, stop: bool) -> Any:
     if isinstance(x, Reference):
         if x.rank != 1:
             t.type_error(f"{name}() of an array of {x.rank} axes", f"use np.{name}")
-        return bind_reduce.REDUCTIONS[name](t, x)
+        found = bind_reduce.REDUCTIONS[name](t, x)
+        return Number(found.value, True) if isinstance(found, Number) else found
     out: Any = not stop
     for item in static_items(t, x, f"{name}()"):
         found = truth(t, item)

@@ -24,7 +24,7 @@ from . import fence, source, views
 from .context import DEAD, Tracer
 from .control import block
 from .joins import make_tuple
-from .numeric import describe
+from .numeric import counted, describe
 from .scope import Frame, scope_of
 from .source import FunctionCode
 from .values import (
@@ -75,12 +75,13 @@ def call(t: Tracer, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) 
 
 
 def binding_of(function: Any) -> Any:
-    from .bindings import TABLE
+    from .bindings import TABLE, enter_imported
 
     try:
-        return TABLE.get(function)
+        found = TABLE.get(function)
     except TypeError:  # not hashable
         return None
+    return TABLE.get(function) if found is None and enter_imported() else found
 
 
 def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -93,6 +94,10 @@ def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any
         binding = MARKED.get(marker)
     if binding is not None:
         return call_binding(t, function, binding, args, kwargs)
+    if isinstance(function, np.vectorize):
+        from .bind_apply import call_vectorize_object
+
+        return call_vectorize_object(t, function, args, kwargs)
     if isinstance(function, functools.partial):
         return call_partial(t, function, args, kwargs)
     if hasattr(function, "py_func"):  # a Numba dispatcher
@@ -115,10 +120,24 @@ def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any
     if static and callable(function) and is_pure(function):
         try:
             with np.errstate(all="ignore"):
-                return function(*(to_python(t, a) for a in args), **{k: to_python(t, v) for k, v in kwargs.items()})
+                result = function(*(to_python(t, a) for a in args), **{k: to_python(t, v) for k, v in kwargs.items()})
         except Exception as error:
             t.type_error(f"{name_of(function)}: {error}")
+        return constant_array(t, result, function) if isinstance(result, np.ndarray) else result
     refuse(t, function)
+
+
+def constant_array(t: Tracer, value: np.ndarray[Any, Any], function: Any) -> Any:
+    """An array that was computed while tracing, as the array of its elements."""
+    from .bind_create import new_array
+    from .bind_shape import reshape
+
+    if value.size > 64 or value.dtype.kind not in "biuf":
+        t.unsupported(
+            f"the result of `{name_of(function)}` is an array that is computed while tracing",
+            "compute it outside of the function, as a constant of the module or an argument",
+        )
+    return reshape(t, new_array(t, tuple(value.ravel().tolist()), value.dtype), value.shape)
 
 
 def call_partial(t: Tracer, function: functools.partial[Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -182,7 +201,8 @@ def name_of(function: Any) -> str:
     name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or repr(function)
     owner = getattr(function, "__self__", None)
     if isinstance(function, np.ufunc):
-        return f"np.{function.__name__}"
+        own = getattr(np, function.__name__, None) is function
+        return f"{'np' if own else 'scipy.special'}.{function.__name__}"
     if getattr(builtins, name, None) is function:
         return str(name)
     if owner is not None and type(owner).__module__.split(".")[0] in ("random", "numpy"):
@@ -220,6 +240,9 @@ def call_binding(t: Tracer, function: Any, binding: Any, args: list[Any], kwargs
         parameters = SIGNATURES.get(binding)
         if parameters is None:
             parameters = SIGNATURES[binding] = inspect.signature(binding)
+        for name in [k for k, v in kwargs.items() if k in DEFAULTS and v in DEFAULTS[k]]:
+            if name not in parameters.parameters:
+                del kwargs[name]
         parameters.bind(t, *args, **kwargs)
     except TypeError as error:
         known = [p for p in SIGNATURES[binding].parameters if p != "t"] if binding in SIGNATURES else []
@@ -234,6 +257,9 @@ def call_binding(t: Tracer, function: Any, binding: Any, args: list[Any], kwargs
 
 
 SIGNATURES: dict[Any, inspect.Signature] = {}
+
+DEFAULTS: dict[str, tuple[Any, ...]] = {"device": (None, "cpu"), "like": (None,), "subok": (True, False)}
+"""Arguments of NumPy's functions that change nothing when they have these values."""
 
 
 # ---------------------------------------------------------------- functions written in Python
@@ -269,7 +295,8 @@ def default_value(t: Tracer, function: Any, value: Any, read: Any, key: Any) -> 
     if type(value) is float:
         if ("default", id(function), key) not in t.captures.known:
             t.captures.known["default", id(function), key] = value
-            t.captures.guard(read, value, f"a default of {function.__name__}")
+            key = ("default", id(function), key)
+            t.captures.guard(read, value, f"a default of {function.__name__}", key=key)
         return value
     return t.captures.found(value, read, f"a default of {function.__name__}", ("default", id(function), key))
 
@@ -404,7 +431,7 @@ def bind_parameters(
         given[parameter.arg] = value
     if len(args) > len(positional):
         if a.vararg is None:
-            t.type_error(f"{name}() takes {len(positional)} arguments, {len(args)} were given")
+            t.type_error(f"{name}() takes {counted(len(positional), 'argument')}, {len(args)} were given")
         given[a.vararg.arg] = tuple(args[len(positional) :])
     elif a.vararg is not None:
         given[a.vararg.arg] = ()
@@ -499,7 +526,7 @@ def construct_dataclass(t: Tracer, cls: type, instance: Instance, args: list[Any
                 t.type_error(f"{cls.__name__} needs a value for `{f.name}`")
     unknown = set(values) - {f.name for f in dataclasses.fields(cls)}
     if unknown or len(args) > len(fields):
-        t.type_error(f"{cls.__name__} has no field `{next(iter(unknown), '')}`")
+        t.type_error(f"{cls.__name__} has no field `{min(unknown, default='')}`")
     t.store[instance] = tuple(values.items())
     if hasattr(cls, "__post_init__"):
         call(t, cls.__post_init__, [instance], {})

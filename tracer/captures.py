@@ -23,7 +23,7 @@ from ..ir.types import F64, Array, Scalar, dtype_of
 from . import bind_methods
 from .context import Tracer
 from .scope import Frame
-from .values import ArrayObject, BoundMethod, DictObject, Host, Instance, ListObject, Number, Reference
+from .values import CALLERS, ArrayObject, BoundMethod, DictObject, Host, Instance, ListObject, Number, Reference
 
 __all__ = ["Capture", "Captures", "Guard", "Super", "host_attribute", "instance_attribute", "static_attribute"]
 
@@ -70,16 +70,23 @@ class Capture:
     name: str
     path: str
     contiguous: bool = True
+    key: Any = None
+    """Where it was found (see `Captures.found`)."""
 
 
 @dataclass(eq=False)
 class Guard:
-    """Something static that the trace relied on: the call is valid as long as `read()` is (or equals) `expected`."""
+    """Something static that the trace relied on: the call is valid as long as `read()` is (or equals) `expected`.
+
+    `key` says where the value was found (None: nowhere that another process could look), `aspect` what of it counts.
+    """
 
     read: Callable[[], Any]
     expected: Any
     text: str
     identity: bool = False
+    key: Any = None
+    aspect: str = "value"
 
     def holds(self) -> bool:
         try:
@@ -109,6 +116,8 @@ class Captures:
         self.values: list[Value] = []
         self.guards: list[Guard] = []
         self.known: dict[Any, Any] = {}
+        self.located: dict[int, tuple[Any, Any]] = {}
+        """By identity: what was found, and the key it was found under first."""
         self.arrays: dict[int, tuple[Any, ArrayObject, Callable[[], Any]]] = {}
         self.array_objects: list[ArrayObject] = []
         self.argument_count = 0
@@ -118,8 +127,16 @@ class Captures:
         """Arrays that the caller can see."""
         return self.array_objects
 
-    def guard(self, read: Callable[[], Any], expected: Any, text: str, identity: bool = False) -> None:
-        self.guards.append(Guard(read, expected, text, identity))
+    def guard(
+        self,
+        read: Callable[[], Any],
+        expected: Any,
+        text: str,
+        identity: bool = False,
+        key: Any = None,
+        aspect: str = "value",
+    ) -> None:
+        self.guards.append(Guard(read, expected, text, identity, key, aspect))
 
     # ------------------------------------------------------------ by place
 
@@ -132,7 +149,7 @@ class Captures:
             key = ("global", id(namespace), name)
             if key not in self.known:
                 self.known[key] = getattr(builtins, name)
-                self.guard(lambda: name in namespace, False, f"{name} is Python's own")
+                self.guard(lambda: name in namespace, False, f"{name} is Python's own", key=key, aspect="presence")
             return self.known[key]
         self.t.unsupported(f"the name `{name}` is not defined", "define or import it before the function is called")
 
@@ -145,9 +162,15 @@ class Captures:
         return self.found(value, lambda: cell.cell_contents, name, ("cell", id(cell)))
 
     def found(self, value: Any, read: Callable[[], Any], text: str, key: Any) -> Any:
-        """An abstract value for something found outside; the same one whenever it is read again."""
+        """An abstract value for something found outside; the same one whenever it is read again.
+
+        `key` names the place: ("global", id of the namespace, name), ("cell", id of the cell), ("attribute" or "class",
+        id of the owner, name), ("default", id of the function, number or name), (key of an object, its attribute),
+        (key of a tuple or list, number), (key of a dict, "key", key), ...
+        """
         if key in self.known:
             return self.known[key]
+        self.located.setdefault(id(value), (value, key))
         out = self.abstract(value, read, text, key)
         self.known[key] = out
         return out
@@ -157,22 +180,24 @@ class Captures:
     def abstract(self, value: Any, read: Callable[[], Any], text: str, key: Any) -> Any:
         t = self.t
         if isinstance(value, np.ndarray):
-            return self.array(value, read, text)
+            return self.array(value, read, text, key)
         if isinstance(value, float | np.floating) and not isinstance(value, bool):
-            return self.number(value, read, text)
+            return self.number(value, read, text, key)
         if isinstance(value, STATIC_TYPES):
-            self.guard(read, value, text)
+            self.guard(read, value, text, key=key)
             return value.item() if isinstance(value, np.bool_) else value
         if isinstance(value, tuple):
-            self.guard(lambda: (type(read()), len(read())), (type(value), len(value)), f"the length of {text}")
+            size: tuple[type, int] = (type(value), len(value))
+            self.guard(lambda: (type(read()), len(read())), size, f"the length of {text}", key=key, aspect="size")
             items = [self.found(v, lambda k=k: read()[k], f"{text}[{k}]", (key, k)) for k, v in enumerate(value)]  # type: ignore[misc]
             return type(value)._make(items) if hasattr(value, "_make") else tuple(items)
         if isinstance(value, list):
-            self.guard(lambda: (type(read()), len(read())), (type(value), len(value)), f"the length of {text}")
+            size = (type(value), len(value))
+            self.guard(lambda: (type(read()), len(read())), size, f"the length of {text}", key=key, aspect="size")
             items = [self.found(v, lambda k=k: read()[k], f"{text}[{k}]", (key, k)) for k, v in enumerate(value)]  # type: ignore[misc]
             return ListObject(tuple(items), self.region, ("capture", text), host=text)
         if isinstance(value, dict):
-            self.guard(lambda: tuple(read()), tuple(value), f"the keys of {text}")
+            self.guard(lambda: tuple(read()), tuple(value), f"the keys of {text}", key=key, aspect="keys")
             pairs = [
                 (k, self.found(v, lambda k=k: read()[k], f"{text}[{k!r}]", (key, "key", k)))  # type: ignore[misc]
                 for k, v in value.items()
@@ -181,13 +206,13 @@ class Captures:
         if isinstance(value, complex | np.complexfloating):
             t.unsupported(f"`{text}` is complex", "separate real and imaginary parts")
         if is_static_object(value):
-            self.guard(read, value, text, identity=True)
+            self.guard(read, value, text, identity=True, key=key)
             return value
         cls = type(value)
-        self.guard(lambda: type(read()), cls, f"the class of {text}", identity=True)
+        self.guard(lambda: type(read()), cls, f"the class of {text}", identity=True, key=key, aspect="class")
         return Host(value, read, text, key)
 
-    def array(self, value: np.ndarray[Any, Any], read: Callable[[], Any], text: str) -> Any:
+    def array(self, value: np.ndarray[Any, Any], read: Callable[[], Any], text: str, key: Any) -> Any:
         before = self.arrays.get(id(value))
         if before is not None:
             _, obj, first = before
@@ -195,10 +220,11 @@ class Captures:
             return Reference(obj)
         dtype = self.supported(value.dtype, text)
         if value.ndim == 0:
-            return Number(self.add(read, Scalar(dtype), False, text))
+            self.guard(lambda: type(read()), np.ndarray, f"the class of {text}", identity=True, key=key, aspect="class")
+            return Number(self.add(read, Scalar(dtype), False, text, key), False, CALLERS)
         type_ = Array(dtype, tuple(1 if n == 1 else None for n in value.shape))
         contiguous = bool(value.flags.c_contiguous)
-        argument = self.add(read, type_, False, text, contiguous)
+        argument = self.add(read, type_, False, text, key, contiguous)
         obj = ArrayObject(argument, [None] * value.ndim, self.region, ("capture", text), contiguous or None)
         if not value.flags.writeable:
             obj.readonly = "it is marked read-only"
@@ -216,10 +242,10 @@ class Captures:
             if d is not None:
                 obj.extents[k] = Const(d, I64)
 
-    def number(self, value: Any, read: Callable[[], Any], text: str) -> Number:
+    def number(self, value: Any, read: Callable[[], Any], text: str, key: Any) -> Number:
         weak = not isinstance(value, np.generic)
         dtype = F64 if weak else self.supported(value.dtype, text)
-        return Number(self.add(read, Scalar(dtype), weak, text), weak)
+        return Number(self.add(read, Scalar(dtype), weak, text, key), weak)
 
     def supported(self, dtype: Any, text: str) -> Any:
         found = dtype_of(dtype)
@@ -228,7 +254,7 @@ class Captures:
         return found
 
     def add(
-        self, read: Callable[[], Any], type_: Scalar | Array, weak: bool, text: str, contiguous: bool = True
+        self, read: Callable[[], Any], type_: Scalar | Array, weak: bool, text: str, key: Any, contiguous: bool = True
     ) -> Value:
         name = "".join(c if c.isalnum() else "_" for c in text).strip("_") or "captured"
         if not name.isidentifier():
@@ -236,7 +262,7 @@ class Captures:
         while name in self.names:
             name += "_"
         self.names.add(name)
-        self.captures.append(Capture(read, type_, weak, name, text, contiguous))
+        self.captures.append(Capture(read, type_, weak, name, text, contiguous, key))
         value = Value(type_, name)
         self.values.append(value)
         self.region.args.append(value)

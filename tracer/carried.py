@@ -21,7 +21,7 @@ from .liveness import liveness_of
 from .permutations import Permutation
 from .scope import bound_names
 from .templates import Fixed, NumberLeaf, RefNode, Template, join_numbers, merged_nodes, number_leaf_of, pack, same
-from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Reference
+from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Reference, in_order
 
 __all__ = ["Again", "Loop", "LoopBuilder", "LoopMemory", "entry_value", "memory_of"]
 
@@ -101,7 +101,7 @@ class LoopBuilder:
                 objects.add(value.object)
         if memory.objects:
             objects |= {o for o in reachable(self.t, self.entry, set()) if o.birth in memory.objects}
-        for obj in sorted(objects, key=lambda o: o.initial.name or ""):
+        for obj in sorted(in_order(objects), key=lambda o: o.initial.name or ""):
             if self.t.visible(obj.region) and obj.choice is None:
                 self.join.templates[obj] = self.join.widener.lift(self.entry.get(obj, obj.initial), obj)
 

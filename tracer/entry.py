@@ -25,15 +25,16 @@ from . import calls, views
 from .captures import Capture, Captures, Guard
 from .context import StaticNeeded, Tracer
 from .joins import make_tuple
-from .source import span_of
-from .values import ArrayObject, DictObject, Host, Instance, ListObject, Maybe, Number, Poison, Reference
+from .source import first_line, span_of
+from .values import CALLERS, ArrayObject, DictObject, Host, Instance, ListObject, Maybe, Number, Poison, Reference
 
 __all__ = ["Leaf", "Result", "Traced", "trace"]
 
 
 @dataclass
 class Leaf:
-    """Placeholder of a dynamic argument leaf. `weak`: a Python number; `contiguous`: C order without gaps."""
+    """Placeholder of a dynamic argument leaf. `weak`: a Python number; `contiguous`: C order without gaps; `array`:
+    a number that is an array of NumPy's without axes."""
 
     type: Scalar | Array
     name: str
@@ -41,14 +42,17 @@ class Leaf:
     contiguous: bool = True
     index: int = -1
     """Its place among the IR function's arguments; unless given, they come in order of appearance."""
+    array: bool = False
 
 
 @dataclass(frozen=True)
 class Result:
-    """Placeholder of the k-th IR result in the returned structure. `weak`: Python would return a Python number."""
+    """Placeholder of the k-th IR result in the returned structure. `weak`: Python would return a Python number;
+    `array`: an array without axes, not a NumPy scalar."""
 
     index: int
     weak: bool = False
+    array: bool = field(default=False, repr=False)
 
 
 @dataclass(eq=False)
@@ -67,6 +71,10 @@ class Traced:
     guards: list[Guard]
     mutated: dict[int, int]
     sources: list[tuple[str, str, str]] = field(default_factory=list)
+    lines: list[tuple[int, int]] = field(default_factory=list)
+    """The first and the last line of each source."""
+    located: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    """By identity: objects found outside, and the keys of their places (see `Captures.found`)."""
 
 
 def trace(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
@@ -124,7 +132,9 @@ def run(t: Tracer, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
         name = "lambda_"
     traced = Function(name if name.isidentifier() else "function", region)
     sources = [(c.file, c.qualname, c.text) for c in t.sources.values()]
-    return Traced(traced, structure, t.captures.captures, unique(t.captures.guards), mutated, sources)
+    lines = [(first_line(c.node), c.node.end_lineno or 0) for c in t.sources.values()]
+    guards = unique(t.captures.guards)
+    return Traced(traced, structure, t.captures.captures, guards, mutated, sources, lines, t.captures.located)
 
 
 def definition(function: Any) -> tuple[ast.AST, str] | None:
@@ -153,7 +163,7 @@ def unique(guards: list[Guard]) -> list[Guard]:
     seen: set[Any] = set()
     out: list[Guard] = []
     for g in guards:
-        key = (g.text, id(g.expected) if g.identity else repr(g.expected))
+        key = (g.text, g.key, g.aspect, id(g.expected) if g.identity else repr(g.expected))
         if key not in seen:
             seen.add(key)
             out.append(g)
@@ -221,7 +231,7 @@ class Arguments:
         self.places.append(leaf.index)
         self.t.captures.values.append(value)
         if isinstance(leaf.type, Scalar):
-            return Number(value, leaf.weak)
+            return Number(value, leaf.weak, CALLERS if leaf.array else False)
         extents: list[Value | None] = [None if d is None else Const(d, I64) for d in leaf.type.dims]
         order: bool | None = True if leaf.contiguous or (leaf.type.rank == 1 and leaf.contiguous) else None
         obj = ArrayObject(
@@ -254,9 +264,9 @@ class Structure:
     def result(self, x: Any) -> Any:
         t = self.t
         if isinstance(x, Number):
-            return self.add(x.value, x.weak)
+            return self.add(x.value, x.weak, bool(x.array))
         if isinstance(x, Reference):
-            return self.add(views.read(t, x), False)
+            return self.add(views.read(t, x), False, x.rank == 0)
         if isinstance(x, Poison | Maybe):
             from .expressions import usable
 
@@ -282,6 +292,6 @@ class Structure:
             )
         return x
 
-    def add(self, value: Value, weak: bool) -> Result:
+    def add(self, value: Value, weak: bool, array: bool) -> Result:
         self.results.append(value)
-        return Result(len(self.results) - 1, weak)
+        return Result(len(self.results) - 1, weak, array)

@@ -62,7 +62,12 @@ class Walk(ast.NodeVisitor):
             self.refuse(node, *found)
         if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.For):
             self.targets(node)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, complex):
+        elif isinstance(node, ast.Slice) and is_imaginary(node.step):
+            for bound in (node.lower, node.upper):  # the step of np.mgrid: so many points
+                if bound is not None:
+                    self.visit(bound)
+            return
+        elif is_imaginary(node):
             self.refuse(node, "complex numbers are not supported yet", "separate real and imaginary parts")
         elif isinstance(node, ast.Delete):
             for target in node.targets:
@@ -107,3 +112,7 @@ def head(node: ast.AST) -> ast.AST:
         short.end_col_offset = node.col_offset + width.get(type(node), 4)
         return short
     return node
+
+
+def is_imaginary(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, complex)

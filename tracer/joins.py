@@ -32,7 +32,7 @@ from .templates import (
     merged_nodes,
     unpack,
 )
-from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Maybe, Number, Poison, Reference
+from .values import UNDEFINED, ArrayObject, DictObject, Instance, ListObject, Maybe, Number, Poison, Reference, in_order
 from .widening import Widener
 
 __all__ = ["Join", "make_tuple"]
@@ -213,10 +213,11 @@ class Join:
                 out[frozenset((a, b))] = True
         out.update(objects.pop("<links>", []))
         for made, sources in objects.pop("<containers>", []):
-            made.merged_from = tuple((o, out.get(o, t.store.get(o, o.initial))) for o in sources)
+            made.merged_from = tuple((o, out.get(o, t.store.get(o, o.initial))) for o in in_order(sources))
         for path, node in self.nodes():
             assert node.merged is not None
-            held = {o: out.get(o, t.store.get(o, o.initial)) for o in node.merged.sources if t.visible(o.region)}
+            seen = [o for o in in_order(node.merged.sources) if t.visible(o.region)]
+            held = {o: out.get(o, t.store.get(o, o.initial)) for o in seen}
             objects[path].copied_from = tuple((o, v) for o, v in held.items() if isinstance(v, Value))
         return out
 

@@ -14,19 +14,24 @@ import numpy as np
 
 from ..ir.core import Const, Value
 from ..ir.types import BOOL, F64, I64, DType, dtype_of
-from . import integers, views
+from . import views
+from .broadcasting import agree, broadcast_shapes, broadcast_to, fits
 from .context import Tracer
 from .values import ListObject, Maybe, Number, Reference
 
 __all__ = [
+    "agree",
     "as_array_like",
     "broadcast_shapes",
     "broadcast_to",
     "cast",
+    "converted",
+    "counted",
     "describe",
     "dtype_spec",
     "elementwise",
     "emit_elementwise",
+    "fits",
     "is_number",
     "promote",
     "scalar_value",
@@ -71,6 +76,11 @@ def describe(x: Any) -> str:
     if callable(x):
         return f"the function `{getattr(x, '__name__', x)}`"
     return f"a value of type {type(x).__name__}"
+
+
+def counted(n: int, what: str) -> str:
+    """`1 argument`, `2 arguments`."""
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def dtype_spec(x: Any) -> Any:
@@ -198,54 +208,12 @@ def static_int(t: Tracer, x: Any, what: str) -> int:
 # ---------------------------------------------------------------- shapes
 
 
-def broadcast_shapes(t: Tracer, shapes: Sequence[Sequence[Value]], what: str) -> Extents:
-    """The common extents of shapes under broadcasting. An extent of 1 counts only where it is known while tracing."""
-    rank = max(len(s) for s in shapes)
-    out: Extents = []
-    for k in range(rank):
-        chosen: Value = Const(1, I64)
-        for shape in shapes:
-            at = k - rank + len(shape)
-            if at < 0:
-                continue
-            own = shape[at]
-            if integers.known(own) == 1:
-                continue
-            chosen = (
-                own if integers.known(chosen) == 1 else agree(t, chosen, own, f"{what} could not be broadcast together")
-            )
-        out.append(chosen)
-    return out
-
-
-def agree(t: Tracer, a: Value, b: Value, what: str) -> Value:
-    """One of two extents that must be equal (checked at run time where that is not known); `what` is wrong if not."""
-    if integers.same(a, b):
-        return a
-    x, y = integers.known(a), integers.known(b)
-    if x is not None and y is not None:
-        t.shape_error(f"{what}: extents {x} and {y}")
-    if x is not None:
-        a, b = b, a
-    proven = t.equal.get(frozenset((a, b)))
-    if proven is None or not t.visible(proven):
-        t.emit1("same_extent", [a, b], {"what": what})
-        t.equal[frozenset((a, b))] = t.region
-    return b if x is not None else a
-
-
-def broadcast_to(t: Tracer, value: Value, own: Sequence[Value], target: Sequence[Value]) -> Value:
-    """An array value of extents `own` repeated to extents `target` (which it is known to fit)."""
-    if not value.is_array:
-        return value
-    offset = len(target) - len(own)
-    if offset == 0 and all(integers.known(a) != 1 or integers.known(b) == 1 for a, b in zip(own, target)):
-        return value
-    return t.emit1("broadcast", [value, *target], {"axes": tuple(range(offset, len(target)))})
-
-
 def shape_of(t: Tracer, x: Any) -> Extents:
     return views.extents(t, x) if isinstance(x, Reference) else []
+
+
+def rank_of(x: Any) -> int:
+    return x.rank if isinstance(x, Reference) else 0
 
 
 # ---------------------------------------------------------------- elementwise operations
@@ -276,6 +244,8 @@ def promote(t: Tracer, ufunc: np.ufunc, specs: Sequence[Any], what: str) -> tupl
     return found
 
 
+ORDERS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+
 BOOLEAN = {
     "add": "logical_or",
     "maximum": "logical_or",
@@ -300,9 +270,19 @@ def elementwise(
     what = what or f"np.{ufunc.__name__}"
     operands = [element(t, x, what) for x in operands]
     dtypes = promote(t, ufunc, [dtype_spec(x) for x in operands], what)
-    targets = [to_dtype(t, d) for d in dtypes[: len(operands)]]
+    return converted(t, name, operands, [to_dtype(t, d) for d in dtypes[: len(operands)]], what, weak)
+
+
+def converted(
+    t: Tracer, name: str, operands: Sequence[Any], targets: list[DType], what: str, weak: bool = False
+) -> Any:
+    """The operation `name`, or what it means for booleans and integers, on operands converted to `targets`."""
     if targets and all(d is BOOL for d in targets) and name in BOOLEAN:
         name = BOOLEAN[name]
+    if name in ORDERS and any(dtype_spec(x) is int for x in operands) and targets[0].is_integer:
+        targets = [I64 if targets[0].itemsize < 8 else targets[0]] * 2  # Python's integers are compared exactly
+    if name == "pow" and targets[0].is_integer and targets[0].kind != "u":  # (then a negative one does not fit)
+        require_no_negative(t, operands[1])
     if name in ("floor", "ceil", "trunc") and not targets[0].is_float:
         return wrap(t, value_of(t, operands[0]), shape_of(t, operands[0]), weak)  # integers are whole already
     if name.startswith("logical_"):
@@ -321,7 +301,37 @@ def as_dtype(t: Tracer, x: Any, dtype: DType, what: str) -> Value:
         info = np.iinfo(dtype.numpy)
         if not info.min <= x <= info.max:
             t.type_error(f"{what}: the Python integer {x} is out of bounds for {dtype.numpy}")
+    elif isinstance(x, Number) and x.weak and x.dtype is I64 and dtype.is_integer and dtype is not I64:
+        require_in_bounds(t, value, dtype)
     return cast(t, value, dtype)
+
+
+def require_in_bounds(t: Tracer, value: Value, dtype: DType) -> None:
+    """A Python integer that is to have a NumPy dtype: NumPy refuses it where it does not fit."""
+    info = np.iinfo(dtype.numpy)
+    tests = [] if value in t.nonnegative else [t.emit1("ge", [value, Const(info.min, I64)])]
+    if info.max < 2**63:
+        tests.append(t.emit1("le", [value, Const(info.max, I64)]))
+    if tests:
+        fine = tests[0] if len(tests) == 1 else t.emit1("logical_and", tests)
+        message = f"Python integer {{0}} out of bounds for {dtype.numpy}"
+        t.emit("check", [fine, value], {"error": "OverflowError", "message": message})
+
+
+def require_no_negative(t: Tracer, exponent: Any) -> None:
+    """An exponent of integers: NumPy has no negative ones."""
+    message = "Integers to negative integer powers are not allowed."
+    if is_static_number(exponent):
+        if exponent < 0:
+            t.fail_value(message, "write a float base, or a float exponent")
+        return
+    if exponent.dtype.kind == "u" or (isinstance(exponent, Number) and exponent.value in t.nonnegative):
+        return
+    value = value_of(t, exponent)
+    fine = t.emit1("ge", [value, Const(0, value.dtype)])
+    if fine.is_array:
+        fine = t.emit1("reduce_all", [fine], {"axes": tuple(range(fine.rank))})
+    t.emit("check", [fine], {"error": "ValueError", "message": message})
 
 
 def emit_elementwise(

@@ -104,9 +104,9 @@ def binary(t: Tracer, op: ast.operator, a: Any, b: Any) -> Any:
         return static_binary(t, kind, a, b)
     if (is_number(a) or isinstance(a, Reference)) and (is_number(b) or isinstance(b, Reference)):
         if kind is ast.MatMult:
-            from . import bind_linalg
+            from . import bind_products
 
-            return bind_linalg.matmul(t, a, b)
+            return bind_products.matmul(t, a, b)
         return numeric_binary(t, kind, a, b)
     return other_binary(t, kind, a, b)
 
@@ -134,12 +134,20 @@ def numeric_binary(t: Tracer, kind: type[ast.operator], a: Any, b: Any) -> Any:
         a, b = python_integer(t, a), python_integer(t, b)
     specs = (numeric.dtype_spec(a), numeric.dtype_spec(b))
     if kind is ast.Pow:
+        if specs[0] == np.dtype(bool) and isinstance(a, Reference) and specs[1] is int:
+            if not isinstance(b, int):
+                t.type_error("the dtype of booleans to an integer power depends on the power", "convert the booleans")
+            if b == 2:  # NumPy takes np.square here, with a dtype of its own
+                return numeric.elementwise(t, "square", np.square, [a], symbol)
         a, b = power_operands(t, a, b)
     elif (
         kind in (ast.FloorDiv, ast.Mod) and specs[0] is int and specs[1] is int and not (isinstance(b, int) and b != 0)
     ):
         nonzero = t.emit1("ne", [numeric.scalar_value(t, b), Const(0, I64)])
         t.emit("check", [nonzero], {"error": "ZeroDivisionError", "message": "integer division or modulo by zero"})
+    elif kind in (ast.LShift, ast.RShift) and weak and specs[1] is int and not known_nonnegative(t, b):
+        fine = t.emit1("ge", [numeric.scalar_value(t, b), Const(0, I64)])
+        t.emit("check", [fine], {"error": "ValueError", "message": "negative shift count"})
     elif kind is ast.Mod and isinstance(a, str):
         return other_binary(t, kind, a, b)
     ufunc = UFUNCS[kind]
@@ -152,15 +160,18 @@ def numeric_binary(t: Tracer, kind: type[ast.operator], a: Any, b: Any) -> Any:
 def mark_nonnegative(t: Tracer, kind: type[ast.operator], a: Any, b: Any, out: Number) -> None:
     """Remember integers that cannot be negative, so that positions made of them need no test."""
 
-    def known(x: Any) -> bool:
-        if isinstance(x, Number):
-            return integers.is_nonnegative(t, x.value)
-        return isinstance(x, int | np.integer) and bool(x >= 0)
+    if kind in (ast.Add, ast.Mult, ast.FloorDiv, ast.BitAnd, ast.RShift):
+        if known_nonnegative(t, a) and known_nonnegative(t, b):
+            t.nonnegative.add(out.value)
+    elif kind is ast.Mod and known_nonnegative(t, b):
+        t.nonnegative.add(out.value)
 
-    if kind in (ast.Add, ast.Mult, ast.FloorDiv, ast.BitAnd, ast.RShift) and known(a) and known(b):
-        t.nonnegative.add(out.value)
-    elif kind is ast.Mod and known(b):
-        t.nonnegative.add(out.value)
+
+def known_nonnegative(t: Tracer, x: Any) -> bool:
+    """Whether an integer certainly is not negative."""
+    if isinstance(x, Number):
+        return integers.is_nonnegative(t, x.value)
+    return isinstance(x, int | np.integer) and bool(x >= 0)
 
 
 def python_integer(t: Tracer, x: Any) -> Any:
@@ -173,18 +184,12 @@ def python_integer(t: Tracer, x: Any) -> Any:
 
 
 def power_operands(t: Tracer, a: Any, b: Any) -> tuple[Any, Any]:
-    """Integer powers: negative static exponents of Python integers give floats; others are checked."""
+    """Integer powers: negative static exponents of Python integers give floats; others are refused (`numeric`)."""
     a_integer, b_integer = (kind_of(x) in "iu" for x in (a, b))
     if not (a_integer and b_integer):
         return a, b
-    if isinstance(b, int):
-        if b < 0 and is_weak(a) and is_weak(b):
-            return (Number(numeric.cast(t, a.value, F64), True) if isinstance(a, Number) else float(a)), float(b)
-        return a, b
-    if isinstance(b, Number) and not isinstance(a, Reference) and b.value not in t.nonnegative:
-        positive = t.emit1("ge", [b.value, Const(0, b.dtype)])
-        message = "an integer to a negative integer power (write a float base)"
-        t.emit("check", [positive], {"error": "ValueError", "message": message})
+    if isinstance(b, int) and b < 0 and is_weak(a) and is_weak(b):
+        return (Number(numeric.cast(t, a.value, F64), True) if isinstance(a, Number) else float(a)), float(b)
     return a, b
 
 
@@ -261,11 +266,14 @@ def unary_expression(t: Tracer, node: ast.UnaryOp) -> Any:
 
         method = {ast.USub: "__neg__", ast.UAdd: "__pos__", ast.Invert: "__invert__"}[type(node.op)]
         return calls.call(t, expressions.attribute(t, x, method), [], {})
-    x = element(t, x, "a sign")
+    if not isinstance(x, Number | Reference):
+        t.type_error(f"a sign does not go with {describe(x)}")
     weak = is_weak(x)
     if weak:
         x = python_integer(t, x)
     if isinstance(node.op, ast.UAdd):
+        if numeric.dtype_spec(x) == np.dtype(bool):
+            t.type_error("`+` of booleans is not defined in NumPy")
         return Number(x.value, weak) if isinstance(x, Number) else numeric.wrap(t, numeric.value_of(t, x))
     if isinstance(node.op, ast.USub):
         if numeric.dtype_spec(x) == np.dtype(bool):

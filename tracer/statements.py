@@ -16,7 +16,7 @@ from .control import block, frame_of, live_after
 from .merges import Branch, merge_branches, stage_if
 from .numeric import describe, truth
 from .source import FunctionCode
-from .values import DictObject, Instance, ListObject, Maybe, Number, Poison, Reference
+from .values import CALLERS, DictObject, Instance, ListObject, Maybe, Number, Poison, Reference
 
 __all__ = ["assign", "raise_as_check", "statement"]
 
@@ -154,6 +154,11 @@ def augmented(t: Tracer, node: ast.AugAssign) -> None:
             elif isinstance(old, ListObject):
                 extend_list(t, node.op, old, value)
             elif isinstance(old, Number) and old.array:
+                if old.array == CALLERS:
+                    t.unsupported(
+                        f"`{target.id}` is an array without axes that belongs to the caller, and is changed in place",
+                        f"write `{target.id} = {target.id} + ...`, or pass an array of one element",
+                    )
                 new = expressions.copied_number(t, operators.binary(t, node.op, old, value), old)
                 expressions.bind(t, target.id, new)
             else:
@@ -207,6 +212,8 @@ def in_place(t: Tracer, op: ast.operator, target: Reference, value: Any) -> None
     result = operators.binary(t, op, target, value)
     if not isinstance(result, Reference) and target.rank:
         t.type_error(f"an array cannot become {describe(result)} in place")
+    if isinstance(result, Reference) and result.rank > target.rank:
+        t.shape_error(f"non-broadcastable output operand: {result.rank} axes are to fit into {target.rank}")
     indexing.fill_view(t, target, result, same_kind=True)
 
 

@@ -68,7 +68,7 @@ class Fixed:
 class NumberLeaf:
     dtype: DType
     weak: bool
-    array: bool = False
+    array: int = False
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,8 @@ def join_numbers(a: NumberLeaf, b: NumberLeaf) -> NumberLeaf:
     if a == b:
         return a
     if a.array or b.array:
-        return replace(join_numbers(replace(a, array=False), replace(b, array=False)), array=True)
+        joined = join_numbers(replace(a, array=False), replace(b, array=False))
+        return replace(joined, array=max(a.array, b.array))
     if a.weak == b.weak:
         dtype = dtype_of(np.promote_types(a.dtype.numpy, b.dtype.numpy))
         return NumberLeaf(dtype if dtype is not None else F64, a.weak)

@@ -16,9 +16,10 @@ not exist, with a flag that says whether it does.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..ir.core import Const, Region, Value
 from ..ir.types import DType
@@ -43,6 +44,7 @@ __all__ = [
     "Reference",
     "Reshape",
     "View",
+    "in_order",
     "is_dynamic",
 ]
 
@@ -57,16 +59,21 @@ class Undefined:
 UNDEFINED = Undefined()
 
 
+CALLERS = 2
+"""`Number.array` of an argument."""
+
+
 @dataclass(eq=False, slots=True)
 class Number:
     """A scalar known at run time. `weak`: a Python bool, int or float rather than a NumPy scalar.
 
-    `array`: NumPy has a 0-d array of its own here, which `+=` changes in place under all its names.
+    `array`: NumPy has a 0-d array of its own here, which `+=` changes in place under all its names; `CALLERS` where
+    one of these names may be the caller's.
     """
 
     value: Value
     weak: bool = False
-    array: bool = False
+    array: int = False
 
     @property
     def dtype(self) -> DType:
@@ -90,6 +97,15 @@ class Maybe:
 
 # ---------------------------------------------------------------- arrays
 
+Made = TypeVar("Made", "ArrayObject", "ArrayObject | ListObject | DictObject | Instance")
+_SERIALS = itertools.count()
+"""Numbers objects as they come into being: their order in a set is not that of the next run."""
+
+
+def in_order(objects: Iterable[Made]) -> list[Made]:
+    """Array objects and containers, in the order in which they came into being."""
+    return sorted(objects, key=lambda o: o.serial)
+
 
 @dataclass(eq=False, slots=True)
 class ArrayObject:
@@ -110,6 +126,7 @@ class ArrayObject:
     """For an array that is one thing or another (through different views): the flag and both. `initial` is a type."""
     copied_from: tuple[tuple[ArrayObject, Value], ...] = ()
     readonly: str = ""
+    serial: int = field(default_factory=_SERIALS.__next__, init=False)
 
     @property
     def dtype(self) -> DType:
@@ -206,6 +223,7 @@ class ListObject:
     birth: Any = None
     host: str = ""
     merged_from: tuple[tuple[Any, tuple[Any, ...]], ...] | None = None
+    serial: int = field(default_factory=_SERIALS.__next__, init=False)
 
 
 @dataclass(eq=False, slots=True)
@@ -217,6 +235,7 @@ class DictObject:
     birth: Any = None
     host: str = ""
     merged_from: tuple[tuple[Any, tuple[Any, ...]], ...] | None = None
+    serial: int = field(default_factory=_SERIALS.__next__, init=False)
 
 
 @dataclass(eq=False, slots=True)
@@ -229,6 +248,7 @@ class Instance:
     birth: Any = None
     host: str = ""
     merged_from: tuple[tuple[Any, tuple[Any, ...]], ...] | None = None
+    serial: int = field(default_factory=_SERIALS.__next__, init=False)
 
 
 @dataclass(eq=False)

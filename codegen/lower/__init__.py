@@ -39,8 +39,8 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     } with {layouts=("C",)}
     """
     given = [*layouts] or ["C" if arg.is_array else "" for arg in function.args]
-    strided = {arg for arg, layout in zip(function.args, given) if layout == "A"}
-    out = Scheduler(function, fusion.plan(function), strided).run()
+    strided, fortran = ({arg for arg, layout in zip(function.args, given) if layout == order} for order in "AF")
+    out = Scheduler(function, fusion.plan(function), strided, {arg for arg in fortran if arg.rank > 1}).run()
     flat: list[str] = []
     for arg, layout in zip(function.args, given):  # a tape is two arguments
         flat += ["C", ""] if isinstance(arg.type, Tape) else [layout]

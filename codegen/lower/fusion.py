@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from ...ir.core import Builder, Const, Function, Op, Region, Value
 from ...ir.ops.declare import call_rule, lookup
+from ...ir.ops.routines import signature_of
 from ...ir.types import I64, Array, Scalar, Tape
 
 __all__ = [
@@ -121,9 +122,18 @@ class Plan:
     stored: set[Value] = field(default_factory=set)
     live_after: dict[Op, set[Value]] = field(default_factory=dict)
     live_in: dict[Op, set[Value]] = field(default_factory=dict)
+    may_be_virtual: dict[Value, bool] = field(default_factory=dict)
+    below: dict[Value, set[Value]] = field(default_factory=dict)
+    """What a virtual value reads, as long as so many are stored as `below_for`."""
+    below_for: int = 0
 
     def virtual(self, value: Value) -> bool:
-        return value.op is not None and value not in self.stored and fusible(value.op)
+        if value in self.stored:
+            return False
+        known = self.may_be_virtual.get(value)
+        if known is None:
+            known = self.may_be_virtual[value] = value.op is not None and fusible(value.op)
+        return known
 
     def is_live(self, value: Value, live: Iterable[Value]) -> bool:
         return value in closure(self, live)
@@ -131,16 +141,32 @@ class Plan:
 
 def closure(plan: Plan, values: Iterable[Value]) -> set[Value]:
     """The values, and what the virtual ones among them read."""
+    if plan.below_for != len(plan.stored):
+        plan.below.clear()
+        plan.below_for = len(plan.stored)
     out: set[Value] = set()
-    work = list(values)
+    for value in values:
+        if value not in out:
+            out.add(value)
+            if plan.virtual(value):
+                if value not in plan.below:
+                    plan.below[value] = set(reached(plan, [value]))
+                out |= plan.below[value]
+    return out
+
+
+def reached(plan: Plan, values: Iterable[Value]) -> dict[Value, None]:
+    """`closure` in the order of operands (keys of a dict: the order of a set is not that of the next run)."""
+    out: dict[Value, None] = {}
+    work = list(values)[::-1]
     while work:
         value = work.pop()
         if value in out:
             continue
-        out.add(value)
+        out[value] = None
         if plan.virtual(value):
             assert value.op is not None
-            work += [x for x in value.op.operands if x.is_array]
+            work += [x for x in reversed(value.op.operands) if x.is_array]
     return out
 
 
@@ -307,6 +333,11 @@ def patterns(op: Op) -> list[tuple[Value, list[list[int]] | None]]:
         return [(op.operands[1], identity(op.operands[1]))]
     if op.name in ("dim", "if"):
         return []
+    if op.name == "searchsorted":
+        return [(op.operands[0], None), (op.operands[1], identity(op.operands[1]))]
+    signature = signature_of(op.name)
+    if signature is not None:
+        return [(op.operands[k], None) for k in signature.reads]
     return [(v, None) for v in op.operands]
 
 
@@ -384,8 +415,8 @@ def store_before_overwriting(plan: Plan, region: Region, outer: Sequence[Value])
             live = plan.live_in.get(op, plan.live_after[op])
             if victim in live:
                 continue
-            for value in list(live):
-                if plan.virtual(value) and value in defined and victim in closure(plan, [value]):
+            for value in defined:  # in program order: what is stored first may make later ones harmless
+                if value in live and plan.virtual(value) and victim in closure(plan, [value]):
                     plan.stored.add(value)
                     changed = True
         for inner in op.regions:

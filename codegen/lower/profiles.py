@@ -62,10 +62,11 @@ def combine(op: Op, of: Callable[[Value | int], Profile | None]) -> Profile | No
     function = COMBINE.get(op.name)
     if function is None:
         return None
-    parts = [of(int(x.value) if isinstance(x, Const) else x) for x in op.operands]
-    if any(p is None for p in parts):
+    first, second = (int(x.value) if isinstance(x, Const) else x for x in op.operands)
+    a = of(first)
+    b = of(second) if a is not None else None
+    if a is None or b is None:
         return None
-    a, b = (p for p in parts if p is not None)
     bases = {p.base for p in (a, b)} - {None}
     weight = a.weight + b.weight
     if len(bases) > 1 or weight > LIMIT or max(map(abs, (*a.values, *b.values))) > 8 * COUNT:

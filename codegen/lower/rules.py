@@ -429,6 +429,8 @@ def stayed(s: Scheduler, op: Op) -> None:
     s.storage.place(op.result, dest)
 
 
+from .data import DATA_RULES  # noqa: E402
+from .library import LIBRARY, library  # noqa: E402
 from .tapes import TAPE_RULES  # noqa: E402
 
 RULES: dict[str, Callable[[Scheduler, Op], Any]] = {
@@ -452,5 +454,7 @@ RULES: dict[str, Callable[[Scheduler, Op], Any]] = {
     "concat": concat,
     "reshape": reshape,
     "stayed": stayed,
+    **dict.fromkeys(LIBRARY, library),
+    **DATA_RULES,
     **TAPE_RULES,
 }

@@ -15,7 +15,7 @@ from ...ir.ops.declare import lookup
 from ...ir.types import BOOL, I64, Array, Buffer, Scalar, Tape
 from ..scheduled import buffer_type
 from . import fusion
-from .fusion import Plan, closure, element_of, row_reduction
+from .fusion import Plan, closure, element_of, reached, row_reduction
 from .hazards import may_overwrite
 from .loops import LoopBuilder
 from .shapes import Extents
@@ -29,11 +29,12 @@ Read = tuple[Value, list[Value]]
 
 class Scheduler:
     """State of one walk. `scalars` maps scalar values to scheduled ones, `storage.buffer` arrays to buffers. `strided`:
-    arguments whose memory is in no particular order."""
+    arguments whose memory is in no particular order; `fortran`: those whose memory is in Fortran order."""
 
-    def __init__(self, function: Function, plan: Plan, strided: set[Value]) -> None:
+    def __init__(self, function: Function, plan: Plan, strided: set[Value], fortran: set[Value]) -> None:
         self.function = function
         self.strided = strided
+        self.fortran = fortran
         self.plan = plan
         self.out = Function(function.name, Region(), dict(function.attrs))
         self.b = LoopBuilder(self.out.body)
@@ -212,8 +213,8 @@ class Scheduler:
 
     def leaves(self, value: Value) -> list[Value]:
         """The values in memory that a virtual value reads."""
-        found = closure(self.plan, [value, *(value.op.operands if value.op else [])]) - {value}
-        return [v for v in found if v in self.storage.buffer]
+        found = reached(self.plan, [value, *(value.op.operands if value.op else [])])
+        return [v for v in found if v is not value and v in self.storage.buffer]
 
     def identity_safe(self, value: Value, buffer: Value) -> bool:
         """Whether `buffer` may be overwritten with `value`, element after element, while it is being read."""
@@ -233,6 +234,12 @@ class Scheduler:
         buffer = self.owned_copy(value)
         self.storage.place(value, buffer)
         return buffer
+
+    def in_c_order(self, value: Value) -> tuple[Value, bool]:
+        """A buffer with a value's contents in C order, to be read, and whether it was made for that (to be freed)."""
+        if value in self.strided or value in self.fortran:
+            return self.owned_copy(value), True
+        return self.stored(value), False
 
     def owned_copy(self, value: Value) -> Value:
         """A fresh buffer with a value's contents."""

@@ -52,6 +52,7 @@ class Extents:
         self.met: dict[Term, int] = {}
         self.guarded: dict[tuple[Term, Term], Pairs] = {}
         self.functions: dict[Any, Term] = {}
+        self.profiles: dict[Term, Profile | None] = {}
 
     # equality
 
@@ -68,6 +69,7 @@ class Extents:
             a, b = b, a
         self.members[a] = self.members_of(a) + self.members_of(b)
         self.parent[b] = a
+        self.profiles.clear()
 
     def members_of(self, root: Term) -> tuple[Term, ...]:
         return self.members.get(root, (root,))
@@ -97,19 +99,37 @@ class Extents:
                     return form
         return frozenset([(root, 1)]), 0
 
-    def profile(self, a: Term, above: frozenset[Term] = frozenset()) -> Profile | None:
+    def profile(self, a: Term) -> Profile | None:
         """A term as a function of one extent."""
+        return self.profile_below(a, frozenset(), set())
+
+    def profile_below(self, a: Term, above: frozenset[Term], met: set[Term]) -> Profile | None:
+        """`profile`; `above`: roots being expanded, of which those that were met again go into `met`. What met none is
+        true whatever is above, and kept until something else is known to be equal."""
         root = self.find(a)
         if isinstance(root, int):
             return constant(root)
+        if root in self.profiles:
+            return self.profiles[root]
         members = self.members_of(root)
-        if root not in above:
+        found: Profile | None = None
+        again: set[Term] = set()
+        if root in above:
+            again.add(root)
+        else:
+            inside = above | {root}
             for member in members:
                 if isinstance(member, Value) and member.op is not None and not member.rank:
-                    found = combine(member.op, lambda t: self.profile(t, above | {root}))
+                    found = combine(member.op, lambda t: self.profile_below(t, inside, again))
                     if found is not None:
-                        return found
-        return identity(root) if any(isinstance(m, Dim) for m in members) else None
+                        break
+            again.discard(root)
+        if found is None and any(isinstance(m, Dim) for m in members):
+            found = identity(root)
+        if not again:
+            self.profiles[root] = found
+        met |= again
+        return found
 
     def note(self, t: Term) -> None:
         """Let extents that are one function of another be one term."""
@@ -141,6 +161,7 @@ class Extents:
         """Forget what was learned since `mark`."""
         self.parent, self.members, self.guarded = dict(mark[0]), dict(mark[1]), dict(mark[3])
         self.functions = dict(mark[4])
+        self.profiles.clear()
 
     # definitions
 
@@ -206,7 +227,7 @@ class Extents:
         """The body of a loop ends: what it learned is forgotten, but for later loops over the same range."""
         pairs: list[tuple[Term, Term]] = []
         if op.name == "for":
-            roots = {self.find(t) for t in self.parent if mark[0].get(t) != self.parent[t]}
+            roots = dict.fromkeys(self.find(t) for t in self.parent if mark[0].get(t) != self.parent[t])
             for root in roots:
                 members = self.members_of(root)
                 outside = [m for m in members if isinstance(m, int) or self.met.get(m, mark[2]) < mark[2]]

@@ -1,8 +1,8 @@
 """What kernels call by name, the elementary functions of `codegen.vecmath` included.
 
 In: nothing. Out: plain Python functions with NumPy's meaning, which Numba replaces by its own code: `elements`
-(one number from a few), `memory` (tapes), `products` (matrix products). All of them are attributes of this
-package, under the names of `NAMES`.
+(one number from a few), `library` (matrices), `memory` (tapes), `order` (sorting, searching), `products` (matrix products). All of them are
+attributes of this package, under the names of `NAMES`.
 
 >>> from adjit.codegen.primitives import maximum, plus
 >>> float(plus(maximum(1.0, 2.0), 3.0))
@@ -12,10 +12,18 @@ package, under the names of `NAMES`.
 from __future__ import annotations
 
 from .. import vecmath
-from . import elements, memory, products
+from . import elements, library, memory, order, products, special
 
 __all__ = ["FUNCTIONS", "NAMES"]
 
-FUNCTIONS = {**elements.FUNCTIONS, **memory.FUNCTIONS, **products.FUNCTIONS, **vecmath.FUNCTIONS}
+FUNCTIONS = {
+    **elements.FUNCTIONS,
+    **library.FUNCTIONS,
+    **memory.FUNCTIONS,
+    **order.FUNCTIONS,
+    **products.FUNCTIONS,
+    **special.FUNCTIONS,
+    **vecmath.FUNCTIONS,
+}
 NAMES = frozenset(FUNCTIONS)
 globals().update(FUNCTIONS)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 __all__ = ["FUNCTIONS"]
 
@@ -18,13 +19,14 @@ SMALL = 4096
 """Products of fewer multiplications than this are done by loops."""
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def product(out: Any, a: Any, b: Any) -> None:
+    """out = a @ b"""
+    np.matmul(a, b, out)
+
+
+def by_rows(out: Any, a: Any, b: Any) -> None:
     rows, inner = a.shape
     columns = b.shape[1]
-    if rows * inner * columns >= SMALL:
-        np.dot(a, b, out)
-        return
     for i in range(rows):
         for j in range(columns):
             out[i, j] = 0
@@ -32,6 +34,24 @@ def product(out: Any, a: Any, b: Any) -> None:
             factor = a[i, k]
             for j in range(columns):
                 out[i, j] += factor * b[k, j]
+
+
+loops = njit(nogil=True)(by_rows)
+
+
+def by_size(out: Any, a: Any, b: Any) -> None:
+    if a.shape[0] * a.shape[1] * b.shape[1] >= SMALL:
+        np.dot(a, b, out)
+    else:
+        loops(out, a, b)
+
+
+def choose(out: Any, a: Any, b: Any) -> Any:
+    """What `product` is in a kernel: BLAS has no products of integers."""
+    return by_size if isinstance(out.dtype, types.Float) else by_rows
+
+
+overload(product, strict=False, jit_options={"nogil": True})(choose)
 
 
 @njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]

@@ -31,9 +31,7 @@ class Variables:
         self.defined(function.args, set())
         self.indices: set[Value] = set()
         self.live(function.body, set())
-        for value in function.args:
-            for other in function.args:
-                self.interfere(value, other)
+        self.defined(function.args, self.params)
         self.pairs(function.body)
         self.name: dict[Value, str] = {}
         self.choose(function, set(reserved))
@@ -45,13 +43,12 @@ class Variables:
             if value not in self.members:
                 self.members[value] = [value]
                 self.order.append(value)
-            for other in alive:
-                self.interfere(value, other)
-
-    def interfere(self, a: Value, b: Value) -> None:
-        if a is not b:
-            self.near.setdefault(a, set()).add(b)
-            self.near.setdefault(b, set()).add(a)
+            near = self.near
+            others = near.setdefault(value, set())
+            for other in alive - others:
+                if other is not value:
+                    others.add(other)
+                    near.setdefault(other, set()).add(value)
 
     def live(self, region: Region, after: set[Value]) -> set[Value]:
         """Record what interferes in a region; returns what is live at its start."""
@@ -141,7 +138,8 @@ class Variables:
     def choose(self, function: Function, reserved: set[str]) -> None:
         taken: dict[str, list[Value]] = {}
         place = {v: k for k, v in enumerate(values_of(function.body))}
-        classes = [v for v in self.order if self.find(v) is v]
+        root_of = {v: self.find(v) for v in self.order}
+        classes = [v for v in self.order if root_of[v] is v]
         for root in classes:
             self.members[root].sort(key=place.__getitem__)
         classes.sort(key=lambda v: (not any(m.name for m in self.members[v]), place[self.members[v][0]]))
@@ -150,8 +148,7 @@ class Variables:
             hint = next((m.name for m in members if m.name), None)
             wanted = identifier(hint, root)
             letters = list(INDEX_NAMES) if hint is None and root in self.indices else []
-            near = set().union(*(self.near.get(m, set()) for m in members))
-            near = {self.find(v) for v in near if v in self.members}
+            near = {root_of[v] for v in set().union(*(self.near.get(m, set()) for m in members)) if v in root_of}
             name, count = letters.pop(0) if letters else wanted, 0
             while not self.free(name, root, near, taken, reserved):
                 count += 1

@@ -1,9 +1,9 @@
 """Elementary functions without branches, which vectorize inside the loops that call them.
 
-In: NumPy's names. Out: Python functions that Numba compiles to inlined LLVM code, at most 1 ulp (exp, log) or
-2 ulp (all others) from the exact value for float64, with NumPy's results for zeros, infinities and NaN;
-correctly rounded but for rare cases for float32. Under plain Python they are NumPy's own functions, so a
-generated kernel runs either way:
+In: NumPy's names, and some of SciPy's. Out: Python functions that Numba compiles to inlined LLVM code, at most
+1 ulp (exp, log) or 2 ulp (all others) from the exact value for float64, with NumPy's results for zeros, infinities
+and NaN; correctly rounded but for rare cases for float32. Under plain Python they are NumPy's and SciPy's own
+functions, so a generated kernel runs either way:
 
 >>> from adjit.codegen.vecmath import exp, power
 >>> float(exp(0.0)), float(power(2.0, 10.0))
@@ -26,7 +26,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from . import exponential, hyperbolic, inverse, logarithm, powers, trigonometric
+from ...ir.ops.named import Named
+from . import error_function, exponential, hyperbolic, inverse, logarithm, logistic, powers, trigonometric
 from .lowering import Elementary, bind
 
 ELEMENTARY: Final = {
@@ -55,13 +56,20 @@ ELEMENTARY: Final = {
         Elementary("hypot", np.hypot, powers.hypot),
         Elementary("cbrt", np.cbrt, powers.cbrt),
         Elementary("power", np.power, powers.power),
+        Elementary("erf", Named("scipy.special.erf"), error_function.erf),
+        Elementary("erfc", Named("scipy.special.erfc"), error_function.erfc),
+        Elementary("erfcx", Named("scipy.special.erfcx"), error_function.erfcx),
+        Elementary("ndtr", Named("scipy.special.ndtr"), error_function.ndtr),
+        Elementary("expit", Named("scipy.special.expit"), logistic.expit),
+        Elementary("log_expit", Named("scipy.special.log_expit"), logistic.log_expit),
+        Elementary("logit", Named("scipy.special.logit"), logistic.logit),
     )
 }
 
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {name: bind(entry) for name, entry in ELEMENTARY.items()}
 """The functions by NumPy's name."""
 
-TABLE: Final[dict[str, tuple[Callable[..., Any], np.ufunc]]] = {
+TABLE: Final[dict[str, tuple[Callable[..., Any], np.ufunc | Named]]] = {
     name: (FUNCTIONS[name], entry.ufunc) for name, entry in ELEMENTARY.items()
 }
 """NumPy's name -> (the function for kernels, its NumPy twin)."""
@@ -89,5 +97,12 @@ arctan2 = FUNCTIONS["arctan2"]
 hypot = FUNCTIONS["hypot"]
 cbrt = FUNCTIONS["cbrt"]
 power = pow = FUNCTIONS["power"]
+erf = FUNCTIONS["erf"]
+erfc = FUNCTIONS["erfc"]
+erfcx = FUNCTIONS["erfcx"]
+ndtr = FUNCTIONS["ndtr"]
+expit = FUNCTIONS["expit"]
+log_expit = FUNCTIONS["log_expit"]
+logit = FUNCTIONS["logit"]
 
 __all__ = ["ELEMENTARY", "FUNCTIONS", "TABLE", "pow", *FUNCTIONS]

@@ -21,6 +21,7 @@ from llvmlite import ir
 from numba import extending
 from numba.core import types
 
+from ...ir.ops.named import Named
 from .lanes import WIDTHS, Real, Writer
 
 ATTRIBUTES = "nounwind willreturn memory(none)"
@@ -30,10 +31,10 @@ KINDS = {"double": DOUBLE, "float": ir.FloatType(), "i64": ir.IntType(64), "i1":
 
 @dataclass(frozen=True)
 class Elementary:
-    """An elementary function: its NumPy name, NumPy's ufunc, and the body that computes it on `Real`s."""
+    """A function: its NumPy or SciPy name, their own function, and the body that computes it on `Real`s."""
 
     name: str
-    ufunc: np.ufunc
+    ufunc: np.ufunc | Named
     body: Callable[..., Real]
 
 

@@ -14,12 +14,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import mpmath as mp
 
 Real = Any  # an mpmath number
 
+ERFC_CENTRE = 3.8125  # near the 3.75 of M. Shepherd and J. Laframboise, and the value there is nearly a double
 PRECISION = 240  # bits; the fits themselves need about 120
 GRID = 48  # points between two alternation points when looking for an extremum
 
@@ -34,6 +36,7 @@ class Fit:
     low: Real
     high: Real
     degree: int
+    wide: bool = False  # 0 is well inside: what the lowest coefficient lost cannot be absorbed, and is chosen small
 
 
 def evaluate(coefficients: Sequence[Real], t: Real) -> Real:
@@ -85,10 +88,12 @@ def fit(spec: Fit) -> tuple[list[float], float]:
     """Return the coefficients as doubles and log2 of the largest weighted error that they leave."""
     with mp.workprec(PRECISION):
         low, high = mp.mpf(spec.low), mp.mpf(spec.high)
-        first = float(remez(spec.function, spec.weight, low, high, spec.degree)[0][0])
-        rest, _ = remez(
-            lambda t: (spec.function(t) - first) / t, lambda t: spec.weight(t) * t, low, high, spec.degree - 1
-        )
+        free, _ = remez(spec.function, spec.weight, low, high, spec.degree)
+        first, rest = float(free[0]), free[1:]
+        if not spec.wide:
+            rest, _ = remez(
+                lambda t: (spec.function(t) - first) / t, lambda t: spec.weight(t) * t, low, high, spec.degree - 1
+            )
         rounded = [first, *(float(c) for c in rest)]
         points = [low + (high - low) * (2 * i + 1) / 2000 for i in range(1000)]
         largest = max(abs(spec.weight(t) * (evaluate(rounded, t) - spec.function(t))) for t in points if abs(t) > 1e-9)
@@ -127,6 +132,18 @@ def table() -> list[Fit]:
     def square(z: Real) -> Real:
         return z * z
 
+    def erf_ratio(z: Real) -> Real:
+        s = mp.sqrt(z)
+        return (mp.erf(s) / s if s else 2 / mp.sqrt(mp.pi)) - 1
+
+    @cache
+    def scaled_erfc(t: Real) -> Real:
+        """(1 + 2x) exp(x**2) erfc(x), where t in [-1, 1] is (x - c) / (x + c) of x >= 0."""
+        if t >= 1:
+            return 2 / mp.sqrt(mp.pi)
+        x = mp.mpf(ERFC_CENTRE) * (1 + t) / (1 - t)
+        return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
+
     def identity(z: Real) -> Real:
         return z
 
@@ -149,6 +166,8 @@ def table() -> list[Fit]:
         Fit("ATAN_32", odd_tail(mp.atan), identity, 0, quarter, 5),
         Fit("ASIN", odd_tail(mp.asin), identity, 0, quarter, 12),
         Fit("ASIN_32", odd_tail(mp.asin), identity, 0, quarter, 5),
+        Fit("ERF", erf_ratio, lambda z: 1 / (1 + erf_ratio(z)), 0, mp.mpf("1.0001"), 11),
+        Fit("ERFC", scaled_erfc, lambda t: 1 / scaled_erfc(t), -1, 1, 25, wide=True),
         Fit("CBRT", lambda t: t ** (-mp.mpf(1) / 3), lambda t: mp.cbrt(t), 1, 2, 4),
     ]
 

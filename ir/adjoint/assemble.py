@@ -55,8 +55,7 @@ class _Forward:
 
     def run(self) -> list[Kept]:
         out: list[Kept] = []
-        in_order = sorted(self.plan.saved, key=lambda v: (self.plan.reverse.order_of(v), v.name or ""))
-        for value in in_order:
+        for value in self.plan.saved_in_order():
             out.append(Kept(value, self.prepared.home[value]))
         for op in sorted(self.plan.undone_writes, key=lambda op: self.prepared.order[op]):
             out.append(Kept(self.read_overwritten(op), self.prepared.home[op.result], op))
@@ -137,8 +136,7 @@ class _Forward:
                     branch.terminator.operands.append(value)
                 else:
                     branch.terminator.operands.append(dummy(value, branch))
-            t = value.type if isinstance(value.type, Scalar) else open_type(value.type)
-            result = Value(t, value.name, owner)
+            result = Value(value.type, value.name, owner)
             owner.results.append(result)
             value, region = result, site.parent
         item.exported = value
@@ -150,13 +148,13 @@ def open_type(type_: object) -> Array:
 
 
 def dummy(value: Value, branch: Region) -> Value:
-    """A stand-in for a value in the branch that does not compute it: never read."""
-    zero = Const(0, value.dtype)
-    if not value.is_array:
-        return zero
+    """A stand-in for a value in the branch that does not compute it: never read, but of the value's type, which what
+    reads the value relies on; so it has the extents that belong to the type, and otherwise none."""
+    if not isinstance(value.type, Array):
+        return Const(0, value.dtype)
     scratch = Region()
     with Builder(scratch) as b:
-        out = b.emit1("fill", [zero, *[const(0)] * value.rank])
+        out = b.emit1("empty", [const(d or 0) for d in value.type.dims], {"dtype": value.dtype})
     branch.ops[-1:-1] = scratch.ops
     return out
 
@@ -218,7 +216,7 @@ class _Backward:
 
     def begin_states(self, home: Region, scope: _Scope) -> None:
         """Lineages that begin in a region start, in its mirror, from their last version there."""
-        for lineage in self.plan.undone:
+        for lineage in self.plan.undone_in_order():
             if self.prepared.home[lineage] is home:
                 final = self.plan.lineages.final(lineage)
                 found = scope.get(final)

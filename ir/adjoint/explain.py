@@ -31,7 +31,7 @@ def rows(plan: Plan) -> list[Row]:
     """A row per kept value, in program order."""
     out = []
     uses = _reasons(plan)
-    for value in sorted(plan.saved, key=plan.reverse.order_of):
+    for value in plan.saved_in_order():
         loops = plan.prepared.loops(plan.prepared.home[value])
         span = value.op.span if value.op is not None else _owner_span(plan, value)
         reasons = tuple(sorted({f"{s}" for s in uses.get(value, ()) if s is not None}))

@@ -210,13 +210,13 @@ class Reverse:
             if contribution is None:
                 continue
             if op.name in OVERWRITES and k == 0:
-                self.contribute(scope, primal, Cotangent(contribution))
+                self.contribute(scope, primal, Cotangent(contribution, self.kept_mask(op, operands, mask)))
             elif isinstance(contribution, Into):
                 before = scope.get(primal)
                 base = self.zeros(primal) if before is None else before.value
                 added = contribution.add(base)
                 added.name = added.name or adjoint_name(primal)
-                scope.set(primal, Cotangent(added))
+                scope.set(primal, Cotangent(added, self.read_mask(op, operands, before, mask)))
             elif mask is not None and not mask.is_array:
                 zero = Const(0, contribution.dtype)
                 kept = builder().emit1("select", [mask, contribution, zero])
@@ -234,11 +234,41 @@ class Reverse:
             moved = call_rule(rule.transpose, operands, op.attrs, dy=mask)[k]
             found: Value = moved() if callable(moved) else moved
             return found
+        if op.name in ("scatter", "scatter_add") and k == 1 and operands[1].is_array:
+            found = call_rule(rule.transpose, operands, op.attrs, dy=mask)[k]()
+            return found
         if op.name in ("fill", "broadcast"):  # elements are added: how many of them count?
             count = builder().emit1("cast", [mask], {"dtype": I64})
             total: Value = call_rule(rule.transpose, operands, op.attrs, dy=count)[k]
             return total > 0
         return None
+
+    def kept_mask(self, op: Op, operands: list[Value], mask: Value | None) -> Value | None:
+        """The mask of what positions of an array that a `scatter` writes to held before: nothing depends on that."""
+        if mask is not None and not mask.is_array:
+            return None
+        if op.name == "scatter_add":
+            return mask
+        if op.name != "scatter":
+            return None
+        before = self.everywhere(op.operands[0], TRUE) if mask is None else mask
+        return builder().emit1("scatter", [before, FALSE, *operands[2:]], {"axes": op.attrs["axes"]})
+
+    def read_mask(self, op: Op, operands: list[Value], before: Cotangent | None, mask: Value | None) -> Value | None:
+        """The mask of an array of which a `gather` read some positions: those that are read, here or elsewhere."""
+        if op.name != "gather" or (before is not None and (before.mask is None or not before.mask.is_array)):
+            return None
+        others = self.everywhere(op.operands[0], FALSE) if before is None or before.mask is None else before.mask
+        if mask is None:
+            return builder().emit1("scatter", [others, TRUE, *operands[1:]], {"axes": op.attrs["axes"]})
+        if not mask.is_array:
+            return None
+        counts = [builder().emit1("cast", [m], {"dtype": I64}) for m in (others, mask)]
+        return builder().emit1("scatter_add", [*counts, *operands[1:]], {"axes": op.attrs["axes"]}) > 0
+
+    def everywhere(self, primal: Value, truth: Const) -> Value:
+        """A mask of the shape of an array."""
+        return builder().emit1("fill", [truth, *(self.residual(e) for e in self.prepared.shapes[primal])])
 
     # ------------------------------------------------------------ if
 

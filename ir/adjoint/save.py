@@ -59,7 +59,13 @@ class Plan:
 
     @property
     def undone_writes(self) -> list[Op]:
-        return [op for lineage in self.undone for op in self.lineages.overwrites[lineage]]
+        return [op for lineage in self.undone_in_order() for op in self.lineages.overwrites[lineage]]
+
+    def undone_in_order(self) -> list[Value]:
+        return [lineage for lineage in self.lineages.overwrites if lineage in self.undone]
+
+    def saved_in_order(self) -> list[Value]:
+        return sorted(self.saved, key=self.reverse.order_of)
 
     def exists(self, value: Value, versions: dict[Value, Value | None]) -> bool:
         """Whether a primal value can simply be read where the lineages are at `versions`."""
@@ -172,7 +178,7 @@ def collect_needs(plan: Plan) -> list[Need]:
     body = plan.prepared.function.body
     versions.enter([body], None)
     _collect_in(plan, plan.reverse.region, versions, needs, wanted_placeholders(plan))
-    for lineage in plan.undone:  # undoing starts from the last version, which must be had where the lineage ends
+    for lineage in plan.undone_in_order():  # undoing starts from the last version, to be had where the lineage ends
         home = plan.prepared.home[lineage]
         if home is not body:
             needs.append(Need(plan.lineages.final(lineage), {}))
@@ -236,7 +242,7 @@ def _evaluate(plan: Plan) -> Plan:
 
 def _extent_needs(plan: Plan) -> list[Need]:
     """To read an array off a tape its extents are needed."""
-    arrays = [v for v in plan.saved if v.is_array]
+    arrays = [v for v in plan.saved_in_order() if v.is_array]
     for op in plan.undone_writes:
         arrays += [op.result, *(v for v in op.operands[2:] if v.is_array)]
     return [Need(e, {}) for v in arrays for e in plan.prepared.shapes[v] if not isinstance(e, Const)]

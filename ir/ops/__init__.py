@@ -3,7 +3,26 @@
 In: nothing. Out: `REGISTRY` and `lookup`. Importing this package declares every operation.
 """
 
-from . import arithmetic, control, functions, integers, linalg, piecewise, reduce, scan, shape  # noqa: F401
+from . import (  # noqa: F401
+    arithmetic,
+    bessel,
+    control,
+    counting,
+    decompositions,
+    functions,
+    integers,
+    linalg,
+    matrix_functions,
+    order,
+    piecewise,
+    reduce,
+    scan,
+    shape,
+    solving,
+    special,
+    spectral,
+    stretch,
+)
 from .declare import REGISTRY, Into, OpDef, call_rule, extent, extents_of, lookup, zeros_like
 
 __all__ = ["REGISTRY", "Into", "OpDef", "call_rule", "extent", "extents_of", "lookup", "zeros_like"]

@@ -9,6 +9,7 @@ adds in a wider type. An empty sum is 0, an empty product 1; an empty extreme is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -189,7 +190,8 @@ def extreme_of_complex(position: Any) -> Any:
 
     def evaluate(x: Any, *, axes: Axes) -> Any:
         others = kept(x.ndim, axes)
-        flat = np.transpose(x, (*others, *axes)).reshape(*(x.shape[k] for k in others), -1)
+        size = math.prod(x.shape[k] for k in axes)
+        flat = np.transpose(x, (*others, *axes)).reshape(*(x.shape[k] for k in others), size)
         at = np.expand_dims(position(np.real(flat), axis=-1), -1)
         return np.take_along_axis(flat, at, -1)[..., 0][()]
 

@@ -142,15 +142,22 @@ def numpy_index(spec: str, positions: Sequence[Any]) -> tuple[Any, ...]:
             out.append(slice(None))
         else:
             start, length, step = part
-            out.append(np.arange(start, start + length * step, step) if step else np.full(length, start))
-    ranges = [k for k, o in enumerate(out) if isinstance(o, np.ndarray)]
-    for k in ranges:  # a range is a basic slice wherever NumPy can spell it, so that reads are cheap
-        start, length, step = split_spec(spec, integers(positions))[k]
-        if step == 0:  # one element, repeated: only an index array says that
-            continue
-        stop = start + length * step
-        out[k] = slice(start, None if step < 0 and stop < 0 else stop, step) if length else slice(0, 0)
+            stop = start + length * step if step else start + 1  # a step of 0: one element, repeated
+            out.append(slice(start, None if step < 0 and stop < 0 else stop, step or 1) if length else slice(0, 0))
     return tuple(out)
+
+
+def repeated(spec: str, positions: Sequence[Any]) -> dict[int, int]:
+    """Axes of what a spec selects that show one element again and again (a step of 0), with their lengths."""
+    parts = [p for p in split_spec(spec, integers(positions)) if len(p) != 1]
+    return {k: p[1] for k, p in enumerate(parts) if len(p) == 3 and p[2] == 0}
+
+
+def evaluate_index(x: Any, *positions: Any, spec: str) -> Any:
+    out = x[numpy_index(spec, positions)]
+    for axis, length in repeated(spec, positions).items():
+        out = np.repeat(out, length, axis) if length else out
+    return out
 
 
 def selected_dims(array: Value, spec: str, positions: Sequence[Value]) -> tuple[int | None, ...]:
@@ -215,6 +222,11 @@ def evaluate_update(array: Any, value: Any, *positions: Any, spec: str) -> Any:
 
 def evaluate_accumulate(array: Any, value: Any, *positions: Any, spec: str) -> Any:
     out = np.array(array, dtype=np.result_type(array, value) if np.iscomplexobj(value) else None)
+    for axis, length in repeated(spec, positions).items():
+        if np.ndim(value):
+            value = np.sum(value, axis, keepdims=True) if length else value
+        else:
+            value = value * length
     out[numpy_index(spec, positions)] += value
     return out
 
@@ -233,7 +245,7 @@ index = declare(
     OpDef(
         "index",
         infer_index,
-        evaluate=lambda x, *positions, spec: x[numpy_index(spec, positions)],
+        evaluate=evaluate_index,
         category="shape",
         linear=(0,),
         transpose=lambda x, *positions, dy, spec: (
@@ -317,7 +329,7 @@ def gather_extents(op: Op) -> list[list[Value]]:
     return [[*own[: axes[0]], *extents_of(indices[0]), *own[axes[-1] + 1 :]]]
 
 
-def evaluate_scatter(array: Any, value: Any, *indices: Any, axes: tuple[int, ...]) -> Any:
+def evaluate_scatter(array: Any, value: Any, *indices: Any, axes: tuple[int, ...], unique: bool = False) -> Any:
     out = np.array(array, dtype=np.result_type(array, value) if np.iscomplexobj(value) else None)
     out[numpy_gather(out.ndim, indices, axes)] = value
     return out
@@ -363,6 +375,7 @@ scatter_add = declare(
 
 # scatter(A, v, *indices): A[indices] = v. Where an index repeats, the last write stays, as in NumPy. Its
 # derivative with respect to v needs to know which write stayed: `last_writer` finds that (issue of data, not of v).
+# With `unique`, no index repeats (those of a mask do not), so that all writes stay.
 
 
 def last_writer(shape: tuple[int, ...], indices: Sequence[Any]) -> Any:
@@ -392,10 +405,12 @@ def make_bool(like: Value) -> Type:
     return make(BOOL, like.type.dims if isinstance(like.type, Array) else ())
 
 
-def scattered_cotangents(x: Value, v: Value, *indices: Value, dy: Value, axes: tuple[int, ...]) -> tuple[Any, Any]:
+def scattered_cotangents(
+    x: Value, v: Value, *indices: Value, dy: Value, axes: tuple[int, ...], unique: bool = False
+) -> tuple[Any, Any]:
     def for_value() -> Value:
         part = builder().emit1("gather", [dy, *indices], {"axes": axes})
-        if indices[0].is_array:
+        if indices[0].is_array and not unique:
             own = [extent(dy, a) for a in axes]
             keep = builder().emit1("stayed", [*indices, *own], {"axes": axes})
             shape = extents_of(part)

@@ -30,7 +30,10 @@ from ..types import Tape
 
 __all__ = ["run"]
 
-TOTAL = frozenset("dim transpose reduce_sum reduce_prod reduce_any reduce_all cumsum cumprod stop_gradient".split())
+TOTAL = frozenset(
+    "dim transpose reduce_sum reduce_prod reduce_any reduce_all cumsum cumprod stop_gradient argsort "
+    "searchsorted nonzero".split()
+)
 """Operations besides elementwise ones that are defined for all operands of the right types."""
 
 FRESH = frozenset({"fill", "empty"})

@@ -1,0 +1,310 @@
+"""`adjit bench npbench`: on a checkout of its own, written here in NPBench's layout, the table says what holds and what
+does not. No times are asserted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adjit import grad
+from adjit.__main__ import main
+from adjit.benchmarks import npbench, npbench_runner
+from adjit.benchmarks.references import difference_quotient, direction, relative
+
+PROGRAMS: dict[str, tuple[dict[str, Any], str, str]] = {
+    # writes to an argument, and calls a helper of its module; a module constant; float and integer numbers
+    "relax": (
+        {
+            "parameters": {"S": {"N": 12, "steps": 3}, "M": {"N": 20, "steps": 3}},
+            "init": {"input_args": ["N"], "output_args": ["alpha", "A", "table"]},
+            "input_args": ["steps", "alpha", "A", "table"],
+            "output_args": ["A"],
+        },
+        """
+import numpy as np
+
+
+def initialize(N, datatype=np.float64):
+    A = np.fromfunction(lambda i, j: (i * j % N) / N, (N, N), dtype=datatype)
+    return datatype(0.3), A, np.arange(N) % 3
+""",
+        """
+import numpy as np
+
+QUARTER = 0.25
+
+
+def neighbours(A):
+    return QUARTER * (A[:-2, 1:-1] + A[2:, 1:-1] + A[1:-1, :-2] + A[1:-1, 2:])
+
+
+def kernel(steps, alpha, A, table):
+    for _ in range(steps):
+        A[1:-1, 1:-1] += alpha * (neighbours(A) - A[1:-1, 1:-1])
+        A[table[0]] *= A[1, 0] + alpha
+""",
+    ),
+    # returns an array, a number and a count; float32 data from the global generator
+    "moments": (
+        {
+            "parameters": {"S": {"N": 30}},
+            "init": {"input_args": ["N"], "output_args": ["x"]},
+            "input_args": ["x", "N"],
+            "output_args": [],
+        },
+        """
+import numpy as np
+
+
+def initialize(N):
+    return np.random.rand(N, 3).astype(np.float32)
+""",
+        """
+import numpy as np
+
+
+def moments(x, N):
+    mean = np.sum(x, axis=0) / N
+    centered = x - mean
+    count = 0
+    while mean[0] < 10.0:
+        mean = 2.0 * mean
+        count += 1
+    return centered * centered * mean, np.sum(mean), count
+""",
+    ),
+    # bench_info does not say what it writes
+    "silent": (
+        {
+            "parameters": {"S": {"N": 5}},
+            "init": {"input_args": ["N"], "output_args": ["x", "y"]},
+            "input_args": ["x", "y"],
+            "output_args": ["y"],
+        },
+        """
+import numpy as np
+
+
+def initialize(N):
+    return np.zeros(N), np.arange(1.0, N + 1.0)
+""",
+        """
+def silent(x, y):
+    x[:] = y * y + 3.0 * x
+""",
+    ),
+    # rounds to float32 on the way: a function of steps
+    "rounded": (
+        {
+            "parameters": {"S": {"N": 40}},
+            "init": {"input_args": ["N"], "output_args": ["x"]},
+            "input_args": ["x"],
+            "output_args": [],
+        },
+        """
+import numpy as np
+
+
+def initialize(N):
+    return np.random.default_rng(42).random(N, dtype=np.float32)
+""",
+        """
+import numpy as np
+
+
+def rounded(x):
+    squares = np.empty(x.shape, dtype=np.float32)
+    squares[:] = x * x / 3.0
+    return squares + x
+""",
+    ),
+    # chaotic: its derivative depends on the last bits of the arguments
+    "chaos": (
+        {
+            "parameters": {"S": {"N": 30, "steps": 45}},
+            "init": {"input_args": ["N"], "output_args": ["mix", "x"]},
+            "input_args": ["mix", "x", "steps"],
+            "output_args": ["x"],
+        },
+        """
+import numpy as np
+
+
+def initialize(N):
+    return 0.9 * np.eye(N) + 0.1 / N, np.linspace(0.2, 0.3, N)
+""",
+        """
+def chaos(mix, x, steps):
+    for _ in range(steps):
+        x[:] = mix @ (3.99 * x * (1.0 - x))
+""",
+    ),
+    # refused
+    "draws": (
+        {
+            "parameters": {"S": {"N": 5}},
+            "init": {"input_args": ["N"], "output_args": ["x"]},
+            "input_args": ["x"],
+            "output_args": [],
+        },
+        """
+import numpy as np
+
+
+def initialize(N):
+    return np.ones(N)
+""",
+        """
+import numpy as np
+
+
+def draws(x):
+    return x + np.random.rand(x.shape[0])
+""",
+    ),
+    # no real derivative
+    "crc16": (
+        {"parameters": {"S": {}}, "init": None, "input_args": [], "output_args": []},
+        "",
+        "def crc16():\n    return 1\n",
+    ),
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "bench_info").mkdir()
+    for name, (info, initialize, program) in PROGRAMS.items():
+        init = info["init"] and {"func_name": "initialize", **info["init"]}
+        function = "kernel" if "def kernel" in program else name
+        info = {**info, "init": init, "relative_path": f"some/{name}", "module_name": name, "func_name": function}
+        (tmp_path / "bench_info" / f"{name}.json").write_text(json.dumps({"benchmark": info}), encoding="utf-8")
+        folder = tmp_path / "npbench" / "benchmarks" / "some" / name
+        folder.mkdir(parents=True)
+        (folder / f"{name}.py").write_text(initialize, encoding="utf-8")
+        (folder / f"{name}_numpy.py").write_text(program, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(npbench_runner, "BUDGET", 0.0)
+
+
+def test_the_table_says_what_holds_and_what_does_not(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = root / "report.json"
+    assert main(["bench", "npbench", "--root", str(root), "--json", str(report)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == ["chaos", "draws", "moments", "relax", "rounded", "silent"]
+    assert lines[-1] == "5 of 6 programs hold"
+    assert "FAILED  UnsupportedError" in lines[2] and "draws_numpy.py:6" in lines[2]
+    rows = {row["name"]: row for row in json.loads(report.read_text(encoding="utf-8"))["programs"]}
+    assert rows["draws"]["failure"] and rows["draws"]["exact_error"] is None
+    assert rows["chaos"]["ill_conditioned"] and "~" in lines[1]
+    assert rows["chaos"]["exact_error"] > 1e-9 and not rows["chaos"]["failure"]
+    assert rows["rounded"]["quotient_error"] is None and rows["rounded"]["exact_error"] < 1e-6
+    assert not any(row["ill_conditioned"] for name, row in rows.items() if name != "chaos")
+    for name in ("moments", "relax", "silent"):
+        row = rows[name]
+        assert not row["failure"]
+        assert row["quotient_error"] < 1e-7 and row["exact_error"] < 1e-12 and row["value_error"] < 1e-12
+        assert row["gradient"] > 0 and row["value"] > 0
+        assert {"trace", "optimize", "adjoint", "schedule", "render"} <= set(row["stages"])
+        assert sum(row["stages"].values()) < row["first_call"]
+
+
+def test_only_some_programs_and_another_preset(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "npbench", "--root", str(root), "--only", "relax", "--preset", "M"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of 1 programs hold"
+    assert main(["bench", "npbench", "--root", str(root), "--only", "silent", "--preset", "M"]) == 1
+    assert "silent has no preset M; it has S" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["npbench"], "needs --root"),
+        (["npbench", "--root", "nowhere"], "is it a checkout of NPBench"),
+        (["npbench", "--root", "ROOT", "--only", "relax,gemm"], "no program gemm"),
+        (["npbench", "--root", "ROOT", "--only", "crc16"], "no program crc16"),
+        (["mixture", "--root", "ROOT"], "belong to `bench npbench`"),
+    ],
+)
+def test_what_is_asked_wrongly(
+    root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["bench", *(str(root) if a == "ROOT" else a for a in arguments)])
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_problems_are_the_programs_of_the_checkout(root: Path) -> None:
+    relax = npbench.problem(root, "relax")
+    assert [np.shape(x) for x in relax.floats] == [(), (12, 12)]  # alpha and A
+    assert relax.others[0] == 3 and relax.others[1].dtype.kind == "i"
+    assert [np.shape(w) for w in relax.weights] == [(12, 12)]
+    before = relax.fresh()
+    relax.loss(*before)
+    assert not np.array_equal(before[0][1], relax.floats[1])  # the loss writes to its arguments, not to the problem's
+    moments = npbench.problem(root, "moments")
+    assert moments.floats[0].dtype == np.float64
+    assert np.array_equal(moments.floats[0], npbench.problem(root, "moments").floats[0])  # the same data each time
+    assert [w is None for w in moments.weights] == [False, False, True]
+    assert npbench.problem(root, "silent").weights[0].shape == (5,)  # x, which it writes, for y, which it is said to
+
+
+def failure_with(root: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> str:
+    """Why `relax` fails where `grad` is made to lie."""
+
+    class Lying:
+        def __init__(self, function: Any) -> None:
+            self.compiled = grad(function)
+            self.calls = 0
+
+        def __call__(self, *arguments: Any) -> Any:
+            self.calls += 1
+            return change(self.compiled(*arguments), arguments, self.calls)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.compiled, name)
+
+    monkeypatch.setattr(npbench_runner, "grad", Lying)
+    return npbench_runner.measure(root, "relax").failure
+
+
+def test_a_wrong_gradient_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failure = failure_with(root, monkeypatch, lambda g, arguments, calls: (g[0] * (1 + 1e-7), g[1]))
+    assert failure.startswith("the gradient gives")  # though a difference quotient would not show it
+
+
+def test_a_changed_argument_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(gradient: Any, arguments: Any, calls: int) -> Any:
+        arguments[0][1][3, 3] += 1e-9
+        return gradient
+
+    assert failure_with(root, monkeypatch, change) == "an argument has changed"
+
+
+def test_other_bits_at_the_second_call_fail(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(gradient: Any, arguments: Any, calls: int) -> Any:
+        return (np.nextafter(gradient[0], np.inf), gradient[1]) if calls == 2 else gradient
+
+    assert failure_with(root, monkeypatch, change) == "a second call gives other bits"
+
+
+def test_a_quotient_knows_how_good_it_is() -> None:
+    along = direction([np.array([1.0, 2.0]), 0.5])
+    found, estimate = difference_quotient(lambda at: np.sum(np.exp(at[0])) * at[1], [np.array([1.0, 2.0]), 0.5], along)
+    exact = 0.5 * np.sum(np.exp([1.0, 2.0]) * along[0]) + np.sum(np.exp([1.0, 2.0])) * along[1]
+    assert relative(found, float(exact)) < 1e-8 and estimate < 1e-7 * abs(found)
+    # a function that wiggles faster than the smallest step: whatever comes out, it does not pass for exact
+    found, estimate = difference_quotient(lambda at: np.sin(1e12 * at[1]), [np.zeros(2), 0.5], along)
+    assert estimate > 1e-6 * abs(found)
+    # fails on one side of the point at wide steps
+    found, estimate = difference_quotient(lambda at: np.sqrt(at[1] - 0.4999), [np.zeros(2), 0.5], along)
+    assert relative(found, 0.5 / np.sqrt(1e-4) * along[1]) < 1e-6
