@@ -11,6 +11,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,14 @@ import optree
 from ..codegen.host import require_disjoint
 from ..ir.adjoint.explain import explain
 from ..ir.core import Function
-from ..ir.errors import ArgumentError
+from ..ir.errors import ArgumentError, ShapeError
 from ..ir.types import F64, Array, Scalar
 from ..tracer import Result
-from . import warm
-from .arguments import NAMESPACE, ZERO_D, Call, Static, flatten_call, to_leaf, unflatten
+from .arguments import NAMESPACE, ZERO_D, Call, Static, flatten_call, leaf_names, to_leaf, unflatten
 from .fast import fast_entry, output_type
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize
+from .warm import find as find_kept
+from .warm import keep
 
 __all__ = ["Compiled", "Pullback", "Transform"]
 
@@ -45,6 +47,7 @@ class Compiled:
         self._latest: Specialization | None = None
         self._static = _static_positions(function, transform.static_argnames)
         self._fast: Callable[..., Any] = self._general
+        self._loose: Compiled | None = None
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method: `self` is static structure, and the first argument is the one after it."""
@@ -65,7 +68,26 @@ class Compiled:
     # ------------------------------------------------------------ calls
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._fast(*args, **kwargs)
+        try:
+            return self._fast(*args, **kwargs)
+        except ShapeError as error:
+            if not self._may_repeat(error):
+                raise
+        if self._loose is None:  # an extent is 1 by chance: the same function, compiled for that
+            self._loose = Compiled(self.__wrapped__, replace(self._transform, loose=True))
+        return self._loose(*args, **kwargs)
+
+    def _may_repeat(self, error: ShapeError) -> bool:
+        """Whether to call again with extents of 1 repeated: not where arguments may have been written to already."""
+        if not error.repeats or self._transform.loose:
+            return False
+        if self._transform.kind != "jit" or not any(s.written for s in self._specializations.values()):
+            return True
+        error.help = (
+            "an extent that turned out to be 1 is not repeated in a function that writes to its arguments: "
+            "slice so that it shows (`x[:1]`), or use np.broadcast_to"
+        )
+        return False
 
     def _general(self, *args: Any, **kwargs: Any) -> Any:
         """Any call: finds or makes the specialization, and lets calls like this one go the fast way from now on."""
@@ -76,7 +98,7 @@ class Compiled:
         spec, captured = self._specialization(call)
         leaves = [*call.dynamic, *captured]
         if spec.written:
-            names = [spec.written.get(k, f"argument {k}") for k in range(len(leaves))]
+            names = [*leaf_names(call, self.__wrapped__), *(c.path for c in spec.captures)]
             require_disjoint(leaves, list(spec.written), names)
         if disabled:
             return self._result(spec, call, interpreted(spec.forward, leaves))
@@ -109,7 +131,7 @@ class Compiled:
                 self._latest = spec
                 return spec, captured
         if not jit_disabled():
-            spec = warm.find(self.__wrapped__, self._transform, call)
+            spec = find_kept(self.__wrapped__, self._transform, call)
             captured = None if spec is None else spec.captured()
             if spec is not None and captured is not None:
                 self._specializations[call.key] = self._latest = spec
@@ -119,7 +141,7 @@ class Compiled:
         captured = spec.captured()
         assert captured is not None
         if not jit_disabled():
-            warm.keep(spec, self.__wrapped__, call)
+            keep(spec, self.__wrapped__, call)
         return spec, captured
 
     def _result(self, spec: Specialization, call: Call, outputs: list[Any]) -> Any:

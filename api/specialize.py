@@ -35,12 +35,16 @@ __all__ = ["Specialization", "Transform", "specialize"]
 
 @dataclass(frozen=True)
 class Transform:
-    """What to make of a function: kind (jit, grad, value_and_grad, vjp) and which arguments to differentiate."""
+    """What to make of a function: kind (jit, grad, value_and_grad, vjp) and which arguments to differentiate.
+
+    `loose`: extents that turn out to be 1 are repeated as NumPy repeats them (see `tracer.broadcasting`).
+    """
 
     kind: str
     argnums: int | tuple[int, ...] | None
     has_aux: bool
     static_argnames: tuple[str, ...]
+    loose: bool = False
 
 
 @dataclass
@@ -109,7 +113,7 @@ class Specialization:
         for capture, layout in zip(self.captures, self.layouts[count:], strict=True):
             value = to_leaf(capture.read())
             found = leaf_type(value)
-            if found is None or found[0] != capture.type or found[2] != layout:
+            if found is None or found != (capture.type, capture.weak, layout):
                 return None
             out.append(value)
         return out
@@ -121,7 +125,7 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     args, kwargs = call.abstract(leaf_names(call, function))
     seconds: dict[str, float] = {}
     with timed(seconds, "trace"):
-        traced = trace(function, args, kwargs)
+        traced = trace(function, args, kwargs, transform.loose)
     with timed(seconds, "optimize"):
         optimized = pipeline.optimize(traced.function)
     results, spec = flatten_tree(traced.result)

@@ -19,11 +19,12 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
-import importlib.metadata
+import importlib.util
 import os
 import pickle
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import optree
@@ -96,11 +97,14 @@ def options(transform: Transform) -> str:
 
 @functools.cache
 def scipy_version() -> str:
-    """What is installed, whether or not it has been imported yet."""
-    try:
-        return importlib.metadata.version("scipy")
-    except importlib.metadata.PackageNotFoundError:
+    """A digest of the version that is installed, whether or not it has been imported yet."""
+    found = importlib.util.find_spec("scipy")
+    if found is None or found.origin is None:
         return ""
+    try:
+        return cache.digest((Path(found.origin).parent / "version.py").read_bytes())
+    except OSError:
+        return found.origin
 
 
 def signature(call: Call) -> str | None:

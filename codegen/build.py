@@ -350,6 +350,9 @@ def _environment() -> str:
 
 
 def _adjit_version() -> str:
+    known = getattr(sys.modules.get(__name__.split(".")[0]), "__version__", None)
+    if isinstance(known, str):
+        return known
     from importlib.metadata import PackageNotFoundError, version
 
     try:

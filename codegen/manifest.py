@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import tokenize
 import types
@@ -122,9 +123,11 @@ def adjit_digest() -> str:
     package = Path(__file__).resolve().parent.parent
     hasher = hashlib.sha256()
     for folder in ("ir", "tracer", "codegen", "api"):
-        for path in sorted((package / folder).rglob("*.py")):
-            hasher.update(str(path.relative_to(package)).encode())
-            hasher.update(hashlib.sha256(path.read_bytes()).digest())
+        files = [os.path.join(at, name) for at, _, names in os.walk(package / folder) for name in names]
+        for path in sorted(file for file in files if file.endswith(".py")):
+            with open(path, "rb") as source:
+                hasher.update(os.path.relpath(path, package).encode())
+                hasher.update(hashlib.sha256(source.read()).digest())
     return hasher.hexdigest()
 
 

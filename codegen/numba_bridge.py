@@ -25,6 +25,7 @@ What is used of Numba, and why not its public `njit`:
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import json
@@ -34,7 +35,7 @@ import struct
 import sys
 import types as python_types
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache as memoize
 from typing import Any
@@ -58,6 +59,7 @@ __all__ = [
     "kernel_library",
     "llvm_text",
     "load",
+    "no_advice",
     "numba_type",
     "python_function_of",
     "serialize",
@@ -213,6 +215,14 @@ def _set_environment(environment: Any) -> None:
         _codegen().set_env(environment.env_name, environment)
 
 
+@contextlib.contextmanager
+def no_advice() -> Iterator[None]:
+    """Without Numba's warnings, which are advice to whoever writes Numba code by hand."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", _numba("core.errors").NumbaWarning)
+        yield
+
+
 def kernel_context(checked: bool) -> Any:
     """The target context to compile a kernel with; `checked`: with our own entry."""
     return _kernel_context() if checked else _target().target_context
@@ -258,9 +268,7 @@ def compile_function(
     if checked:
         entry.register_symbols()
     target = _target()
-    with _numba("core.compiler_lock").global_compiler_lock, warnings.catch_warnings():
-        # advice to whoever writes Numba code by hand
-        warnings.simplefilter("ignore", _numba("core.errors").NumbaWarning)
+    with _numba("core.compiler_lock").global_compiler_lock, no_advice():
         library = kernel_library(function.__module__, arguments)
         result = compiler.compile_extra(
             target.typing_context,

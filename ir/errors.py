@@ -72,6 +72,9 @@ class ArgumentError(AdjitError, TypeError):
 class ShapeError(AdjitError, ValueError):
     """Shapes that do not match, found while tracing or at run time."""
 
+    repeats = False
+    """Whether one of two extents is 1, which NumPy would repeat."""
+
 
 class BoundsError(AdjitError, IndexError):
     """An index outside its array, at run time."""

@@ -111,7 +111,9 @@ def failure(name: str, attrs: dict[str, Any], values: Sequence[Any], span: Span 
         return BoundsError(f"{what} {found} is out of bounds{axis} with size {int(extent)}", span)
     if name == "same_extent":
         what = attrs.get("what") or "extents differ"
-        return ShapeError(f"{what}: {int(values[0])} and {int(values[1])}", span)
+        error = ShapeError(f"{what}: {int(values[0])} and {int(values[1])}", span)
+        error.repeats = bool(attrs.get("repeats")) and 1 in map(int, values)
+        return error
     message = attrs.get("message") or ""
     for k, detail in enumerate(values[1:]):
         message = message.replace(f"{{{k}}}", str(np.asarray(detail).tolist()))

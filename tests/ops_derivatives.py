@@ -5,8 +5,10 @@ Out: `Derivatives`, which runs in the interpreter
 
 * the function (`value`), its tangent program (`tangent`) and its pullback (`pullback`),
 * the tangent of the pullback (forward over reverse) and the pullback of the pullback (reverse over reverse),
-* for reference `jacobian` and `directional`: by complex step, or by differences where an operation does not run on
-  complex numbers.
+* for reference `jacobian` and `along` directions: by complex step, or by differences where an operation does not run
+  on complex numbers.
+
+The checks at the end (`forward_is_reverse`, `reverse_is_exact`, `second_order_is_exact`, `shapes_fit`) compare them.
 
 Nothing here knows a rule: the drivers of `adjit.ir.adjoint` apply them, as they do for a whole program.
 """
@@ -201,3 +203,40 @@ def inner(a, b):
     terms = [np.ravel(np.asarray(x, float) * np.asarray(y, float)) for x, y in zip(a, b, strict=True)]
     every = np.concatenate([*terms, np.zeros(1)])
     return float(np.sum(every)), float(np.sum(np.abs(every)))
+
+
+# ---------------------------------------------------------------- comparisons
+
+
+def close(got, expected, rtol, floor=1e-14):
+    scale = max(1.0, *(float(np.max(np.abs(e), initial=0)) for e in expected)) if expected else 1.0
+    for g, e in zip(got, expected, strict=True):
+        np.testing.assert_allclose(g, e, rtol=rtol, atol=floor * scale)
+
+
+def forward_is_reverse(d):
+    """<cotangents, tangents> = <gradients, directions> to 1e-12."""
+    (a, size), (b, other) = inner(d.cotangents, d.tangents), inner(d.gradients, d.directions)
+    assert abs(a - b) <= 1e-12 * max(size, other), f"forward {a!r}, reverse {b!r}"
+
+
+def shapes_fit(d):
+    for parts, like in ((d.tangents, [d.value[k] for k in d.floats]), (d.gradients, [d.args[k] for k in d.wrt])):
+        for part, x in zip(parts, like, strict=True):
+            assert np.shape(part) == np.shape(x) and np.asarray(part).dtype == np.asarray(x).dtype
+
+
+def reverse_is_exact(d):
+    """The gradients against the whole Jacobian, by complex step (1e-10) or differences (1e-6)."""
+    cotangents = d.flat(d.cotangents)
+    expected = [rows @ cotangents for rows in d.jacobian()]
+    close(d.gradients, expected, *((1e-10,) if d.is_analytic else (1e-6, 1e-9)))
+
+
+def second_order_is_exact(d):
+    """Forward over reverse against complex step of the pullback; reverse over reverse against that."""
+    shapes_fit(d.second)
+    exact = d.second.along(d.second.directions)
+    tolerance = (1e-10,) if d.second.is_analytic else (1e-6, 1e-9)
+    close([d.second.flat(d.second.tangents)], [exact], *tolerance)
+    forward_is_reverse(d.second)

@@ -11,6 +11,7 @@ import itertools
 import linecache
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,11 @@ from adjit.api.arguments import flatten_call
 from adjit.api.compiled import Transform, _user_result
 from adjit.api.specialize import interpreted as interpreted_results
 from adjit.api.specialize import specialize
-from adjit.ir.errors import AdjitError
+from adjit.ir.errors import AdjitError, ShapeError
 
 _numbers = itertools.count()
 JIT = Transform("jit", (), False, ())
+LOOSE = replace(JIT, loose=True)
 Make = Callable[[], tuple[Any, ...]]
 
 
@@ -42,9 +44,9 @@ def function_of(parameters: str, body: str) -> Callable[..., Any]:
 def interpreted(function: Callable[..., Any], optimized: bool = True) -> Callable[..., Any]:
     """`function` through the tracer and the interpreter: its result, written arguments changed."""
 
-    def run(*args: Any) -> Any:
+    def once(transform: Transform, args: tuple[Any, ...]) -> Any:
         call = flatten_call(args, {})
-        spec = specialize(function, JIT, call)
+        spec = specialize(function, transform, call)
         captured = spec.captured()
         assert captured is not None
         program = spec.stages.optimized if optimized else spec.stages.traced
@@ -53,6 +55,14 @@ def interpreted(function: Callable[..., Any], optimized: bool = True) -> Callabl
         for argument, result in spec.traced.mutated.items():
             leaves[argument][...] = outputs[result]
         return _user_result(spec, outputs)
+
+    def run(*args: Any) -> Any:
+        try:
+            return once(JIT, args)
+        except ShapeError as error:
+            if not error.repeats:
+                raise
+        return once(LOOSE, args)
 
     return run
 

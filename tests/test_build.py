@@ -387,6 +387,11 @@ def test_numba_offers_what_the_bridge_uses():
     made.env_name = "y"
     assert callable(_dynfunc.make_function)
     assert callable(rtsys.initialize) and callable(linalg.ensure_blas) and callable(numpy_support.from_dtype)
+    for name in ("getrf", "potrf"):
+        assert hasattr(linalg._LAPACK, f"numba_xx{name}"), name
+    for name in ("xxxevd", "gesdd", "geqrf", "xxgqr"):
+        assert hasattr(linalg._LAPACK, f"numba_ez_{name}"), name
+    assert hasattr(linalg._BLAS, "numba_xxgemm") and linalg.F_INT_nptype in (np.int32, np.int64)
     assert hasattr(base.BaseContext, "refresh") and hasattr(Dispatcher, "py_func") is False
     assert cpu_options.FastMathOptions({"contract"}).flags == {"contract"}
     with global_compiler_lock:

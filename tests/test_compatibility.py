@@ -67,7 +67,7 @@ def test_what_is_wrong_is_noticed(script, interpreted):
     assert measure(lambda x: stop_gradient(x) * x, [x])[0] == "WRONG"
     kind, text = measure(lambda x: np.array([v for v in x if v > 0.5]), [x])
     assert kind == "refused" and text
-    assert measure(lambda k: eval("k + 1"), [np.arange(3)])[0] == "refused"  # without floats, too, it is adjit that runs
+    assert measure(lambda k: eval("k + 1"), [np.arange(3)])[0] == "refused"  # without floats adjit runs it, too
     for value in (x[:1], x.astype(np.float32).sum(), [x], x + 1e-9, x > 0):
         assert script["differs"](value, x)
     assert not script["differs"]((x, (1, True)), (x.copy(), (np.int64(1), True)))

@@ -261,6 +261,23 @@ def in_place(A, b):
     return np.sum(M**2)
 
 
+def factors_overwritten(A):
+    L = np.linalg.cholesky(A @ A.T)
+    M = L
+    M[0] *= 2.0
+    L[1, 1] = A[0, 1]
+    w, V = np.linalg.eigh(L)
+    V[:, 0] = w
+    return np.sum(L**3) + np.sum(V**2)
+
+
+def growing_matrices(A):
+    total = 0.0
+    for k in range(1, len(A) + 1):
+        total += np.linalg.slogdet(A[:k, :k])[1] * k + np.sum(np.linalg.inv(A[:k, :k])) + np.linalg.norm(A[:k], 2)
+    return total
+
+
 def one_or_the_other(A):
     y = np.linalg.cholesky(A @ A.T + np.eye(4)) if A[0, 0] > 0 else np.linalg.inv(A)
     return np.sum(y**3)
@@ -272,7 +289,7 @@ PROGRAMS = [
     *((f, (A, b)) for f in (newton, kalman_filter, in_place)),
     *((f, (A,)) for f in (powers, tensors, cholesky_lower, cholesky_upper, cholesky_of_one_triangle)),
     *((f, (A,)) for f in (qr_complete_of_square, eigenvectors, eigenvectors_of_upper_triangle, full_svd_of_square)),
-    *((f, (A,)) for f in (conditions, ranks, exponential, orthogonalize)),
+    *((f, (A,)) for f in (conditions, ranks, exponential, orthogonalize, factors_overwritten, growing_matrices)),
     *((f, (R,)) for f in (generalized_inverse, qr_tall, qr_wide, singular_vectors, singular_values_alone)),
     *((f, (R,)) for f in (norms_of_a_matrix, norms_of_vectors, scipy_decompositions)),
     *((f, (S,)) for f in (inverses, determinants, log_determinants, eigenvalues_alone)),
@@ -290,7 +307,7 @@ PROGRAMS = [
     (one_or_the_other, (-A,)),
 ]
 COMPILED = {solve_vector, log_determinants, cholesky_lower, qr_wide, eigenvectors, singular_vectors, exponential}
-COMPILED |= {kalman_filter, in_place, least_squares}
+COMPILED |= {kalman_filter, in_place, least_squares, growing_matrices}
 NAMES = [f"{f.__name__}-{args[0].ndim}" for f, args in PROGRAMS]
 
 
@@ -353,6 +370,39 @@ def test_vectors_have_numpys_signs():
             np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-10)
         for got, expected in zip(jit(lambda M: tuple(np.linalg.eigh(M)))(M), np.linalg.eigh(M)):
             np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-10)
+
+
+def every_triangle(T, X):
+    below = solve_triangular(T, X, lower=True), solve_triangular(T, X, lower=True, trans=1)
+    above = solve_triangular(T, X), solve_triangular(T, X, trans=1)
+    return *below, *above, solve_triangular(T / 50, X, unit_diagonal=True), np.linalg.solve(T, X)
+
+
+def test_large_systems():
+    """From a certain size on, blocks are left to BLAS; the last block is smaller."""
+    rng = np.random.default_rng(1)
+    f = jit(every_triangle)
+    for n, width in ((130, 70), (97, 120), (200, 1)):
+        T, X = rng.normal(size=(n, n)) + 3 * np.sqrt(n) * np.eye(n), rng.normal(size=(n, width))
+        for got, expected in zip(f(T, X), every_triangle(T, X), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12 * np.max(np.abs(expected)))
+
+
+def all_routines(A):
+    M = A @ A.T + np.eye(4, dtype=np.float32)
+    total = np.sum(np.linalg.solve(A, A[0])) + np.sum(np.linalg.cholesky(M)) + np.linalg.det(A) * np.float32(1e-2)
+    total += np.sum(np.linalg.eigh(M)[0]) + np.sum(np.linalg.svd(A, full_matrices=False)[0][0])
+    return total + np.sum(np.linalg.qr(A)[0]) + np.sum(expm(A / 9)) + np.linalg.slogdet(A)[1]
+
+
+def test_single_precision_compiled():
+    single = A.astype(np.float32)
+    f = value_and_grad(all_routines)
+    value, gradient = f(single)
+    wide, expected = evaluated(f, [single.astype(float)])
+    assert gradient.dtype == np.float32 and np.asarray(value).dtype == np.float32
+    np.testing.assert_allclose(value, wide, rtol=1e-4)
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-3 * np.max(np.abs(expected)))
 
 
 # ---------------------------------------------------------------- errors
@@ -452,13 +502,14 @@ def determinant(A):
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_singular_matrices_have_cofactors(compiled):
-    for M in (np.diag([2.0, 0.0, 3.0]), np.zeros((3, 3)), np.outer([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), np.ones((2, 2))):
+    nearly = np.diag([1.0, 2.0, 1e-9]) + np.outer([1.0, 2.0, 3.0], [4.0, 5.0, 0.0])
+    for M in (np.diag([2.0, 0.0, 3.0]), np.zeros((3, 3)), np.outer([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), nearly):
         f = value_and_grad(determinant)
         value, gradient = f(M) if compiled else evaluated(f, [M])
         n = len(M)
         minors = [[np.linalg.det(np.delete(np.delete(M, i, 0), j, 1)) for j in range(n)] for i in range(n)]
         signs = (-1.0) ** np.add.outer(np.arange(n), np.arange(n))
-        np.testing.assert_allclose(value, 0, atol=1e-12)
+        np.testing.assert_allclose(value, np.linalg.det(M), atol=1e-12)
         np.testing.assert_allclose(gradient, signs * minors, atol=1e-12)
 
 

@@ -29,7 +29,16 @@ from ops_cases import (
     in_dtype,
     is_free,
 )
-from ops_derivatives import STEP, Derivatives, inner, program
+from ops_derivatives import (
+    STEP,
+    Derivatives,
+    close,
+    forward_is_reverse,
+    program,
+    reverse_is_exact,
+    second_order_is_exact,
+    shapes_fit,
+)
 
 from adjit.ir.core import Builder, Function, Region, Value, as_value, builder, walk
 from adjit.ir.interp import run
@@ -69,43 +78,6 @@ def found(name, k, static=False):
     """The derivatives of an operation in one of its cases."""
     operands, attrs = cases_of(name)[k]
     return Derivatives(*program(name, operands, attrs, static))
-
-
-def close(got, expected, rtol, floor=1e-14):
-    scale = max(1.0, *(float(np.max(np.abs(e), initial=0)) for e in expected)) if expected else 1.0
-    for g, e in zip(got, expected, strict=True):
-        np.testing.assert_allclose(g, e, rtol=rtol, atol=floor * scale)
-
-
-# ---------------------------------------------------------------- what is checked of one function
-
-
-def forward_is_reverse(d):
-    """<cotangents, tangents> = <gradients, directions> to 1e-12."""
-    (a, size), (b, other) = inner(d.cotangents, d.tangents), inner(d.gradients, d.directions)
-    assert abs(a - b) <= 1e-12 * max(size, other), f"forward {a!r}, reverse {b!r}"
-
-
-def shapes_fit(d):
-    for parts, like in ((d.tangents, [d.value[k] for k in d.floats]), (d.gradients, [d.args[k] for k in d.wrt])):
-        for part, x in zip(parts, like, strict=True):
-            assert np.shape(part) == np.shape(x) and np.asarray(part).dtype == np.asarray(x).dtype
-
-
-def reverse_is_exact(d):
-    """The gradients against the whole Jacobian, by complex step (1e-10) or differences (1e-6)."""
-    cotangents = d.flat(d.cotangents)
-    expected = [rows @ cotangents for rows in d.jacobian()]
-    close(d.gradients, expected, *((1e-10,) if d.is_analytic else (1e-6, 1e-9)))
-
-
-def second_order_is_exact(d):
-    """Forward over reverse against complex step of the pullback; reverse over reverse against that."""
-    shapes_fit(d.second)
-    exact = d.second.along(d.second.directions)
-    tolerance = (1e-10,) if d.second.is_analytic else (1e-6, 1e-9)
-    close([d.second.flat(d.second.tangents)], [exact], *tolerance)
-    forward_is_reverse(d.second)
 
 
 # ---------------------------------------------------------------- the table is complete

@@ -316,3 +316,28 @@ def test_run_time_errors_of_numbers(body, args, error):
             run(*args)
     with np.errstate(all="ignore"), pytest.raises(error):
         function(*args)
+
+
+JOINS = ("max(a, b)", "min(a, b)", "a if c else b", "y = a; y = b if c else y; return y + 0 * a")
+
+
+@pytest.mark.parametrize("body", JOINS)
+def test_values_of_mixed_types_keep_their_value_or_are_refused(body):
+    """Where paths meet, types are joined (an int becomes a float, a float of Python's one of the array's)."""
+    function = function_of("a, b, c", body)
+    names = [n for n in OPERANDS if n.startswith("one") or n in PYTHON]
+    for a in names:
+        for b in names:
+            for c in (True, False):
+                args = (OPERANDS[a], OPERANDS[b], c)
+                with np.errstate(all="ignore"):
+                    try:
+                        wanted = function(*args)
+                    except OverflowError:
+                        continue
+                try:
+                    found = interpreted(function)(*args)
+                except OverflowError:
+                    assert {a, b} & {"one u8"} and {a, b} & {"-3"}
+                    continue
+                assert float(found) == float(wanted), (a, b, c)

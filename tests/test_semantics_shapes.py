@@ -97,8 +97,36 @@ def test_gradients_of_extents_that_happen_to_be_one():
             step = 1e-6 * np.eye(3)
             ends = [[f(*(at + s * h if a is at else a for a in (x, n, w))) for h in (1, -1)] for s in step]
             np.testing.assert_allclose(part, [(p - q) / 2e-6 for p, q in ends], rtol=1e-8, err_msg=f"{n}, {k}")
-    with pytest.raises(ValueError, match="could not be broadcast together: 3 and 2"):
+    with pytest.raises(ValueError, match="could not be broadcast together: 2 and 3"):
         compiled(x, 2, w)
+
+
+def test_extents_that_happen_to_be_one_compiled():
+    def f(x, n):
+        return np.zeros(n) + x[:n] * x
+
+    kernel = jit(f)
+    for n, size in ((3, 3), (1, 3), (3, 3), (1, 3), (1, 1)):
+        assert compare(kernel, f, lambda n=n, size=size: (counting(size), n)) == ""
+
+    def window(x, w):
+        for i in range(len(x)):
+            x[i : i + 1] += w[i : i + 1] * np.ones(1)
+            w[:] = w * x[i : i + 1] + w[-1:]
+        return np.sum(w)
+
+    check(window, lambda: (counting(3) * 0.5, counting(3)), compile=True)
+
+    def write(x, n):
+        x[0] = 5.0
+        x += x[:n]
+        return x[0]
+
+    kernel = jit(write)
+    assert kernel(counting(3), 3) == 10.0
+    with pytest.raises(ValueError, match="not repeated in a function that writes"):
+        kernel(counting(3), 1)
+    assert grad(write)(counting(3), 1).tolist() == [0.0, 0.0, 0.0]
 
 
 # ---------------------------------------------------------------- slices and positions

@@ -20,7 +20,7 @@ from .bind_elementwise import apply, divmod_
 from .bind_sequences import listed, run_template, static_items
 from .context import Tracer
 from .iteration import Range
-from .numeric import cast, describe, element, is_number, is_static_number, scalar_value, truth
+from .numeric import cast, describe, element, is_number, is_static_number, truth
 from .values import (
     BoundMethod,
     DictObject,
@@ -131,7 +131,7 @@ def choose(t: Tracer, condition: Value, a: Any, b: Any) -> Number:
     from .templates import join_numbers, number_leaf
 
     leaf = join_numbers(number_leaf(a), number_leaf(b))
-    x, y = (cast(t, scalar_value(t, v), leaf.dtype) for v in (a, b))
+    x, y = (numeric.as_dtype(t, v, leaf.dtype, "a choice of numbers of different types") for v in (a, b))
     out = t.emit1("select", [condition, x, y])
     if all((isinstance(v, Const) and v.value >= 0) or v in t.nonnegative for v in (x, y)) and leaf.dtype is I64:
         t.nonnegative.add(out)

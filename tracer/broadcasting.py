@@ -1,8 +1,13 @@
 """Broadcasting: the common shape of arrays, and arrays repeated to it.
 
 In: extents as IR values. Out: the extents of the result, checked at run time where they are not known to fit, and
-values of that shape. An extent of 1 is known from the type (arguments: it belongs to the signature), or it is decided
-at run time (`x[:n]`, `np.zeros(n)`): then `stretch` repeats it, as NumPy would. What was compared is remembered.
+values of that shape. What was compared is remembered. An extent of 1 may be
+
+* known from the type: of an argument it belongs to the signature;
+* at most 1 by construction (`x[i:i+1]`, `x[-1:]`, in `Tracer.short`): `stretch` repeats it at run time;
+* 1 by chance (`x[:n]`, `np.zeros(n)`): the program is compiled for extents that are equal, which loops over them are
+  faster for. Where it meets a 1, the check fails with `repeats`, and it is traced again, `Tracer.loose`, with
+  `stretch` here too.
 """
 
 from __future__ import annotations
@@ -20,7 +25,12 @@ Extents = list[Value]
 
 
 def may_be_one(t: Tracer, extent: Value) -> bool:
-    """Whether an extent that is not known while tracing can be 1 (one of an argument's cannot: its type would say)."""
+    """Whether an extent that is not known while tracing is to be treated as one that can be 1."""
+    return (t.loose or extent in t.short) and could_be_one(t, extent)
+
+
+def could_be_one(t: Tracer, extent: Value) -> bool:
+    """Whether an extent can be 1 (an open one of an argument cannot: its type would say)."""
     if integers.known(extent) is not None:
         return False
     op = extent.op
@@ -51,7 +61,7 @@ def joined(t: Tracer, a: Value, b: Value, what: str) -> Value:
         return b
     first, second = may_be_one(t, a), may_be_one(t, b)
     if not first and not second:
-        return agree(t, a, b, what)
+        return agree(t, a, b, what, repeats=could_be_one(t, a) or could_be_one(t, b))
     if not first:
         return fits(t, a, b, what)
     if not second:
@@ -71,7 +81,7 @@ def fits(t: Tracer, target: Value, own: Value, what: str) -> Value:
     if integers.known(own) == 1 or integers.same(target, own) or proven(t, target, own):
         return target
     if not may_be_one(t, own):
-        return agree(t, target, own, what)
+        return agree(t, target, own, what, repeats=could_be_one(t, own))
     fine = t.emit1("logical_or", [t.emit1("eq", [own, target]), t.emit1("eq", [own, Const(1, I64)])])
     check(t, fine, target, own, what)
     return target
@@ -87,8 +97,11 @@ def proven(t: Tracer, a: Value, b: Value) -> bool:
     return region is not None and t.visible(region)
 
 
-def agree(t: Tracer, a: Value, b: Value, what: str) -> Value:
-    """One of two extents that must be equal (checked at run time where that is not known); `what` is wrong if not."""
+def agree(t: Tracer, a: Value, b: Value, what: str, repeats: bool = False) -> Value:
+    """One of two extents that must be equal (checked at run time where that is not known); `what` is wrong if not.
+
+    `repeats`: NumPy would repeat an extent of 1.
+    """
     if integers.same(a, b):
         return a
     x, y = integers.known(a), integers.known(b)
@@ -97,7 +110,7 @@ def agree(t: Tracer, a: Value, b: Value, what: str) -> Value:
     if x is not None:
         a, b = b, a
     if not proven(t, a, b):
-        t.emit1("same_extent", [a, b], {"what": what})
+        t.emit1("same_extent", [a, b], {"what": what, **({"repeats": True} if repeats else {})})
         t.equal[frozenset((a, b))] = t.region
     return b if x is not None else a
 

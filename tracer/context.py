@@ -48,7 +48,11 @@ class PathEnds(Exception):
 class Tracer:
     """One trace."""
 
-    def __init__(self) -> None:
+    def __init__(self, loose: bool = False) -> None:
+        self.loose = loose
+        """Whether any extent that is not known may be 1 and then is repeated (see `broadcasting`)."""
+        self.short: set[Value] = set()
+        """Extents that are 0 or 1."""
         self.builders: list[Builder] = []
         self.regions: list[Region] = []
         self.store: Store = {}

@@ -77,9 +77,9 @@ class Traced:
     """By identity: objects found outside, and the keys of their places (see `Captures.found`)."""
 
 
-def trace(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
-    """Trace a function. Raises `UnsupportedError`, `TraceTypeError`, `ShapeError` with the user's line."""
-    t = Tracer()
+def trace(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], loose: bool = False) -> Traced:
+    """Trace a function (`loose`: extents that turn out to be 1 are repeated). Raises `UnsupportedError`, `TraceTypeError`, `ShapeError` with the user's line."""
+    t = Tracer(loose)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, 20_000))
     try:

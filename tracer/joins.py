@@ -14,7 +14,7 @@ from ..ir.types import BOOL, I64, Array, Scalar, Type
 from . import views
 from .aliasing import Flag, aliases, flag_of
 from .context import Tracer
-from .numeric import cast, scalar_value
+from .numeric import as_dtype, cast, scalar_value
 from .templates import (
     ChoiceNode,
     ContainerNode,
@@ -283,6 +283,8 @@ def flatten(t: Tracer, template: Template, value: Any) -> list[Value]:
     if isinstance(template, NumberLeaf):
         if undefined:
             return [Const(0, template.dtype)]
+        if template.dtype.is_integer:  # a Python integer may not fit
+            return [as_dtype(t, value, template.dtype, "a variable that paths give different types")]
         return [cast(t, scalar_value(t, value), template.dtype)]
     if isinstance(template, ContentsLeaf):
         if undefined:

@@ -61,7 +61,7 @@ class Module:
 
 
 _MODULES: dict[str, Module] = {}
-_CODES: dict[types.CodeType, tuple[str, FunctionCode]] = {}
+_CODES: dict[tuple[str, types.CodeType], tuple[str, FunctionCode]] = {}  # equal code may be in two files
 
 
 def span_of(node: ast.AST, file: str) -> Span:
@@ -85,7 +85,7 @@ def find(function: types.FunctionType) -> FunctionCode:
     file = code.co_filename
     linecache.checkcache(file)
     text = "".join(linecache.getlines(file, function.__globals__))
-    known = _CODES.get(code)
+    known = _CODES.get((file, code))
     if known is not None and known[0] == text:
         return known[1]
     if not text:
@@ -106,7 +106,7 @@ def find(function: types.FunctionType) -> FunctionCode:
     if found is None:
         found = FunctionCode(node, file, function.__qualname__, segment(text, node))
         module.found[id(node)] = found
-    _CODES[code] = (text, found)
+    _CODES[file, code] = (text, found)
     return found
 
 

@@ -137,7 +137,26 @@ def slice_range(t: Tracer, part: slice, extent: Value) -> tuple[Value, ...] | No
         return None
     if not isinstance(length, Const):
         t.nonnegative.add(length)
+        if takes_one(part, step):
+            t.short.add(length)
     return start, length, Const(step, I64)
+
+
+def takes_one(part: slice, step: int) -> bool:
+    """Whether a slice has at most one element, whatever the extent is: `x[2:3]`, `x[-1:]`, `x[i : i + 1]`."""
+    first, last = (p.value if isinstance(p, Number) else p for p in (part.start, part.stop))
+    if isinstance(first, Value) or isinstance(last, Value):
+        for larger, smaller, name in ((last, first, "add"), (first, last, "sub")):
+            op = larger.op if isinstance(larger, Value) else None
+            if op is not None and op.name == name and op.operands[0] is smaller:
+                return integers.known(op.operands[1]) == 1
+        return False
+    if step < 0:
+        return False
+    if last is None:
+        return first is not None and bool(first < 0 and -first <= step)
+    first = first or 0
+    return bool((first < 0) == (last < 0) and last - first <= step)
 
 
 def stepped_range(t: Tracer, part: slice, extent: Value, step: Value) -> tuple[Value, ...]:

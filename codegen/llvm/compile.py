@@ -58,7 +58,7 @@ def compile_scheduled(
         global_dict={"__name__": module_name},
     )
     environment = Environment.from_fndesc(descriptor)
-    with targetconfig.ConfigStack().enter(settings), context.push_code_library(library):
+    with targetconfig.ConfigStack().enter(settings), context.push_code_library(library), numba_bridge.no_advice():
         own = context.subtarget(environment=environment, fndesc=descriptor)
         module = library.create_ir_module(name)
         own.declare_env_global(module, own.get_env_name(descriptor))

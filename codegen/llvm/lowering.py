@@ -54,11 +54,13 @@ def details_are_float(function: Function) -> bool:
 def result_types(function: Function) -> list[Any]:
     """Numba's types of what the kernel returns."""
     detail = types.float64 if details_are_float(function) else types.int64
+    classes = Classes(function, function.attrs["layouts"], True)
     out = [types.int64, detail, detail]
     for value in function.results:
         assert isinstance(value.type, Scalar | Buffer)
         kind = numba_scalar(value.type.dtype)
-        out.append(types.Array(kind, value.type.rank, "C") if isinstance(value.type, Buffer) else kind)
+        layout = "A" if isinstance(value.type, Buffer) and classes.strided(value) else "C"
+        out.append(types.Array(kind, value.type.rank, layout) if isinstance(value.type, Buffer) else kind)
     return out
 
 

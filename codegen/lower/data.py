@@ -29,17 +29,9 @@ def result_buffer(s: Scheduler, op: Op) -> Value:
     return s.storage.fresh(I64, s.extents.of[op.result], op.result.name)
 
 
-def in_c_order(s: Scheduler, value: Value) -> tuple[Value, bool]:
-    """A buffer with a value's contents in C order, to be read, and whether it was made for that.
-
-    An argument that is written to keeps its own memory, in whatever order that is."""
-    buffer, made = s.in_c_order(value)
-    return (s.owned_copy(value), True) if not made and buffer in s.storage.foreign else (buffer, made)
-
-
 def call_on_view(s: Scheduler, op: Op, source: Value, view: list[Value], dest: Value) -> None:
     """Call the kernel of the operation's name on `source`, in memory and seen in the shape `view`."""
-    buffer, made = in_c_order(s, source)
+    buffer, made = s.in_c_order(source)
     seen = buffer if source.rank == len(view) else s.b.emit1("buffer.reshape", [buffer, *view])
     s.b.emit("buffer.call", [dest, seen], {"kernel": op.name})
     if made:
@@ -65,7 +57,7 @@ def argsort(s: Scheduler, op: Op) -> None:
 
 def searchsorted(s: Scheduler, op: Op) -> None:
     a, v = op.operands
-    buffer, made = in_c_order(s, a)
+    buffer, made = s.in_c_order(a)
     attrs = {"kernel": f"searchsorted_{op.attrs['side']}"}
 
     def search(at: list[Value]) -> Value:

@@ -236,8 +236,10 @@ class Scheduler:
         return buffer
 
     def in_c_order(self, value: Value) -> tuple[Value, bool]:
-        """A buffer with a value's contents in C order, to be read, and whether it was made for that (to be freed)."""
-        if value in self.strided or value in self.fortran:
+        """A buffer with a value's contents in C order, to be read, and whether it was made for that (to be freed).
+
+        An argument that was written to is still in its own memory, in whatever order that is."""
+        if value in self.strided or value in self.fortran or self.storage.buffer.get(value) in self.storage.foreign:
             return self.owned_copy(value), True
         return self.stored(value), False
 

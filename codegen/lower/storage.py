@@ -179,6 +179,17 @@ class Storage:
         self.shape[buffer] = shape
         return buffer
 
+    def allocate_like(self, frame: Frame, model: Value) -> Value:
+        """A buffer of the shape of one that is there. (Its extents may have been known further in only, by another
+        name.)"""
+        assert isinstance(model.type, Buffer)
+        with self.builder.at_depth(frame.depth):
+            extents = [self.builder.emit1("buffer.dim", [model], {"axis": k}) for k in range(model.type.rank)]
+            buffer = self.builder.emit1("buffer.alloc", extents, {"dtype": model.type.dtype}, names=[model.name])
+        frame.owned[buffer] = None
+        self.shape[buffer] = self.shape[model]
+        return buffer
+
     def release(self, live: set[Value]) -> None:
         """Buffers of this region whose values are dead become free."""
         owned = self.frame.owned
@@ -208,8 +219,7 @@ class Storage:
                 continue
             back = next((b for b in spare if self.interchangeable(b, inside)), None)
             if back is None:
-                shape = self.shape[inside]
-                back = self.allocate(frame, inside.type.dtype, shape, inside.name)  # type: ignore[union-attr]
+                back = self.allocate_like(frame, inside)
             else:
                 spare.remove(back)
             turns.append((inside, outside, back))

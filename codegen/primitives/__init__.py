@@ -1,8 +1,8 @@
 """What kernels call by name, the elementary functions of `codegen.vecmath` included.
 
 In: nothing. Out: plain Python functions with NumPy's meaning, which Numba replaces by its own code: `elements`
-(one number from a few), `library` (matrices), `memory` (tapes), `order` (sorting, searching), `products` (matrix products). All of them are
-attributes of this package, under the names of `NAMES`.
+(one number from a few), `library` (whole matrices), `memory` (tapes), `order` (sorting, searching), `products` (matrix
+products). All of them are attributes of this package, under the names of `NAMES`.
 
 >>> from adjit.codegen.primitives import maximum, plus
 >>> float(plus(maximum(1.0, 2.0), 3.0))

@@ -1,8 +1,8 @@
 """Routines on small dense matrices as loops: triangular systems, and what is made of factors.
 
 In: the type of the elements. Out: functions for Numba to compile, which take stacks of matrices in C order (see
-`codegen.routines`). Inner loops run along rows, so they vectorize over right-hand sides, a panel of which stays in the
-cache.
+`codegen.routines`). Inner loops run along rows, so they vectorize over right-hand sides; of large systems, most of
+the work is left to BLAS (`blas`).
 """
 
 from __future__ import annotations
@@ -13,40 +13,58 @@ from typing import Any
 
 from numba import njit
 
+from .blas import subtract_product
 from .products import product
 
 __all__ = ["IMPLEMENTATIONS", "solve_lu"]
 
-PANEL = 64
-"""How many right-hand sides are solved for at once."""
+BLOCK = 48
+LARGE = 2 * BLOCK**3
+"""Systems with fewer multiplications than this are solved by loops alone."""
 
 Maker = Callable[[Any], Callable[..., None]]
 
 
 @njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
-def substitute(t: Any, x: Any, lower: Any, transposed: Any, unit: Any) -> None:
-    """x becomes T⁻¹ x (`transposed`: T⁻ᵀ x), looking at one triangle of T only."""
-    n, width = x.shape
+def substitute_rows(t: Any, x: Any, low: Any, high: Any, lower: Any, transposed: Any, unit: Any) -> None:
+    """Those rows of x become T⁻¹ x (`transposed`: T⁻ᵀ x), with that diagonal block of T for T."""
+    width = x.shape[1]
     downwards = lower != transposed
-    for left in range(0, width, PANEL):
-        right = min(left + PANEL, width)
-        for step in range(n):
-            i = step if downwards else n - 1 - step
-            start, stop = (0, i) if lower else (i + 1, n)
-            if not transposed:
-                for k in range(start, stop):
-                    factor = t[i, k]
-                    for j in range(left, right):
-                        x[i, j] -= factor * x[k, j]
-            if not unit:
-                pivot = t[i, i]
-                for j in range(left, right):
-                    x[i, j] /= pivot
-            if transposed:
-                for k in range(start, stop):
-                    factor = t[i, k]
-                    for j in range(left, right):
-                        x[k, j] -= factor * x[i, j]
+    for step in range(high - low):
+        i = low + step if downwards else high - 1 - step
+        start, stop = (low, i) if lower else (i + 1, high)
+        if not transposed:
+            for k in range(start, stop):
+                factor = t[i, k]
+                for j in range(width):
+                    x[i, j] -= factor * x[k, j]
+        if not unit:
+            pivot = t[i, i]
+            for j in range(width):
+                x[i, j] /= pivot
+        if transposed:
+            for k in range(start, stop):
+                factor = t[i, k]
+                for j in range(width):
+                    x[k, j] -= factor * x[i, j]
+
+
+@njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+def substitute(t: Any, x: Any, lower: Any, transposed: Any, unit: Any) -> None:
+    """x becomes T⁻¹ x (`transposed`: T⁻ᵀ x), looking at one triangle of T: diagonal blocks by loops, the rest by BLAS
+    where there is enough of it."""
+    n, width = x.shape
+    block = BLOCK if n * n * width >= LARGE else max(n, 1)
+    blocks = (n + block - 1) // block
+    downwards = lower != transposed
+    for step in range(blocks):
+        low = block * (step if downwards else blocks - 1 - step)
+        high = min(low + block, n)
+        substitute_rows(t, x, low, high, lower, transposed, unit)
+        start, stop = (high, n) if downwards else (0, low)
+        if start < stop:  # x[start:stop] -= T[start:stop, low:high] @ x[low:high]
+            at = low * n + start if transposed else start * n + low
+            subtract_product(x, start * width, t, at, transposed, x, low * width, stop - start, high - low)
 
 
 @njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]

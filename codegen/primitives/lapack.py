@@ -240,11 +240,30 @@ def bases(kind: Any) -> Any:
 
 
 def cofactors(kind: Any) -> Callable[..., None]:
-    find = bases(kind)
+    """From the inverse where that is accurate, else from the singular values."""
+    find, factor = bases(kind), lu_in_place(kind)
+    limit = 1e2 if kind == types.float32 else 1e4
 
     def run(out: Any, a: Any) -> None:
         n = a.shape[1]
+        work, pivots = np.empty((n, n), a.dtype), np.empty(n, np.int64)
         for s in range(a.shape[0]):
+            one = out[s]
+            for i in range(n):
+                for j in range(n):
+                    work[i, j] = a[s, i, j]
+                    one[i, j] = i == j
+            info = factor(work, pivots)
+            det = a.dtype.type(1)
+            for k in range(n):
+                det *= work[k, k] if pivots[k] == k else -work[k, k]
+            if info == 0 and det != 0:
+                solve_lu(work, pivots, one, True)
+                if greatest_sum(a[s]) * greatest_sum(one) <= limit:
+                    for i in range(n):
+                        for j in range(n):
+                            one[i, j] *= det
+                    continue
             u, values, vt, sign = find(a[s])
             for j in range(n):
                 others = sign
@@ -253,9 +272,21 @@ def cofactors(kind: Any) -> Callable[..., None]:
                         others *= values[k]
                 for i in range(n):
                     u[i, j] *= others
-            product(out[s], u, vt)
+            product(one, u, vt)
 
     return run
+
+
+@njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+def greatest_sum(a: Any) -> Any:
+    """The greatest sum of sizes in a row: a norm."""
+    norm = a.dtype.type(0)
+    for i in range(a.shape[0]):
+        total = a.dtype.type(0)
+        for j in range(a.shape[1]):
+            total += abs(a[i, j])
+        norm = total if not total <= norm else norm
+    return norm
 
 
 def cofactors_along(kind: Any) -> Callable[..., None]:
