@@ -333,3 +333,33 @@ def test_messages(body, message):
     body = body if "return 1.0" not in body else "y = 1.0 if x else 2.0; return y"
     with pytest.raises(Exception, match=message):
         interpreted(function_of("x", body))(counting(3))
+
+
+INITIAL = (
+    "np.max(x, initial=0.5)",
+    "np.min(x, axis=0, initial=2.0)",
+    "x.max(axis=(0, 1), keepdims=True, initial=-1.0)",
+    "np.max(x > 3, initial=False)",
+    "np.min(x > 3, axis=1, initial=True)",
+    "np.max(x, initial=4.0, where=x > 2)",
+    "np.linalg.norm(x, np.inf, axis=1)",
+)
+
+
+@pytest.mark.parametrize("text", INITIAL)
+def test_extremes_with_an_initial_value(text):
+    function = function_of("x", text)
+    shapes = [(2, 3), (0, 3), (3, 0), (1, 2)]
+    assert differences(function, ((str(s), lambda s=s: (counting(*s),)) for s in shapes)) == []
+
+
+def test_extremes_with_an_initial_value_compiled():
+    def f(x):
+        return np.max(x * x, initial=0.25) + np.sum(np.min(x[:, None], axis=1, initial=9.0) * x)
+
+    compiled = value_and_grad(f)
+    for x in (counting(3), np.zeros(0), np.array([0.1, 0.2])):
+        value, found = compiled(x)
+        assert value == pytest.approx(f(x))
+        step = 1e-6 * np.eye(len(x))
+        np.testing.assert_allclose(found, [(f(x + s) - f(x - s)) / 2e-6 for s in step], rtol=1e-7)

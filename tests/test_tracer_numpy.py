@@ -539,7 +539,7 @@ def test_every_binding_that_has_a_name_is_covered():
 
 @pytest.mark.parametrize(
     "function",
-    [lambda a: np.max(a), lambda a: np.argmin(a), lambda a: a.min(axis=0), lambda a: np.linalg.norm(a, np.inf)],
+    [lambda a: np.max(a), lambda a: np.argmin(a), lambda a: a.min(axis=0)],
 )
 def test_extremes_of_nothing_are_refused_at_run_time(function):
     traced, _ = tracing.traced_of(function, (np.ones(3),))

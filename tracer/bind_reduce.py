@@ -155,16 +155,33 @@ def extreme(name: str, what: str, ufunc: np.ufunc) -> Callable[..., Any]:
             a = masked(t, a, where, initial, what)
         if isinstance(a, Reference) and initial is None:
             not_empty(t, a, axes_of(t, axis, a.rank), what)
-        if isinstance(a, Reference) and a.dtype is BOOL:
-            return into(
-                t, reduced(t, "reduce_any" if "max" in name else "reduce_all", a, axis, keepdims, BOOL, what), out
-            )
-        value = reduced(t, name, a, axis, keepdims, None, what)
-        if initial is not None:
-            value = apply(t, ufunc, value, initial)
-        return into(t, value, out)
+        truth = isinstance(a, Reference) and a.dtype is BOOL
+        operation = name if not truth else "reduce_any" if "max" in name else "reduce_all"
+
+        def over(a: Any) -> Any:
+            value = reduced(t, operation, a, axis, keepdims, BOOL if truth else None, what)
+            return value if initial is None else apply(t, ufunc, value, initial)
+
+        if truth or initial is None or not isinstance(a, Reference):
+            return into(t, over(a), out)
+        return into(t, over_something(t, a, axes_of(t, axis, a.rank), initial, over), out)
 
     return binding
+
+
+def over_something(t: Tracer, a: Reference, axes: tuple[int, ...], initial: Any, over: Callable[[Any], Any]) -> Any:
+    """A reduction that has an initial value, of an array that may be empty: then of that value alone."""
+    from .bind_create import filled
+    from .merges import stage_if
+
+    own = views.extents(t, a)
+    size = product(t, [own[k] for k in axes])
+    single = [Const(1, I64) if k in axes else e for k, e in enumerate(own)]
+    known = integers.known(size)
+    if known is not None:
+        return over(a if known else filled(t, initial, single, a.dtype))
+    some = t.emit1("gt", [size, Const(0, I64)])
+    return stage_if(t, some, lambda: over(a), lambda: over(filled(t, initial, single, a.dtype)))
 
 
 def not_empty(t: Tracer, a: Reference, axes: tuple[int, ...], what: str) -> None:

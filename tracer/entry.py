@@ -78,7 +78,10 @@ class Traced:
 
 
 def trace(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], loose: bool = False) -> Traced:
-    """Trace a function (`loose`: extents that turn out to be 1 are repeated). Raises `UnsupportedError`, `TraceTypeError`, `ShapeError` with the user's line."""
+    """Trace a function. Raises `UnsupportedError`, `TraceTypeError`, `ShapeError` with the user's line.
+
+    `loose`: extents that turn out to be 1 at run time are repeated (see `broadcasting`).
+    """
     t = Tracer(loose)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, 20_000))

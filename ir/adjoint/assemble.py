@@ -217,7 +217,7 @@ class _Backward:
     def begin_states(self, home: Region, scope: _Scope) -> None:
         """Lineages that begin in a region start, in its mirror, from their last version there."""
         for lineage in self.plan.undone_in_order():
-            if self.prepared.home[lineage] is home:
+            if self.plan.lineages.home(lineage) is home:
                 final = self.plan.lineages.final(lineage)
                 found = scope.get(final)
                 assert found is not None or home is self.prepared.function.body, f"{final} was not saved"

@@ -66,9 +66,19 @@ class Lineages:
             return op.results[k] if all(self.of(r.terminator.operands[k]) is lineage for r in op.regions) else None
         return loop_parts(op)[1][k] if self.of(loop_parts(op)[1][k]) is lineage else None
 
+    def home(self, lineage: Value) -> Region:
+        """The region that a lineage begins and ends in: around the loop, where the first version is a block argument
+        and the last one the loop's result (what the argument starts from is needed otherwise, so no version of it)."""
+        region = self.prepared.home[lineage]
+        site = self.prepared.sites[region]
+        if lineage in region.args and site.owner is not None and site.parent is not None:
+            if any(r.is_array and self.of(r) is lineage for r in site.owner.results):
+                return site.parent
+        return region
+
     def final(self, lineage: Value) -> Value:
-        """The last version in the region where the lineage begins."""
-        home = self.prepared.home[lineage]
+        """The last version in the region where the lineage ends."""
+        home = self.home(lineage)
         last = lineage
         for op in home.ops:
             for value in op.results:

@@ -179,7 +179,7 @@ def collect_needs(plan: Plan) -> list[Need]:
     versions.enter([body], None)
     _collect_in(plan, plan.reverse.region, versions, needs, wanted_placeholders(plan))
     for lineage in plan.undone_in_order():  # undoing starts from the last version, to be had where the lineage ends
-        home = plan.prepared.home[lineage]
+        home = plan.lineages.home(lineage)
         if home is not body:
             needs.append(Need(plan.lineages.final(lineage), {}))
     return needs

@@ -169,6 +169,20 @@ def workspace_of_inner_call(x, n):
     return best[0] - 2.0 * best[1]
 
 
+def two_versions_in_a_branch(a, b, turns):
+    """`a` before the inner loop and `a` after it are both carried, and only one branch changes them."""
+    kept = a.copy()
+    for i in range(turns):
+        if b[1] < 2.0:
+            for _ in range(i):
+                b[:2] *= a[1:3]
+                for k in range(1, len(kept)):
+                    a[-k] -= np.tanh(a[2])
+                kept[i] *= a[i]
+            a -= 0.2
+    return np.sum(b) + np.sum(kept)
+
+
 rng = np.random.default_rng(6)
 A = rng.standard_normal((5, 6))
 small = rng.standard_normal((3, 4))
@@ -211,5 +225,13 @@ PROGRAMS = [
         (0,),
         {"tracing", "kink"},
         ((x6, 0), (x6, 1)),
+    ),
+    Program(
+        "two_versions_in_a_branch",
+        two_versions_in_a_branch,
+        (x6, a[:3] * 0.3, 4),
+        (0, 1),
+        TC,
+        ((x6, a[:3] * 0.3, 2), (x6, a[:3] + 9.0, 3)),
     ),
 ]
