@@ -223,10 +223,10 @@ def test_code_with_constants_that_are_no_plain_data_is_not_stored():
         reload_init=[],
         lifted=(),
     )
-    assert bridge._image(result, True) is None
+    assert bridge.image_of(result, True) is None
     result.library.has_dynamic_globals = True
     result.environment.consts = []
-    assert bridge._image(result, True) is None
+    assert bridge.image_of(result, True) is None
 
 
 def test_without_a_folder_everything_works(monkeypatch):
