@@ -21,6 +21,7 @@ from ..core import Op, Region, Value
 from ..ops.shape import split_spec
 from ..types import I64, Scalar
 from .lineage import Lineages
+from .prepare import Prepared
 from .reverse import Reverse
 
 __all__ = ["FinalRead", "final_reads"]
@@ -51,7 +52,7 @@ def final_reads(lineages: Lineages, reverse: Reverse) -> dict[Value, FinalRead]:
             place: list[Value] | None = None
             if op.name == "index" and lineages.of(op.operands[0]) is lineage:
                 value, place = op.result, op.operands[1:]
-            elif op.name == "update" and op in writes and _fits(op):
+            elif op.name == "update" and op in writes and _fits(op) and _is_sure(prepared, op):
                 value, place = op.operands[1], op.operands[2:]
             if place is None or value in found:
                 continue
@@ -64,6 +65,11 @@ def _fits(op: Op) -> bool:
     """Whether what is written has the shape of the region, and so can be read back from it."""
     written = op.operands[1]
     return written.op is not None and written.rank == sum(letter != "i" for letter in op.attrs["spec"])
+
+
+def _is_sure(prepared: Prepared, op: Op) -> bool:
+    """Whether what is written is written whenever it is computed: not under a condition, or in a loop, further in."""
+    return prepared.home.get(op.operands[1]) is prepared.home[op.result]
 
 
 class _Test:

@@ -183,6 +183,21 @@ def two_versions_in_a_branch(a, b, turns):
     return np.sum(b) + np.sum(kept)
 
 
+def written_under_a_condition(x, a, b):
+    """What may be written to `a` decides whether it is; where it was not, `a` does not hold it."""
+    if x <= 1.0:
+        y = np.sin(b[1])
+        if y > 0.05:
+            a[2] = y
+        x = y * y * x
+    for k in range(3):
+        y = np.sin(b[k])
+        if y > 0.0:
+            a[k] = y
+        x = y * y * x
+    return np.sum(a) + x
+
+
 rng = np.random.default_rng(6)
 A = rng.standard_normal((5, 6))
 small = rng.standard_normal((3, 4))
@@ -233,5 +248,13 @@ PROGRAMS = [
         (0, 1),
         TC,
         ((x6, a[:3] * 0.3, 2), (x6, a[:3] + 9.0, 3)),
+    ),
+    Program(
+        "written_under_a_condition",
+        written_under_a_condition,
+        (0.7, x6, np.array([1.5, 1.2, 0.3])),
+        (0, 1, 2),
+        {"tracing", "kink"},
+        ((0.7, x6, np.array([-1.5, -1.2, 0.3])), (2.0, x6, np.array([0.2, -0.9, 0.1]))),
     ),
 ]
