@@ -1,4 +1,5 @@
-"""The command line: `python -m adjit bench [NAME ...]` and `python -m adjit bench npbench --root DIR`."""
+"""The command line: `python -m adjit bench [NAME ...]`, `python -m adjit bench npbench --root DIR`, and
+`python -m adjit bench gradbench-tool`, which GradBench's evals drive over standard input and output."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="adjit", description="exact gradients of plain Python, compiled")
     commands = parser.add_subparsers(dest="command", required=True)
     bench = commands.add_parser("bench", help="time values and gradients of the benchmark programs")
-    bench.add_argument("names", nargs="*", help="only programs whose names contain one of these; or: npbench")
+    words = "only programs whose names contain one of these; or: npbench; or: gradbench-tool"
+    bench.add_argument("names", nargs="*", help=words)
     npbench = bench.add_argument_group("bench npbench", "differentiate, check and time the programs of NPBench")
     npbench.add_argument("--root", metavar="DIR", help="a checkout of github.com/spcl/npbench")
     npbench.add_argument("--only", metavar="A,B", default="", help="only these programs")
@@ -29,6 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(str(error))
     if given.root or given.only or given.json:
         parser.error("--root, --only, --preset and --json belong to `bench npbench`")
+    if given.names == ["gradbench-tool"]:
+        from adjit.benchmarks.gradbench.tool import main as answer
+
+        return answer()
     from adjit.benchmarks.runner import main as run_benchmarks
 
     return run_benchmarks(given.names)

@@ -10,7 +10,9 @@ from ..ir.errors import (
     TraceTypeError,
     UnsupportedError,
 )
+from .check import check_grads
 from .compiled import Compiled
+from .derivatives import hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize
 from .transforms import grad, jit, stop_gradient, value_and_grad, vjp
 
 __all__ = [
@@ -23,8 +25,16 @@ __all__ = [
     "ShapeError",
     "TraceTypeError",
     "UnsupportedError",
+    "check_grads",
     "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
     "jit",
+    "jvp",
+    "linearize",
     "stop_gradient",
     "value_and_grad",
     "vjp",

@@ -22,10 +22,10 @@ from ..ir.adjoint.explain import explain
 from ..ir.core import Function
 from ..ir.errors import ArgumentError, ShapeError
 from ..ir.types import F64, Array, Scalar
-from ..tracer import Result
+from ..tracer import Derivative, Result
 from .arguments import NAMESPACE, ZERO_D, Call, Static, flatten_call, leaf_names, to_leaf, unflatten
 from .fast import fast_entry, output_type
-from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize
+from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize, traced_as
 from .warm import find as find_kept
 from .warm import keep
 
@@ -43,9 +43,12 @@ class Compiled:
         functools.update_wrapper(self, function)
         self.__wrapped__ = function
         self._transform = transform
+        self._program = traced_as(function, transform)
+        if "__signature__" in getattr(self._program, "__dict__", {}):
+            self.__signature__ = self._program.__signature__
         self._specializations: dict[Any, Specialization] = {}
         self._latest: Specialization | None = None
-        self._static = _static_positions(function, transform.static_argnames)
+        self._static = _static_positions(self._program, transform.static_argnames)
         self._fast: Callable[..., Any] = self._general
         self._loose: Compiled | None = None
 
@@ -64,6 +67,13 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<adjit.{self._transform.kind} of {getattr(self.__wrapped__, '__qualname__', self.__wrapped__)}>"
+
+    @property
+    def __adjit_derivative__(self) -> Derivative:
+        """What a call means inside a traced function."""
+        transform = self._transform
+        argnums = 0 if transform.argnums is None else transform.argnums
+        return Derivative(transform.kind, self.__wrapped__, argnums, transform.has_aux)
 
     # ------------------------------------------------------------ calls
 
@@ -98,7 +108,7 @@ class Compiled:
         spec, captured = self._specialization(call)
         leaves = [*call.dynamic, *captured]
         if spec.written:
-            names = [*leaf_names(call, self.__wrapped__), *(c.path for c in spec.captures)]
+            names = [*leaf_names(call, self._program), *(c.path for c in spec.captures)]
             require_disjoint(leaves, list(spec.written), names)
         if disabled:
             return self._result(spec, call, interpreted(spec.forward, leaves))
@@ -116,7 +126,7 @@ class Compiled:
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         if kwargs:
-            args, kwargs = _by_position(self.__wrapped__, args, kwargs)
+            args, kwargs = _by_position(self._program, args, kwargs)
         if self._static[0]:
             names = self._static[1]
             args = tuple(Static(a) if k in self._static[0] else a for k, a in enumerate(args))
@@ -146,7 +156,7 @@ class Compiled:
 
     def _result(self, spec: Specialization, call: Call, outputs: list[Any]) -> Any:
         kind = self._transform.kind
-        if kind == "jit":
+        if not self._transform.reverse:
             return _user_result(spec, outputs)
         count = spec.kept
         if kind == "vjp":
@@ -190,7 +200,9 @@ class Compiled:
         """What the forward sweep keeps for the reverse sweep: per value why, how many bytes, which line."""
         plan = self._stage_source().plan
         if plan is None:
-            raise ArgumentError(f"{self._transform.kind} keeps nothing: it has no reverse sweep")
+            raise ArgumentError(
+                f"{self._transform.kind} has no list of what is kept", help="`grad` and `vjp` of the same function have"
+            )
         return explain(plan.plan)
 
     def source(self) -> str:

@@ -18,7 +18,7 @@ from ..codegen import host
 from ..ir.types import DTYPES, Scalar
 from ..tracer import Result
 from .arguments import ZERO_D, Call, Static, unflatten
-from .specialize import Specialization, as_tuple
+from .specialize import Specialization, as_tuple, traced_as
 
 __all__ = ["fast_entry"]
 
@@ -36,7 +36,7 @@ def fast_entry(
     if any(t is not None and t[2] == ZERO_D for t in call.types):
         return None  # the kernel takes them for numbers: these have a specialization of their own
     try:
-        parameters = _parameters(function, call)
+        parameters = _parameters(traced_as(function, spec.transform), call)
         result = _result(spec, call)
     except _NotSimple:
         return None
@@ -119,7 +119,7 @@ def _result(spec: Specialization, call: Call) -> Any:
     for r in spec.results:
         leaves.append(host.Output(r.index, output_type(spec, r)) if isinstance(r, Result) else host.Constant(r))
     value = unflatten(spec.result_spec, leaves)
-    if transform.kind == "jit":
+    if not transform.reverse:
         return _built(value)
     assert transform.argnums is not None
     kept = spec.kept

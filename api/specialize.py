@@ -4,6 +4,9 @@ In: a `Call` and a `Transform`. Out: a `Specialization` with every stage kept (`
 `scheduled`, source) and a `run(leaves)` that returns the kernel's results. The pipeline, in one place:
 
     trace -> optimize -> vjp -> optimize -> schedule -> render -> compile
+
+What is differentiated otherwise than by one reverse sweep (`jvp`, Jacobians, Hessians) is so while it is traced
+(`tracer.derivatives`), and then goes on like a function under `jit`.
 """
 
 from __future__ import annotations
@@ -27,10 +30,10 @@ from ..ir.adjoint import Adjoint, vjp
 from ..ir.core import Function
 from ..ir.errors import ArgumentError
 from ..ir.types import Array, Scalar
-from ..tracer import Capture, Guard, Result, Traced, trace
+from ..tracer import Capture, Derivative, Guard, Result, Traced, trace
 from .arguments import NAMESPACE, Call, flatten_tree, leaf_names, leaf_type, to_leaf, unflatten
 
-__all__ = ["Specialization", "Transform", "specialize"]
+__all__ = ["Specialization", "Transform", "specialize", "traced_as"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,19 @@ class Transform:
     has_aux: bool
     static_argnames: tuple[str, ...]
     loose: bool = False
+
+    @property
+    def reverse(self) -> bool:
+        """Whether one reverse sweep over the traced program makes it."""
+        return self.kind in ("grad", "value_and_grad", "vjp")
+
+
+def traced_as(function: Callable[..., Any], transform: Transform) -> Any:
+    """What is traced for a function under a transform, and says how it is called."""
+    if transform.reverse or transform.kind == "jit":
+        return function
+    argnums = 0 if transform.argnums is None else transform.argnums
+    return Derivative(transform.kind, function, argnums, transform.has_aux)
 
 
 @dataclass
@@ -122,10 +138,11 @@ class Specialization:
 def specialize(function: Callable[..., Any], transform: Transform, call: Call) -> Specialization:
     """Trace, optimize and differentiate `function` for the types of `call`."""
     stats.traces += 1
-    args, kwargs = call.abstract(leaf_names(call, function))
+    program = traced_as(function, transform)
+    args, kwargs = call.abstract(leaf_names(call, program))
     seconds: dict[str, float] = {}
     with timed(seconds, "trace"):
-        traced = trace(function, args, kwargs, transform.loose)
+        traced = trace(program, args, kwargs, transform.loose)
     with timed(seconds, "optimize"):
         optimized = pipeline.optimize(traced.function)
     results, spec = flatten_tree(traced.result)
@@ -133,8 +150,9 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     layouts += [kernel_type(leaf_of(to_leaf(capture.read())))[1] for capture in traced.captures]
     stages = Stages(traced.function, optimized, seconds=seconds)
     out = Specialization(traced, transform, stages, tuple(layouts), [], None, results, spec)
-    if transform.kind == "jit":
+    if not transform.reverse:
         out.forward = optimized
+        out.stages.adjoint = None if transform.kind == "jit" else optimized
         out.forward.attrs["donated"] = {result: arg for arg, result in traced.mutated.items()}
         return out
     out.wrt = differentiated_leaves(function, transform, call)

@@ -1,4 +1,4 @@
-"""The transforms users write: `grad`, `value_and_grad`, `jit`, `vjp`, `stop_gradient`.
+"""The first transforms: `grad`, `value_and_grad`, `jit`, `vjp`, `stop_gradient` (the others: `derivatives`).
 
 In: a plain Python function (or nothing, when used as a decorator with arguments). Out: a `Compiled` object.
 The vocabulary is JAX's.
@@ -104,7 +104,9 @@ def stop_gradient(x: T) -> T:
     return x
 
 
-stop_gradient.__adjit_binding__ = "stop_gradient"  # type: ignore[attr-defined]
+TRANSFORMS: tuple[Any, ...] = (grad, jit, stop_gradient, value_and_grad, vjp)
+for transform in TRANSFORMS:
+    transform.__adjit_binding__ = transform.__name__  # what the tracer knows them by
 
 
 def _names(names: Names) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 does, on the arguments given and on those that take other branches, trip counts and shapes; a trace is quick."""
 
 import copy
-import time
 
 import numpy as np
 import pytest
@@ -33,22 +32,6 @@ def test_every_operation_says_where_it_is_from(program: Program) -> None:
             assert op.span is not None, op
             assert op.span.line > 0
             assert op.span.file.endswith(".py")
-
-
-def test_traces_are_quick() -> None:
-    """A function of 40 lines in less than 100 ms, after the first trace of the process."""
-    for name in ("lu_by_rows", "gmm_loops", "adaptive_rk_system", "leapfrog", "math_module", "break_and_continue"):
-        program = named(name)
-        tracing.traced_of(program.function, program.fresh())
-        best = min(timed(program) for _ in range(3))
-        assert best < 0.1, (name, best)
-
-
-def timed(program: Program) -> float:
-    args = program.fresh()
-    start = time.perf_counter()
-    tracing.traced_of(program.function, args)
-    return time.perf_counter() - start
 
 
 def test_arguments_and_names() -> None:

@@ -5,6 +5,7 @@ to call it (structure of the result, captures, guards, mutated arguments, source
 """
 
 from .captures import Capture, Guard
+from .derivatives import Derivative
 from .entry import Leaf, Result, Traced, trace
 
-__all__ = ["Capture", "Guard", "Leaf", "Result", "Traced", "trace"]
+__all__ = ["Capture", "Derivative", "Guard", "Leaf", "Result", "Traced", "trace"]

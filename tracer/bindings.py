@@ -143,6 +143,10 @@ def stop_gradient(t: Any, x: Any) -> Any:
 
 MARKED["stop_gradient"] = stop_gradient
 
+from . import derivatives  # noqa: E402
+
+derivatives.register()
+
 
 def names() -> list[str]:
     from .calls import name_of

@@ -86,6 +86,11 @@ def binding_of(function: Any) -> Any:
 
 def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Call an object that is not of the traced program's making."""
+    made = getattr(function, "__adjit_derivative__", None)
+    if made is not None:
+        from .derivatives import call_derivative
+
+        return call_derivative(t, made, args, kwargs)
     binding = binding_of(function)
     marker = getattr(function, "__adjit_binding__", None)
     if binding is None and isinstance(marker, str):

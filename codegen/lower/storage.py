@@ -60,23 +60,28 @@ class Storage:
 
     def extent(self, t: Term, depth: int | None = None) -> Value | None:
         """A scheduled value for an extent that may be used at `depth`; None where there is none."""
+        found = self.located(t, depth)
+        return found[1] if found is not None else None
+
+    def located(self, t: Term, depth: int | None = None) -> tuple[Term, Value] | None:
+        """`extent`, and which of the terms that are equal here it is the value of."""
         depth = len(self.builder.scopes) - 1 if depth is None else depth
-        best: Value | None = None
+        best: tuple[Term, Value] | None = None
         root = self.extents.find(t)
         for member in self.extents.members_of(root):
             if isinstance(member, int):
-                return Const(member, I64)
+                return member, Const(member, I64)
             found = self.lookup(member)
             if found is not None and self.builder.visible(found, depth):
-                if best is None or self.builder.depth.get(found, 0) < self.builder.depth.get(best, 0):
-                    best = found
+                if best is None or self.builder.depth.get(found, 0) < self.builder.depth.get(best[1], 0):
+                    best = member, found
         if best is None:
             for member in self.extents.members_of(root):
                 if isinstance(member, Dim) and member.value in self.buffer:
                     buffer = self.buffer[member.value]
                     if self.builder.visible(buffer, depth):
                         with self.builder.at_depth(depth):
-                            return self.builder.emit1("buffer.dim", [buffer], {"axis": member.axis})
+                            return member, self.builder.emit1("buffer.dim", [buffer], {"axis": member.axis})
         return best
 
     def lookup(self, member: Term) -> Value | None:
@@ -156,7 +161,7 @@ class Storage:
                 self.builder.home[buffer] = self.builder.scopes[frame.depth]
                 frame.requested.append((buffer, outer))
                 frame.owned[buffer] = None
-                self.shape[buffer] = shape
+                self.shape[buffer] = self.shape[outer]
                 return buffer
         elif frame.kind == "branch":
             assert frame.parent is not None
@@ -171,12 +176,15 @@ class Storage:
         return self.allocate(frame, dtype, shape, hint)
 
     def allocate(self, frame: Frame, dtype: DType, shape: list[Term], hint: str | None) -> Value:
+        """A new buffer. Its shape is noted in the terms that it was allocated by: others may be equal only here."""
         depth = frame.depth if frame is not self.frame else len(self.builder.scopes) - 1
         with self.builder.at_depth(depth):
-            extents = self.values(shape)
-            buffer = self.builder.emit1("buffer.alloc", extents, {"dtype": dtype}, names=[hint])
+            found = [self.located(t) for t in shape]
+            known = [pair for pair in found if pair is not None]
+            assert len(known) == len(found), f"unknown extents {shape}"
+            buffer = self.builder.emit1("buffer.alloc", [e for _, e in known], {"dtype": dtype}, names=[hint])
         frame.owned[buffer] = None
-        self.shape[buffer] = shape
+        self.shape[buffer] = [t for t, _ in known]
         return buffer
 
     def allocate_like(self, frame: Frame, model: Value) -> Value:

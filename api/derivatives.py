@@ -1,0 +1,202 @@
+"""Derivatives beyond one gradient: `jvp`, `linearize`, `jacfwd`, `jacrev`, `jacobian`, `hessian`, `hvp`.
+
+In: a plain Python function, or one that another transform made. Out: a `Compiled` object, or for `jvp`, `linearize` and
+`hvp`, which take the function and its arguments at once as in JAX, values. Each is one kernel, made for the types of
+the arguments the first time and kept with the function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import optree
+
+from ..ir.errors import ArgumentError
+from .arguments import NAMESPACE
+from .compiled import Compiled, Transform
+
+__all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "kept_with", "linearize"]
+
+Names = str | Iterable[str]
+Argnums = int | tuple[int, ...]
+
+PRIMAL, HVP = (Transform(kind, None, False, ()) for kind in ("primal", "hvp"))
+JVP, JVP_AUX = (Transform("jvp", None, has_aux, ()) for has_aux in (False, True))
+TANGENT, TANGENT_AUX = (Transform("tangent", None, has_aux, ()) for has_aux in (False, True))
+
+
+def jvp(function: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False) -> Any:
+    """The value of `function` at `primals` (the tuple of its arguments) and its derivative along `tangents` (a tuple of
+    the same structure and shapes): forward mode. With `has_aux`: (value, tangent, aux).
+
+    >>> from adjit import jvp
+    >>> jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 0.0))
+    (6.0, 3.0)
+    """
+    check_tuples("jvp", primals, tangents)
+    return kept_with(function, JVP_AUX if has_aux else JVP)(primals, tangents)
+
+
+def linearize(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """The value of `function` at `primals`, and the linear function that takes tangents of all arguments to the tangent
+    of the value. With `has_aux`: (value, linear function, aux).
+
+    The linear function owns copies of the primals, and computes the value along with each tangent.
+
+    >>> from adjit import linearize
+    >>> value, tangent_of = linearize(lambda x: x * x, 3.0)
+    >>> value, tangent_of(1.0), tangent_of(2.0)
+    (9.0, 6.0, 12.0)
+    """
+    point = tuple(optree.tree_map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, p, namespace=NAMESPACE)
+                  for p in primals)  # fmt: skip
+    value = kept_with(function, PRIMAL)(*point)
+    tangent = kept_with(function, TANGENT_AUX if has_aux else TANGENT)
+    if has_aux and (not isinstance(value, tuple) or len(value) != 2):
+        raise ArgumentError("has_aux=True, but the function does not return a pair (value, aux)")
+
+    def tangent_of(*tangents: Any) -> Any:
+        check_tuples("the linear function", point, tangents)
+        return tangent(point, tangents)
+
+    return (value[0], tangent_of, value[1]) if has_aux else (value, tangent_of)
+
+
+def jacfwd(
+    function: Callable[..., Any] | None = None,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    static_argnames: Names = (),
+) -> Any:
+    """A function that computes the Jacobian of `function` with respect to the arguments `argnums`, column by column in
+    forward mode: the choice where there are few inputs.
+
+    The derivative of a result of shape `s` with respect to an argument of shape `a` has the shape `s + a`. Where the
+    result or the arguments are trees, so is the Jacobian: for each leaf of the result, a tree like the arguments (a
+    tuple of them where `argnums` is a tuple). With `has_aux`: (Jacobian, aux).
+
+    >>> import numpy as np
+    >>> from adjit import jacfwd
+    >>> jacfwd(lambda x: x * x)(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    return decorated(function, "jacfwd", argnums, has_aux, static_argnames)
+
+
+def jacrev(
+    function: Callable[..., Any] | None = None,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    static_argnames: Names = (),
+) -> Any:
+    """Like `jacfwd`, row by row in reverse mode: the choice where there are few outputs.
+
+    >>> import numpy as np
+    >>> from adjit import jacrev
+    >>> jacrev(lambda x: (np.sum(x), x[0] * x[1]))(np.array([1.0, 2.0]))
+    (array([1., 1.]), array([2., 1.]))
+    """
+    return decorated(function, "jacrev", argnums, has_aux, static_argnames)
+
+
+def jacobian(
+    function: Callable[..., Any] | None = None,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    static_argnames: Names = (),
+) -> Any:
+    """Like `jacfwd` or `jacrev`, whichever is cheaper for the shapes of the call: reverse mode where there are more
+    than twice as many inputs as outputs. The choice is made in the kernel.
+
+    >>> import numpy as np
+    >>> from adjit import jacobian
+    >>> jacobian(lambda x: x[1:] - x[:-1])(np.array([1.0, 2.0, 4.0]))
+    array([[-1.,  1.,  0.],
+           [ 0., -1.,  1.]])
+    """
+    return decorated(function, "jacobian", argnums, has_aux, static_argnames)
+
+
+def hessian(
+    function: Callable[..., Any] | None = None,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    static_argnames: Names = (),
+) -> Any:
+    """A function that computes the matrix of second derivatives: forward mode over reverse mode.
+
+    Like `jacfwd(jacrev(function))`; for a scalar result and an argument of shape `a`, it has the shape `a + a`.
+
+    >>> import numpy as np
+    >>> from adjit import hessian
+    >>> hessian(lambda x: x[0] * x[0] * x[1])(np.array([1.0, 2.0]))
+    array([[4., 2.],
+           [2., 0.]])
+    """
+    return decorated(function, "hessian", argnums, has_aux, static_argnames)
+
+
+def hvp(function: Callable[..., Any], x: Any, v: Any, *args: Any, **kwargs: Any) -> Any:
+    """The Hessian of the scalar function `function(x, *args)` with respect to `x`, times `v`, without the Hessian:
+    forward mode over reverse mode, in one kernel.
+
+    `v` and the result have the structure of `x`. For SciPy: `hessp=functools.partial(hvp, f)`.
+
+    >>> import numpy as np
+    >>> from adjit import hvp
+    >>> hvp(lambda x: np.sum(x**3), np.array([1.0, 2.0]), np.array([1.0, 10.0]))
+    array([  6., 120.])
+    """
+    return kept_with(function, HVP)(x, v, *args, **kwargs)
+
+
+def decorated(function: Callable[..., Any] | None, kind: str, argnums: Argnums, has_aux: bool, names: Names) -> Any:
+    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+    if not numbers or not all(isinstance(k, int) and not isinstance(k, bool) for k in numbers):
+        raise ArgumentError(f"argnums={argnums!r} is no argument number and no tuple of them", help="write `argnums=0`")
+    static = (names,) if isinstance(names, str) else tuple(names)
+    transform = Transform(kind, argnums, has_aux, static)
+    if function is None:
+        return lambda f: Compiled(f, transform)
+    return Compiled(function, transform)
+
+
+def check_tuples(what: str, primals: Any, tangents: Any) -> None:
+    """Refuse primals and tangents that are not two tuples of one length."""
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, tuple | list):
+            raise ArgumentError(
+                f"the {name} of {what} are one tuple of the function's arguments, not {type(given).__name__}",
+                help="write `jvp(f, (x,), (v,))`",
+            )
+    if len(primals) != len(tangents):
+        raise ArgumentError(
+            f"{what} was given {len(tangents)} tangents for {len(primals)} arguments",
+            help="give one tangent for each argument, of the same structure and shapes",
+        )
+
+
+def kept_with(function: Callable[..., Any], transform: Transform) -> Compiled:
+    """The compiled form of a function under a transform, kept with the function, since `jvp` and its like are called
+    anew each time."""
+    namespace = getattr(function, "__dict__", None)
+    if not isinstance(namespace, dict):  # a bound method, a partial of a builtin: nothing to keep it with
+        return Compiled(function, transform)
+    kept: dict[tuple[str, bool], Compiled] = namespace.setdefault("__adjit_kept__", {})
+    key = (transform.kind, transform.has_aux)
+    found = kept.get(key)
+    if found is None or found.__wrapped__ is not function:
+        found = kept[key] = Compiled(function, transform)
+    return found
+
+
+TRANSFORMS: tuple[Any, ...] = (hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize)
+for transform in TRANSFORMS:
+    transform.__adjit_binding__ = transform.__name__  # what the tracer knows them by
