@@ -192,7 +192,7 @@ def kept_with(function: Callable[..., Any], transform: Transform) -> Compiled:
     kept: dict[tuple[str, bool], Compiled] = namespace.setdefault("__adjit_kept__", {})
     key = (transform.kind, transform.has_aux)
     found = kept.get(key)
-    if found is None or found.__wrapped__ is not function:
+    if found is None or found.__wrapped__ != function:  # a method bound to another object
         found = kept[key] = Compiled(function, transform)
     return found
 

@@ -205,6 +205,39 @@ def test_derivatives_of_derivatives_to_the_third_order():
 
 
 @pytest.mark.usefixtures("interpreted")
+def test_transforms_decorate_functions_inside_a_traced_function():
+    def outer(x):
+        @grad
+        def slope(y):
+            return y * y * x
+
+        @grad(argnums=1)
+        def other(y, z):
+            return y * z**3
+
+        return slope(x) + other(x, x)
+
+    assert grad(outer)(2.0) == pytest.approx(8.0 + 36.0, rel=1e-14)  # of 2 x**2 + 3 x**3
+    with pytest.raises(ArgumentError, match="takes a function"):
+        grad(lambda x: grad(3)(x))(1.0)
+
+
+class Spring:
+    def __init__(self, stiffness):
+        self.stiffness = stiffness
+
+    def energy(self, x):
+        return np.sum(self.stiffness * x**3)
+
+
+def test_methods_read_their_object_at_each_call():
+    spring = Spring(np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(hvp(spring.energy, X, V), 6 * spring.stiffness * X * V, rtol=1e-13)
+    spring.stiffness = np.array([3.0, 4.0, 5.0])
+    np.testing.assert_allclose(hvp(spring.energy, X, V), 6 * spring.stiffness * X * V, rtol=1e-13)
+
+
+@pytest.mark.usefixtures("interpreted")
 def test_a_differentiated_function_has_no_side_effects():
     def outer(x):
         a = np.zeros(2)

@@ -5,7 +5,7 @@ to call it (structure of the result, captures, guards, mutated arguments, source
 """
 
 from .captures import Capture, Guard
-from .derivatives import Derivative
 from .entry import Leaf, Result, Traced, trace
+from .programs import Derivative
 
 __all__ = ["Capture", "Derivative", "Guard", "Leaf", "Result", "Traced", "trace"]

@@ -221,18 +221,22 @@ def in_place(t: Tracer, op: ast.operator, target: Reference, value: Any) -> None
 
 
 def function_definition(t: Tracer, node: ast.FunctionDef) -> None:
-    for decorator in node.decorator_list:
-        with t.at(decorator):
-            t.unsupported(
-                "a decorator on a function defined inside the traced function",
-                "call the decorated function's body directly, or move it to module level",
-            )
+    from . import calls
+
+    decorators = []
+    for expression in node.decorator_list:
+        with t.at(expression):
+            decorators.append((expression, expressions.evaluate(t, expression)))
     frame = frame_of(t)
     known = frame.code.facts.setdefault("nested", {})
     code = known.get(id(node))
     if code is None:
         code = known[id(node)] = FunctionCode(node, frame.file, f"{frame.code.qualname}.<locals>.{node.name}", "")
-    expressions.bind(t, node.name, expressions.make_function(t, code))
+    made = expressions.make_function(t, code)
+    for expression, decorator in reversed(decorators):
+        with t.at(expression):
+            made = calls.call(t, decorator, [made], {})
+    expressions.bind(t, node.name, made)
 
 
 def return_statement(t: Tracer, node: ast.Return) -> None:
