@@ -36,26 +36,35 @@ def defining(value: Value, name: str) -> Op | None:
 # ---------------------------------------------------------------- extents
 
 
-def keeps_shape(loop: Op, k: int) -> bool:
+def keeps_shape(loop: Op, k: int, known: dict[tuple[Value, Value | None], Value] | None = None) -> bool:
     """Whether a loop's carried array `k` is yielded in the shape it came in, by what can be seen at once."""
     arg = loop.regions[0].args[k + (1 if loop.name == "for" else 0)]
-    return shape_source(loop.regions[-1].terminator.operands[k], arg) is arg
+    return shape_source(loop.regions[-1].terminator.operands[k], arg, known) is arg
 
 
-def shape_source(value: Value, until: Value | None = None) -> Value:
-    """The array a value has its shape from, followed back to `until` or as far as it goes."""
+def shape_source(
+    value: Value, until: Value | None = None, known: dict[tuple[Value, Value | None], Value] | None = None
+) -> Value:
+    """The array a value has its shape from, followed back to `until` or as far as it goes.
+
+    `known`: what has been found in this search: both branches of an `if` lead to what comes before it.
+    """
+    known = {} if known is None else known
+    start = value
+    if (start, until) in known:
+        return known[start, until]
     while value is not until and value.op is not None:
         op = value.op
         if op.name in WRITES:
             value = op.operands[0]
         elif op.name in ("for", "while"):
             k = op.results.index(value)
-            if not keeps_shape(op, k):
+            if not keeps_shape(op, k, known):
                 break
             value = op.operands[k + (2 if op.name == "for" else 0)]
         elif op.name == "if":
             k = op.results.index(value)
-            sources = {shape_source(r.terminator.operands[k], until) for r in op.regions}
+            sources = {shape_source(r.terminator.operands[k], until, known) for r in op.regions}
             if len(sources) != 1:
                 break
             value = sources.pop()
@@ -66,6 +75,7 @@ def shape_source(value: Value, until: Value | None = None) -> Value:
             value = until if until is not None and until in arrays else arrays[0]
         else:
             break
+    known[start, until] = value
     return value
 
 
