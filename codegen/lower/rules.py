@@ -12,7 +12,7 @@ import numpy as np
 
 from ...ir.core import Const, Op, Value
 from ...ir.ops.shape import split_spec
-from ...ir.types import BOOL, I64, Array, DType
+from ...ir.types import BOOL, F32, F64, I64, Array, DType
 from .fusion import REDUCTIONS, product_operands, source_of_transpose
 from .hazards import may_overwrite
 from .scheduler import Scheduler
@@ -206,6 +206,23 @@ def step(s: Scheduler, name: str, total: Value, x: Value) -> Value:
     return s.b.emit1(STEP[name], [total, x])
 
 
+def fold(s: Scheduler, op: Op, name: str, extents: Sequence[Value], element: Callable[[list[Value]], Value]) -> Value:
+    """A reduction in a register. Sums and products of float32 are kept in float64: there are no pairwise blocks that
+    would keep the error of long ones small."""
+    dtype = op.result.dtype
+    wide = F64 if dtype is F32 and name in ("reduce_sum", "reduce_prod") else dtype
+
+    def turn(at: list[Value], carried: list[Value]) -> list[Value]:
+        return [step(s, name, carried[0], converted(s, element(at), wide))]
+
+    (total,) = s.b.fold(extents, [accumulator(identity_of(name, wide), op)], turn)
+    return converted(s, total, dtype)
+
+
+def converted(s: Scheduler, x: Value, dtype: DType) -> Value:
+    return x if x.dtype is dtype else s.b.emit1("cast", [x], {"dtype": dtype})
+
+
 def reduction(s: Scheduler, op: Op) -> None:
     """Over all axes: one scalar. Over some: the last axis stays innermost, so sums over others go through
     memory."""
@@ -213,12 +230,7 @@ def reduction(s: Scheduler, op: Op) -> None:
     start = identity_of(name, op.result.dtype)
     extents = s.storage.extents_of(x)
     if not op.result.is_array:
-
-        def add(at: list[Value], carried: list[Value]) -> list[Value]:
-            return [step(s, name, carried[0], s.element(x, at))]
-
-        (total,) = s.b.fold(extents, [accumulator(start, op)], add)
-        s.scalars[op.result] = named(total, op.result.name)
+        s.scalars[op.result] = named(fold(s, op, name, extents, lambda at: s.element(x, at)), op.result.name)
         return
     assert isinstance(op.result.type, Array)
     kept = [k for k in range(x.rank) if k not in axes]
@@ -245,17 +257,14 @@ def row_of(s: Scheduler, op: Op, at: list[Value]) -> Value:
     if op.name == "matmul":
         matrix, vector = product_operands(op)
         count = s.storage.extents_of(vector)[0]
-        start = accumulator(Const(0, op.result.dtype), op)
 
-        def add(k: list[Value], carried: list[Value]) -> list[Value]:
-            term = s.b.emit1("mul", [s.element(matrix, [*at, *k]), s.element(vector, k)])
-            return [s.b.emit1("add_any_order", [carried[0], term])]
+        def product(k: list[Value]) -> Value:
+            return s.b.emit1("mul", [s.element(matrix, [*at, *k]), s.element(vector, k)])
 
-        return s.b.fold([count], [start], add)[0]
+        return fold(s, op, "reduce_sum", [count], product)
     (x,) = op.operands
-    start = accumulator(identity_of(op.name, op.result.dtype), op)
     extents = s.storage.extents_of(x)[len(at) :]
-    return s.b.fold(extents, [start], lambda k, c: [step(s, op.name, c[0], s.element(x, [*at, *k]))])[0]
+    return fold(s, op, op.name, extents, lambda k: s.element(x, [*at, *k]))
 
 
 def arg_extreme(s: Scheduler, op: Op) -> None:
@@ -339,11 +348,10 @@ def matmul(s: Scheduler, op: Op) -> None:
     dtype = op.result.dtype
     if a.rank == b.rank == 1:
 
-        def add(k: list[Value], carried: list[Value]) -> list[Value]:
-            term = s.b.emit1("mul", [s.element(a, k), s.element(b, k)])
-            return [s.b.emit1("add_any_order", [carried[0], term])]
+        def product(k: list[Value]) -> Value:
+            return s.b.emit1("mul", [s.element(a, k), s.element(b, k)])
 
-        (total,) = s.b.fold(s.storage.extents_of(a), [accumulator(Const(0, dtype), op)], add)
+        total = fold(s, op, "reduce_sum", s.storage.extents_of(a), product)
         s.scalars[op.result] = named(total, op.result.name)
         return
     dest = s.storage.fresh(dtype, s.extents.of[op.result], op.result.name)
