@@ -7,7 +7,10 @@ value. Pytrees are optree's (tuples, lists, dicts, NamedTuples, ...); dataclasse
 
 from __future__ import annotations
 
+import array
 import dataclasses
+import enum
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,10 +23,23 @@ from ..ir.errors import ArgumentError
 from ..ir.types import Array, Scalar
 from ..tracer import Leaf, Result
 
-__all__ = ["NAMESPACE", "ZERO_D", "Call", "Static", "flatten_call", "leaf_type", "to_leaf", "unflatten"]
+__all__ = [
+    "NAMESPACE",
+    "ZERO_D",
+    "Call",
+    "Static",
+    "flatten_call",
+    "further_attributes",
+    "leaf_type",
+    "static_value",
+    "to_leaf",
+    "unflatten",
+]
 
 NAMESPACE = "adjit"
 ZERO_D = "0"
+BUFFERS = (memoryview, bytearray, array.array)
+"""What numbers may be in, but not as an array."""
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -53,10 +69,19 @@ class Static:
         return f"Static({self.value!r})"
 
 
+VALUES = (int, float, complex, str, bytes, tuple, frozenset, np.generic, np.dtype, enum.Enum)
+
+
+def by_value(x: Any) -> bool:
+    """Whether equal values are interchangeable: not objects of users' classes, which may differ in what is read of
+    them."""
+    return type(x).__module__ == "builtins" or isinstance(x, VALUES) or dataclasses.is_dataclass(x)
+
+
 def _equal(a: Any, b: Any) -> bool:
     try:
         hash(a)
-        return bool(a == b)
+        return by_value(a) and bool(a == b)
     except (TypeError, ValueError):
         return False
 
@@ -64,6 +89,8 @@ def _equal(a: Any, b: Any) -> bool:
 def leaf_type(x: Any, name: str = "an argument") -> tuple[Scalar | Array, bool, str] | None:
     """(IR type, weak, layout) of a dynamic leaf; None for a static one. ArgumentError for arrays adjit cannot take."""
     kind = type(x)
+    if isinstance(x, BUFFERS):
+        raise ArgumentError(f"{name} is of type {kind.__name__}, and no array", help="pass `np.asarray(...)` of it")
     if kind is bool or not isinstance(x, float | int | np.ndarray | np.generic | complex):
         return None
     if isinstance(x, np.generic) and x.dtype.kind in "OSUVMm":
@@ -138,6 +165,16 @@ def flatten_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     return Call(leaves, types, treespec, key)
 
 
+def static_value(value: Any, place: int | str) -> Static:
+    """A static argument of a call, wrapped; `place`: its position or name. Arrays change, and cannot be static."""
+    if any(hasattr(x, "__array__") and not isinstance(x, np.generic | type) for x in flatten_tree(value)[0]):
+        raise ArgumentError(
+            f"argument {place!r} is named in static_argnames, but holds an array",
+            help="leave it out of static_argnames: arrays are arguments whose values are read at every call",
+        )
+    return Static(value)
+
+
 def place_of(treespec: Any, leaf: int) -> str:
     """Where a leaf of (args, kwargs) is, in words: `argument 0`, `argument 1['w'][2]`."""
     kind, first, *path = optree.treespec_paths(treespec)[leaf]
@@ -164,16 +201,30 @@ def _register_dataclass(kind: type) -> None:
     names = [f.name for f in dataclasses.fields(kind)]
 
     def flatten(x: Any) -> tuple[list[Any], Any, list[str]]:
-        return [getattr(x, n) for n in names], None, names
+        present = (*names, *further_attributes(x))
+        return [getattr(x, n) for n in present], present, list(present)
 
-    def unflatten(_: Any, children: Sequence[Any]) -> Any:
+    def unflatten(present: Sequence[str], children: Sequence[Any]) -> Any:
         out: Any = object.__new__(kind)
-        for name, child in zip(names, children, strict=True):
+        for name, child in zip(present, children, strict=True):
             object.__setattr__(out, name, child)
         return out
 
     register: Callable[..., Any] = optree.register_pytree_node
     register(kind, flatten, unflatten, namespace=NAMESPACE)
+
+
+def further_attributes(x: Any) -> list[str]:
+    """Attributes that a dataclass instance has besides its fields; what it remembers of them is computed again."""
+    kind = type(x)
+    fields = {f.name for f in dataclasses.fields(kind)}
+    return [
+        name
+        for name in getattr(x, "__dict__", {})
+        if name not in fields
+        and not name.startswith("__adjit_")
+        and not isinstance(getattr(kind, name, None), functools.cached_property)
+    ]
 
 
 def leaf_names(call: Call, function: Callable[..., Any]) -> list[str]:

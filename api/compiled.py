@@ -23,7 +23,7 @@ from ..ir.core import Function
 from ..ir.errors import ArgumentError, ShapeError
 from ..ir.types import F64, Array, Scalar
 from ..tracer import Derivative, Result
-from .arguments import NAMESPACE, ZERO_D, Call, Static, flatten_call, leaf_names, to_leaf, unflatten
+from .arguments import NAMESPACE, ZERO_D, Call, flatten_call, leaf_names, static_value, to_leaf, unflatten
 from .fast import fast_entry, output_type
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize, traced_as
 from .warm import find as find_kept
@@ -129,8 +129,8 @@ class Compiled:
             args, kwargs = _by_position(self._program, args, kwargs)
         if self._static[0]:
             names = self._static[1]
-            args = tuple(Static(a) if k in self._static[0] else a for k, a in enumerate(args))
-            kwargs = {n: Static(a) if n in names else a for n, a in kwargs.items()}
+            args = tuple(static_value(a, k) if k in self._static[0] else a for k, a in enumerate(args))
+            kwargs = {n: static_value(a, n) if n in names else a for n, a in kwargs.items()}
         return flatten_call(args, kwargs)
 
     def _specialization(self, call: Call) -> tuple[Specialization, list[Any]]:
@@ -225,6 +225,7 @@ class Pullback:
         self._spec = spec
         self._call = call
         self._residuals = residuals
+        self._value = value
         self._leaves, self._structure = optree.tree_flatten(value, namespace=NAMESPACE)
 
     def __call__(self, cotangent: Any) -> tuple[Any, ...]:
@@ -232,7 +233,10 @@ class Pullback:
         spec = self._spec
         leaves, structure = optree.tree_flatten(cotangent, namespace=NAMESPACE)
         if structure != self._structure:
-            raise ArgumentError(f"the cotangent has structure {structure}, the value {self._structure}")
+            raise ArgumentError(
+                f"the cotangent is {described(cotangent)}, the value is {described(self._value)}",
+                help=f"pass {described(self._value, expected=True)}: the structure of the value, with its shapes",
+            )
         given = []
         for cot, value in zip(leaves, self._leaves, strict=True):
             if not isinstance(value, float | np.floating | np.ndarray) or np.asarray(value).dtype.kind != "f":
@@ -250,6 +254,20 @@ class Pullback:
         gradients = _gradient_leaves(spec, self._call, outputs)
         args, _ = unflatten(self._call.treespec, gradients)
         return tuple(args)
+
+
+def described(x: Any, expected: bool = False) -> str:
+    """The structure of a value in words; `expected`: as what to pass."""
+    if isinstance(x, np.ndarray):
+        return f"an array of shape {x.shape}" if x.ndim or not expected else "a number"
+    if isinstance(x, float | int | np.generic):
+        return "a number"
+    if isinstance(x, dict):
+        return f"a dict with the keys {', '.join(map(repr, x))}" if x else "an empty dict"
+    if isinstance(x, tuple | list):
+        inner = ", ".join(described(v) for v in x[:4]) + (", ..." if len(x) > 4 else "")
+        return f"a {type(x).__name__} of {len(x)} ({inner})"
+    return "None" if x is None else f"a {type(x).__name__}"
 
 
 def _user_result(spec: Specialization, outputs: list[Any]) -> Any:

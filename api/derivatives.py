@@ -16,6 +16,7 @@ import optree
 from ..ir.errors import ArgumentError
 from .arguments import NAMESPACE
 from .compiled import Compiled, Transform
+from .specialize import checked_argnums, static_names
 
 __all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "kept_with", "linearize"]
 
@@ -158,11 +159,7 @@ def hvp(function: Callable[..., Any], x: Any, v: Any, *args: Any, **kwargs: Any)
 
 
 def decorated(function: Callable[..., Any] | None, kind: str, argnums: Argnums, has_aux: bool, names: Names) -> Any:
-    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
-    if not numbers or not all(isinstance(k, int) and not isinstance(k, bool) for k in numbers):
-        raise ArgumentError(f"argnums={argnums!r} is no argument number and no tuple of them", help="write `argnums=0`")
-    static = (names,) if isinstance(names, str) else tuple(names)
-    transform = Transform(kind, argnums, has_aux, static)
+    transform = Transform(kind, checked_argnums(argnums), has_aux, static_names(names))
     if function is None:
         return lambda f: Compiled(f, transform)
     return Compiled(function, transform)

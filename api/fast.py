@@ -17,7 +17,8 @@ import numpy as np
 from ..codegen import host
 from ..ir.types import DTYPES, Scalar
 from ..tracer import Result
-from .arguments import ZERO_D, Call, Static, unflatten
+from ..tracer.lookups import MISSING
+from .arguments import ZERO_D, Call, Static, further_attributes, unflatten
 from .specialize import Specialization, as_tuple, traced_as
 
 __all__ = ["fast_entry"]
@@ -41,9 +42,11 @@ def fast_entry(
     except _NotSimple:
         return None
     count = sum(t is not None for t in call.types)
-    captures: list[tuple[Callable[[], Any], Any]] = [(g.read, host.Static(g.expected)) for g in spec.guards]
+    captures: list[tuple[Callable[[], Any], Any]] = []
+    captures += [(never_raises(g.read, g.key, g.aspect), host.Static(g.expected)) for g in spec.guards]
     for k, capture in enumerate(spec.captures):
-        captures.append((capture.read, host.Slot(count + k, host.leaf_of(capture.read()))))
+        read = never_raises(capture.read, capture.key)
+        captures.append((read, host.Slot(count + k, host.leaf_of(capture.read()))))
     donated: dict[int, int] = spec.forward.attrs.get("donated") or {}
     fast, _ = host.specialize(
         getattr(function, "__name__", "call"),
@@ -57,6 +60,20 @@ def fast_entry(
         apart=list(spec.written),
     )
     return fast
+
+
+def never_raises(read: Callable[[], Any], key: Any, aspect: str = "value") -> Callable[[], Any]:
+    """A reader that gives what is equal to nothing where `read` raises. Names and code are read as they are."""
+    if aspect == "code" or (aspect in ("value", "presence") and key and key[0] in ("global", "cell")):
+        return read
+
+    def attempt() -> Any:
+        try:
+            return read()
+        except Exception:
+            return MISSING
+
+    return attempt
 
 
 def _raise(spec: Specialization) -> Callable[..., Any]:
@@ -106,7 +123,14 @@ def _structure(x: Any) -> Any:
     if isinstance(x, tuple) and hasattr(x, "_fields"):
         return host.Record(type(x), {f: _structure(getattr(x, f)) for f in x._fields})
     if dataclasses.is_dataclass(x) and not isinstance(x, type):
-        return host.Record(type(x), {f.name: _structure(getattr(x, f.name)) for f in dataclasses.fields(x)})
+        names = [*(f.name for f in dataclasses.fields(x)), *further_attributes(x)]
+        parts = {name: _structure(getattr(x, name)) for name in names}
+        own = getattr(x, "__dict__", None)
+        if own is None:
+            return host.Record(type(x), parts)
+        if own.keys() != parts.keys():
+            raise _NotSimple
+        return host.Record(type(x), {"__dict__": parts})  # and no attribute more than these
     raise _NotSimple
 
 
@@ -164,7 +188,7 @@ def _built(x: Any) -> Any:
     if isinstance(x, tuple) and hasattr(x, "_fields"):
         return host.Build(type(x), tuple(_built(part) for part in x))
     if dataclasses.is_dataclass(x) and not isinstance(x, type):
-        kind, names = type(x), [f.name for f in dataclasses.fields(x)]
+        kind, names = type(x), [*(f.name for f in dataclasses.fields(x)), *further_attributes(x)]
 
         def make(*parts: Any) -> Any:
             out = object.__new__(kind)

@@ -30,6 +30,7 @@ import numpy as np
 from ..codegen import cache
 from ..codegen.manifest import code_digest
 from ..tracer.captures import FIXED_MODULES
+from ..tracer.lookups import MISSING, after, of_class, resolved
 
 __all__ = ["Place", "Places", "aspect_of", "digest_of", "reader", "root_of"]
 
@@ -58,12 +59,13 @@ class Places:
         self.function = function
         self.root = root_of(function)
         self.located = located
+        self.underway: set[int] = set()
 
     def place(self, key: Any) -> Place | None:
         """The place that a key stands for, None where it has none."""
         try:
             return self.of_key(key)
-        except NoPlace:
+        except Exception:  # whatever the user's objects do when they are looked at
             return None
 
     def of_key(self, key: Any) -> Place:
@@ -78,8 +80,10 @@ class Places:
                 return ("default", self.object(owner), which)
             case ("field", int(owner), str(name)):
                 return ("field", self.object(owner), name)
-            case ("object", int(owner)):
+            case ("object" | "code", int(owner)):
                 return self.object(owner)
+            case ("super", int(cls), int(start), str(name)):
+                return ("super", self.object(cls), self.object(start), name)
             case (tuple() as container, int(k)):
                 return ("item", self.of_key(container), k)
             case (tuple() as container, "key", str() | int() as k):
@@ -106,20 +110,43 @@ class Places:
             value, key = self.located[wanted]
             if isinstance(value, types.ModuleType) and sys.modules.get(value.__name__) is value:
                 return ("module", value.__name__)
+            if key == ("named", wanted):
+                return self.named(value)
             if key != ("object", wanted):
                 return self.of_key(key)
-        for base_of, where in self.classes():
-            if id(base_of) == wanted:
-                return where
+        for base, found, k in self.classes():
+            if id(base) == wanted and wanted not in self.underway:
+                self.underway.add(wanted)
+                try:
+                    return ("base", self.of_key(found), k)
+                except NoPlace:
+                    continue
+                finally:
+                    self.underway.discard(wanted)
         raise NoPlace
 
-    def classes(self) -> Iterator[tuple[type, Place]]:
-        """Classes of objects that were found, and their bases."""
-        hosts = [(value, key) for value, key in self.located.values() if not isinstance(value, type)]
-        for value, key in hosts:
-            for k, base in enumerate(type(value).__mro__):
-                if base.__module__ != "builtins":
-                    yield base, ("base", self.of_key(key), k)
+    def classes(self) -> Iterator[tuple[type, Any, int]]:
+        """Classes of objects that were found, and their bases: with the key of the object, and which base it is."""
+        for value, key in list(self.located.values()):
+            if not isinstance(value, type):
+                for k, base in enumerate(type(value).__mro__):
+                    if base.__module__ != "builtins":
+                        yield base, key, k
+
+    def named(self, value: Any) -> Place:
+        """The place of a class or function under its own name in its module, or in what is there under that name."""
+        if not isinstance(value, type | types.FunctionType):
+            raise NoPlace
+        place: Place = ("module", value.__module__)
+        found: Any = sys.modules.get(value.__module__)
+        for part in value.__qualname__.split("."):
+            found, place = getattr(found, part, None), ("attribute", place, part)
+        if found is value:
+            return place
+        for inner in ("__wrapped__", "__func__", "py_func", "func", "fget"):
+            if found is not None and getattr(found, inner, None) is value:
+                return ("attribute", place, inner)
+        raise NoPlace
 
     def cell(self, wanted: int) -> Place:
         found = [(self.root, ("root",))] if self.root is not None else []
@@ -145,7 +172,7 @@ def reader(place: Place, function: Any) -> Callable[[], Any]:
             return lambda: module
         case ("global", owner, name):
             namespace = _namespace(owner, root)
-            return lambda: namespace[name]
+            return functools.partial(namespace.get, name, MISSING)
         case ("cell", owner, name):
             holder = reader(owner, function)()
             cell = (holder.__closure__ or ())[holder.__code__.co_freevars.index(name)]
@@ -164,6 +191,9 @@ def reader(place: Place, function: Any) -> Callable[[], Any]:
         case ("item", container, k):
             container_of = reader(container, function)
             return lambda: container_of()[k]
+        case ("super", cls, start, name):
+            cls_of, start_of = reader(cls, function), reader(start, function)
+            return lambda: after(cls_of(), start_of(), name)
         case ("base", owner, k):
             owner_of = reader(owner, function)
             return lambda: type(owner_of()).__mro__[k]
@@ -179,12 +209,26 @@ def _namespace(place: Place, root: types.FunctionType | None) -> dict[str, Any]:
     return namespace
 
 
+LOOKUPS: dict[str, Callable[[Any, str], Any]] = {
+    "lookup": resolved,
+    "definition": of_class,
+    "undefined": lambda cls, name: of_class(cls, name) is MISSING,
+    "attribute": hasattr,
+}
+"""Aspects of attributes: what looking them up finds (see `tracer.lookups`)."""
+
+
 def aspect_of(aspect: str, place: Place, function: Any) -> Callable[[], Any]:
     """What reads the aspect of a place that a guard is about."""
     if aspect == "presence":
         namespace, name = _namespace(place[1], root_of(function)), place[2]
         return lambda: name in namespace
+    if aspect in LOOKUPS:
+        owner_of, lookup = reader(place[1], function), LOOKUPS[aspect]
+        return lambda: lookup(owner_of(), place[2])
     read = reader(place, function)
+    if aspect == "code":
+        return functools.partial(getattr, read(), "__code__")
     if aspect == "size":
         return lambda: (type(read()), len(read()))
     if aspect == "keys":
@@ -205,7 +249,7 @@ def digest_of(value: Any) -> str | None:
     """A digest of what a static value means to a trace; None where it has none."""
     try:
         return _digest(value, ())
-    except NoDigest:
+    except Exception:  # NoDigest, and whatever the user's objects do when they are looked at
         return None
 
 
@@ -222,6 +266,8 @@ def _digest(value: Any, above: tuple[Any, ...]) -> str:
         if kind.__module__.split(".")[0] not in ("builtins", "numpy"):
             raise NoDigest
         return cache.digest(kind.__module__, kind.__qualname__, repr(value))
+    if kind is types.CodeType:
+        return cache.digest("code", code_digest(value))
     if any(value is x for x in above):
         return cache.digest("above", str([value is x for x in above].index(True)))
     if isinstance(value, types.ModuleType):
@@ -239,6 +285,8 @@ def _digest(value: Any, above: tuple[Any, ...]) -> str:
         return _class(value, above)
     if isinstance(value, staticmethod | classmethod):
         return cache.digest(kind.__name__, _digest(value.__func__, above))
+    if isinstance(value, functools.cached_property):
+        return cache.digest("cached_property", _digest(value.func, above))
     if isinstance(value, property):
         return cache.digest("property", *(_digest(f, above) for f in (value.fget, value.fset, value.fdel)))
     if inspect.isbuiltin(value) and _is_fixed(value.__module__):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -127,8 +127,11 @@ class Specialization:
         out = []
         count = len(self.layouts) - len(self.captures)
         for capture, layout in zip(self.captures, self.layouts[count:], strict=True):
-            value = to_leaf(capture.read())
-            found = leaf_type(value)
+            try:
+                value = to_leaf(capture.read())
+                found = leaf_type(value)
+            except Exception:  # whatever the user's objects do when they are looked at, they have changed
+                return None
             if found is None or found != (capture.type, capture.weak, layout):
                 return None
             out.append(value)
@@ -142,7 +145,7 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     args, kwargs = call.abstract(leaf_names(call, program))
     seconds: dict[str, float] = {}
     with timed(seconds, "trace"):
-        traced = trace(program, args, kwargs, transform.loose)
+        traced = trace(program, args, kwargs, transform.loose, effects=transform.kind == "jit")
     with timed(seconds, "optimize"):
         optimized = pipeline.optimize(traced.function)
     results, spec = flatten_tree(traced.result)
@@ -224,6 +227,26 @@ def differentiated_leaves(function: Callable[..., Any], transform: Transform, ca
                 )
             out.append(position[leaf])
     return out
+
+
+def checked_argnums(argnums: Any) -> int | tuple[int, ...]:
+    """`argnums` as a number or a tuple of numbers (lists are taken as tuples)."""
+    numbers = tuple(argnums) if isinstance(argnums, tuple | list) else (argnums,)
+    if not numbers or not all(isinstance(k, int | np.integer) and not isinstance(k, bool) for k in numbers):
+        raise ArgumentError(
+            f"argnums={argnums!r} is no argument number and no tuple of them",
+            help="write `argnums=0`, or `argnums=(0, 1)`: arguments are counted from 0",
+        )
+    chosen = tuple(int(k) for k in numbers)
+    return chosen if isinstance(argnums, tuple | list) else chosen[0]
+
+
+def static_names(names: Any) -> tuple[str, ...]:
+    """`static_argnames` as a tuple."""
+    chosen = (names,) if isinstance(names, str) else tuple(names) if isinstance(names, Iterable) else (names,)
+    if not all(isinstance(n, str) for n in chosen):
+        raise ArgumentError(f"static_argnames={names!r} is no parameter's name and no tuple of names")
+    return chosen
 
 
 def as_tuple(argnums: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from .compiled import Compiled, Pullback, Transform
+from .specialize import checked_argnums, static_names
 
 __all__ = ["grad", "jit", "stop_gradient", "value_and_grad", "vjp"]
 
@@ -40,7 +41,7 @@ def grad(
     >>> square(3.0)
     6.0
     """
-    return _decorate(function, Transform("grad", argnums, has_aux, _names(static_argnames)))
+    return _decorate(function, Transform("grad", checked_argnums(argnums), has_aux, static_names(static_argnames)))
 
 
 def value_and_grad(
@@ -56,7 +57,8 @@ def value_and_grad(
     >>> value_and_grad(lambda x: x * x * x)(2.0)
     (8.0, 12.0)
     """
-    return _decorate(function, Transform("value_and_grad", argnums, has_aux, _names(static_argnames)))
+    transform = Transform("value_and_grad", checked_argnums(argnums), has_aux, static_names(static_argnames))
+    return _decorate(function, transform)
 
 
 def jit(function: Callable[..., Any] | None = None, *, static_argnames: Names = ()) -> Any:
@@ -72,7 +74,7 @@ def jit(function: Callable[..., Any] | None = None, *, static_argnames: Names = 
     >>> total(3)
     1.8333333333333333
     """
-    return _decorate(function, Transform("jit", (), False, _names(static_argnames)))
+    return _decorate(function, Transform("jit", (), False, static_names(static_argnames)))
 
 
 def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> Any:
@@ -107,10 +109,6 @@ def stop_gradient(x: T) -> T:
 TRANSFORMS: tuple[Any, ...] = (grad, jit, stop_gradient, value_and_grad, vjp)
 for transform in TRANSFORMS:
     transform.__adjit_binding__ = transform.__name__  # what the tracer knows them by
-
-
-def _names(names: Names) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _decorate(function: Callable[..., Any] | None, transform: Transform) -> Any:

@@ -38,7 +38,7 @@ from ..codegen.manifest import SourceLines, code_digest, load_manifest, manifest
 from ..ir.core import Function, Op, Region, Value
 from ..ir.types import Type
 from ..tracer import Capture, Guard, Result
-from .arguments import Call, Static, flatten_tree, unflatten
+from .arguments import Call, Static, flatten_tree, further_attributes, unflatten
 from .provenance import Place, Places, aspect_of, digest_of, reader, root_of
 from .specialize import Specialization, Transform, specialize
 
@@ -128,8 +128,9 @@ def nodes(tree: Any) -> list[str | None]:
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return [digest_of(kind), *(part for item in tree for part in nodes(item))]
     if dataclasses.is_dataclass(tree):
-        fields = (getattr(tree, f.name, None) for f in dataclasses.fields(tree))
-        return [digest_of(kind), *(part for item in fields for part in nodes(item))]
+        names = [*(f.name for f in dataclasses.fields(tree)), *further_attributes(tree)]
+        fields = (getattr(tree, name, None) for name in names)
+        return [digest_of(kind), repr(names), *(part for item in fields for part in nodes(item))]
     return [None]
 
 
@@ -138,6 +139,13 @@ def nodes(tree: Any) -> list[str | None]:
 
 def keep(spec: Specialization, function: Callable[..., Any], call: Call) -> bool:
     """Store a specialization for later processes; False where that is not possible."""
+    try:
+        return stored(spec, function, call)
+    except Exception:  # nothing that the user's objects do here may fail a call
+        return False
+
+
+def stored(spec: Specialization, function: Callable[..., Any], call: Call) -> bool:
     key = key_of(function, spec.transform, call)
     if key is None:
         return False
@@ -213,6 +221,13 @@ def program(executable: Executable) -> Program:
 
 def find(function: Callable[..., Any], transform: Transform, call: Call) -> Specialization | None:
     """The specialization that an earlier process kept, if it is still right."""
+    try:
+        return found(function, transform, call)
+    except Exception:  # nothing that the user's objects do here may fail a call
+        return None
+
+
+def found(function: Callable[..., Any], transform: Transform, call: Call) -> Specialization | None:
     key = key_of(function, transform, call)
     if key is None:
         return None
@@ -275,11 +290,11 @@ class Remembered(Specialization):
 
 def restored_guard(function: Any, aspect: str, place: Place, text: str, identity: bool) -> Guard:
     read = aspect_of(aspect, place, function)
-    return Guard(read, read(), text, identity, None, aspect)
+    return Guard(read, read(), text, identity, place, aspect)
 
 
 def restored_capture(function: Any, place: Place, type_: Any, weak: bool, name: str, path: str, order: bool) -> Capture:
-    return Capture(reader(place, function), type_, weak, name, path, order)
+    return Capture(reader(place, function), type_, weak, name, path, order, place)
 
 
 def skeleton(p: Program) -> Function:

@@ -27,6 +27,7 @@ import keyword
 import linecache
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -179,7 +180,10 @@ def specialize(
     for parameter in parameters:
         writer.guard(parameter.name, parameter.structure)
     for get, structure in captures:
-        writer.guard(f"{writer.bind(get)}()", structure)
+        if isinstance(get, partial) and get.func is getattr and len(get.args) == 2:
+            writer.guard(f"{writer.bind(get.args[0])}.{get.args[1]}", structure)
+        else:
+            writer.guard(f"{writer.bind(get)}()", structure)
     if sorted(writer.slots) != list(range(len(writer.slots))):
         raise ValueError(f"slots are numbered {sorted(writer.slots)}")
     slots = [writer.slots[i] for i in range(len(writer.slots))]

@@ -26,18 +26,22 @@ __all__ = [
 
 
 class AdjitError(Exception):
-    """Base of adjit's errors. `span`: the source it is about; `help`: what to write instead."""
+    """Base of adjit's errors. `span`: the source it is about; `help`: what to write instead; `caller`: where the user's
+    code calls the library whose source it is about."""
 
     def __init__(self, message: str, span: Span | None = None, help: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.span = span
         self.help = help
+        self.caller: Span | None = None
 
     def __str__(self) -> str:
         out = self.message
         if self.span is not None:
             out += "\n" + show_span(self.span)
+        if self.caller is not None:
+            out += "\n  called from\n" + show_span(self.caller)
         if self.help:
             out += f"\n  help: {self.help}"
         return out

@@ -30,6 +30,7 @@ np.float64(80.0)
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -115,9 +116,24 @@ def failure(name: str, attrs: dict[str, Any], values: Sequence[Any], span: Span 
         error.repeats = bool(attrs.get("repeats")) and 1 in map(int, values)
         return error
     message = attrs.get("message") or ""
-    for k, detail in enumerate(values[1:]):
-        message = message.replace(f"{{{k}}}", str(np.asarray(detail).tolist()))
+    details = [shown_as(np.asarray(detail)) for detail in values[1:]]
+
+    def place(found: re.Match[str]) -> str:
+        k, spec = int(found[1]), found[2] or ""
+        if k >= len(details):
+            return found[0]
+        try:
+            return format(details[k], spec)
+        except (TypeError, ValueError):  # a format that the number does not have
+            return str(details[k])
+
+    message = re.sub(r"\{(\d+)(?::([^{}]*))?\}", place, message)
     return exception(attrs.get("error") or "AssertionError", message, span)
+
+
+def shown_as(detail: np.ndarray) -> Any:
+    """A detail of a check as Python shows it: float32 keeps its own few digits."""
+    return detail[()] if detail.ndim == 0 and detail.dtype in (np.float32, np.float16) else detail.tolist()
 
 
 def exception(name: str, message: str, span: Span | None) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import pickle
 
@@ -240,6 +241,102 @@ def test_arrays_without_axes_are_not_changed_behind_the_callers_back():
         return y * x + NO_AXES
 
     check(copied, lambda: (np.array(1.5),), compile=True)
+
+
+def set_item(p):
+    p["a"] = p["a"] * 2.0
+    return p["a"]
+
+
+def add_to_item(p):
+    p["b"] += p["a"]
+    return p["b"]
+
+
+def delete_item(p):
+    del p["b"]
+    return p["a"]
+
+
+def set_first(p):
+    p[0] = 2.0 * p[1]
+    return p[0]
+
+
+def extend_in_place(p):
+    p += [1.0]
+    return p[0] * p[1]
+
+
+def change_in_loop(p):
+    for k in range(2):
+        p[k] = p[k] * 2.0
+    return p[0]
+
+
+def change_inner(p):
+    p[1].append(p[0])
+    return p[0]
+
+
+def change_through_other_name(p):
+    q = p
+    q.insert(0, 1.0)
+    return p[0] * p[1]
+
+
+@pytest.mark.parametrize(
+    "function, argument",
+    [
+        *((f, {"a": 3.0, "b": 2.0}) for f in (set_item, add_to_item, delete_item)),
+        (lambda p: p.pop("a"), {"a": 3.0}),
+        (lambda p: p.setdefault("c", 1.0) * p["a"], {"a": 3.0}),
+        (lambda p: p.update(a=1.0) or p["a"], {"a": 3.0}),
+        *((f, [1.0, 2.0]) for f in (set_first, extend_in_place, change_in_loop, change_through_other_name)),
+        (lambda p: p.append(2.0) or p[0], [1.0, 2.0]),
+        (lambda p: p.pop(), [1.0, 2.0]),
+        (lambda p: p.reverse() or p[0], [1.0, 2.0]),
+        (change_inner, (1.0, [2.0])),
+    ],
+)
+def test_containers_of_the_caller_are_not_changed_behind_its_back(function, argument):
+    before = copy.deepcopy(argument)
+    with pytest.raises(UnsupportedError, match=r"`p.*` belongs to the caller and is changed here") as caught:
+        jit(function)(argument)
+    assert caught.value.span is not None and "return it" in caught.value.help
+    assert argument == before
+    step = 1e-6
+    gradient = grad(function)(argument)  # derivatives leave arguments unchanged, and so may change their copy
+    assert argument == before
+    moved = lambda h: map_leaves(lambda x, g: x + h * g, before, gradient)
+    expected = (function(moved(step)) - function(moved(-step))) / (2 * step)
+    assert sum(squares(gradient)) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def map_leaves(function, a, b):
+    if isinstance(a, dict):
+        return {k: map_leaves(function, v, b[k]) for k, v in a.items()}
+    if isinstance(a, list | tuple):
+        return type(a)(map_leaves(function, v, w) for v, w in zip(a, b, strict=True))
+    return function(a, b)
+
+
+def squares(tree):
+    if isinstance(tree, float):
+        return [tree * tree]
+    return [s for x in (tree.values() if isinstance(tree, dict) else tree) for s in squares(x)]
+
+
+def test_arrays_in_containers_are_written_to():
+    def f(p):
+        p["w"][0] = 3.0
+        q = dict(p)
+        q["a"] = 2.0
+        return q["a"] * p["w"][0]
+
+    argument = {"a": 1.0, "w": np.ones(2)}
+    assert jit(f)(argument) == 6.0
+    assert argument["a"] == 1.0 and list(argument["w"]) == [3.0, 1.0]
 
 
 # ---------------------------------------------------------------- one array, several arguments

@@ -512,3 +512,127 @@ def test_several_processes_at_once(modules: Modules) -> None:
     assert len({json.dumps([row[0] for row in r]) for r in rows}) == 1
     assert [row[1:] for row in finish(start(modules, 9))] == [[0, 0, 1], [0, 0, 1], [0, 0, 2]]
     assert cache.info().entries["trace"] == 3
+
+
+# ---------------------------------------------------------------- nothing here fails a call
+
+
+ODD = """
+import enum
+import functools
+import types
+
+import numpy as np
+
+
+class Model:
+    w = 2.0
+
+    @functools.cached_property
+    def gain(self):
+        return 3.0
+
+    @property
+    def twice(self):
+        return self.w * 2.0
+
+    @staticmethod
+    def act(x):
+        return np.sin(x)
+
+    def loss(self, x):
+        return self.w * x * x
+
+    def remembered(self, x):
+        return self.gain * x
+
+    def derived(self, x):
+        return self.twice * self.act(x)
+
+
+class Asked:
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise RuntimeError("not to be looked at")
+        return 4.0
+
+
+class Strange:
+    __hash__ = None
+
+    def __init__(self):
+        self.k = 5.0
+        self.me = self
+
+    def __eq__(self, other):
+        raise RuntimeError("not to be compared")
+
+    def __reduce_ex__(self, protocol):
+        raise RuntimeError("not to be copied")
+
+
+loss = Model().loss
+config = types.SimpleNamespace(k=2.0)
+asked, strange = Asked(), Strange()
+partial = functools.partial(Model().derived)
+
+
+def bound(x):
+    return loss(x) + 1.0
+
+
+def namespace(x):
+    return config.k * x
+
+
+def answers(x):
+    return asked.k * x
+
+
+def strangers(x):
+    return strange.me.me.k * x
+
+
+def partially(x):
+    return partial(x)
+
+
+remembered, derived = Model().remembered, Model().derived
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["loss", "bound", "namespace", "answers", "strangers", "partially", "remembered", "derived"]
+)
+def test_what_cannot_be_described_is_only_not_kept(modules: Modules, name: str) -> None:
+    modules.texts["warm_main"] = ODD
+    for _ in range(2):
+        main = modules.load()
+        function = getattr(main, name)
+        assert grad(function)(0.5) == pytest.approx(slope(function, 0.5))
+
+
+def test_attributes_are_looked_up_after_a_warm_start(modules: Modules) -> None:
+    modules.texts["warm_main"] = ODD
+    grad(modules.load().derived)(0.5)
+    main = modules.load()
+    g = grad(main.derived)
+    assert traced(lambda: g(0.5))[0] == 0
+    owner = main.derived.__self__
+    for name, value in (("w", 5.0), ("act", np.cos)):
+        setattr(owner, name, value)
+        for _ in range(2):
+            assert g(0.5) == pytest.approx(slope(main.derived, 0.5))
+    main.Model.twice = property(lambda self: 7.0)
+    assert g(0.5) == pytest.approx(slope(main.derived, 0.5))
+
+
+def test_a_description_that_fails_does_not_fail_the_call(modules: Modules, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError
+
+    for name in ("key_of", "record_of", "sources_of"):
+        with monkeypatch.context() as patch:
+            patch.setattr(warm, name, fails)
+            function = modules.load().closed
+            assert grad(function)(1.5) == pytest.approx(slope(function, 1.5))

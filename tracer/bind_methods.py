@@ -98,10 +98,11 @@ def container_attribute(t: Tracer, x: Any, name: str) -> Any:
         if name == "_fields":
             return fields
         from .calls import call
-        from .captures import class_attribute
+        from .captures import class_attribute, guard_class
         from .values import BoundMethod
 
         exists, found, _ = class_attribute(type(x), name)
+        guard_class(t, type(x), name)
         if exists and isinstance(found, property):
             return call(t, found.fget, [x], {})
         if exists and callable(found) and type(x) is not tuple:

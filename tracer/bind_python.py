@@ -315,12 +315,14 @@ def callable_(t: Tracer, x: Any) -> Any:
 
 def getattr_(t: Tracer, x: Any, name: Any, *default: Any) -> Any:
     from ..ir.errors import TraceTypeError
+    from .captures import guard_absence
     from .expressions import attribute
 
     try:
         return attribute(t, x, name)
     except TraceTypeError:
         if default:
+            guard_absence(t, x, name)
             return default[0]
         raise
 

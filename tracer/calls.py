@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import sysconfig
 import types
 from collections.abc import Sequence
 from functools import partial
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.errors import AdjitError
 from . import fence, source, views
 from .context import DEAD, Tracer
 from .control import block
@@ -46,6 +48,7 @@ from .values import (
 __all__ = ["call", "call_function"]
 
 MAX_DEPTH = 120
+STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 MAX_SAME = 64
 
 
@@ -62,8 +65,10 @@ def call(t: Tracer, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) 
     if isinstance(function, Partial):
         return call(t, function.function, [*function.args, *args], {**function.kwargs, **kwargs})
     if isinstance(function, Host):
+        from . import captures
+
         cls = type(function.value)
-        method = getattr(cls, "__call__", None)  # noqa: B004
+        method = captures.guard_class(t, cls, "__call__")
         if inspect.isfunction(method):
             return call(t, method, [function, *args], kwargs)
         t.type_error(f"an object of class {cls.__name__} cannot be called")
@@ -127,6 +132,8 @@ def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any
             with np.errstate(all="ignore"):
                 result = function(*(to_python(t, a) for a in args), **{k: to_python(t, v) for k, v in kwargs.items()})
         except Exception as error:
+            if any(type(x).__module__.startswith(__package__) for x in (*args, *kwargs.values())):
+                refuse(t, function)  # what stands for a generator here is no argument of NumPy's
             t.type_error(f"{name_of(function)}: {error}")
         return constant_array(t, result, function) if isinstance(result, np.ndarray) else result
     refuse(t, function)
@@ -271,7 +278,23 @@ DEFAULTS: dict[str, tuple[Any, ...]] = {"device": (None, "cpu"), "like": (None,)
 
 
 def call_python(t: Tracer, function: types.FunctionType, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Trace through a function. A refusal inside of a library says which of the user's lines called it."""
+    caller = t.span()
+    try:
+        return call_traced(t, function, args, kwargs)
+    except AdjitError as error:
+        if caller is not None and in_library(function.__code__.co_filename) and not in_library(caller.file):
+            error.caller = caller
+        raise
+
+
+def in_library(file: str) -> bool:
+    return "site-packages" in file or "dist-packages" in file or file.startswith(STANDARD_LIBRARY)
+
+
+def call_traced(t: Tracer, function: types.FunctionType, args: list[Any], kwargs: dict[str, Any]) -> Any:
     code = source_of(t, function)
+    t.captures.code(function)
     scope = scope_of(code)
     frame = Frame(
         code,
@@ -286,7 +309,8 @@ def call_python(t: Tracer, function: types.FunctionType, args: list[Any], kwargs
     )
     given = function.__defaults__ or ()
     named = function.__kwdefaults__ or {}
-    defaults = tuple(default_value(t, function, v, partial(default_at, function, k), k) for k, v in enumerate(given))
+    places = [k - len(given) for k in range(len(given))]  # from the end, as parameters have them
+    defaults = tuple(default_value(t, function, v, partial(default_at, function, k), k) for k, v in zip(places, given))
     keyword = {k: default_value(t, function, v, partial(default_at, function, k), k) for k, v in named.items()}
     return call_function(t, frame, defaults, keyword, args, kwargs)
 

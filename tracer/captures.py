@@ -14,6 +14,7 @@ import inspect
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..ir.core import Region, Value
 from ..ir.types import F64, Array, Scalar, dtype_of
 from . import bind_methods
 from .context import Tracer
+from .lookups import MISSING, after, has_own_rules, is_data_descriptor, of_class, own_attributes, resolved, same
 from .scope import Frame
 from .values import CALLERS, ArrayObject, BoundMethod, DictObject, Host, Instance, ListObject, Number, Reference
 
@@ -91,11 +93,11 @@ class Guard:
     def holds(self) -> bool:
         try:
             now = self.read()
-        except Exception:
+            if self.identity:
+                return same(now, self.expected)
+            return type(now) is type(self.expected) and bool(now == self.expected)
+        except Exception:  # whatever the user's objects do when they are looked at, they have changed
             return False
-        if self.identity:
-            return now is self.expected
-        return type(now) is type(self.expected) and bool(now == self.expected)
 
 
 @dataclass(eq=False)
@@ -144,7 +146,7 @@ class Captures:
         namespace = frame.globals
         if name in namespace:
             key = ("global", id(namespace), name)
-            return self.found(namespace[name], lambda: namespace[name], name, key)
+            return self.found(namespace[name], partial(namespace.get, name, MISSING), name, key)
         if hasattr(builtins, name):
             key = ("global", id(namespace), name)
             if key not in self.known:
@@ -159,7 +161,14 @@ class Captures:
             value = cell.cell_contents
         except ValueError:
             self.t.unsupported(f"`{name}` is not defined yet in the enclosing function")
-        return self.found(value, lambda: cell.cell_contents, name, ("cell", id(cell)))
+
+        def read() -> Any:
+            try:
+                return cell.cell_contents
+            except ValueError:
+                return MISSING
+
+        return self.found(value, read, name, ("cell", id(cell)))
 
     def found(self, value: Any, read: Callable[[], Any], text: str, key: Any) -> Any:
         """An abstract value for something found outside; the same one whenever it is read again.
@@ -170,10 +179,26 @@ class Captures:
         """
         if key in self.known:
             return self.known[key]
-        self.located.setdefault(id(value), (value, key))
+        before = self.located.get(id(value))
+        if before is None or before[1] == ("named", id(value)):
+            self.located[id(value)] = (value, key)
         out = self.abstract(value, read, text, key)
         self.known[key] = out
         return out
+
+    def code(self, function: types.FunctionType) -> None:
+        """That a function is still what was traced: its `__code__` may be replaced."""
+        key = ("code", id(function))
+        if key not in self.known and not is_fixed(function.__module__ or ""):
+            self.known[key] = function
+            read = partial(getattr, function, "__code__")
+            text = f"the code of {function.__name__}"
+            self.seen(function)
+            self.guard(read, function.__code__, text, identity=True, key=key, aspect="code")
+
+    def seen(self, value: Any) -> None:
+        """Remember a class or function that was not found under a name (yet)."""
+        self.located.setdefault(id(value), (value, ("named", id(value))))
 
     # ------------------------------------------------------------ by kind
 
@@ -205,6 +230,14 @@ class Captures:
             return DictObject(tuple(pairs), self.region, ("capture", text), host=text)
         if isinstance(value, complex | np.complexfloating):
             t.unsupported(f"`{text}` is complex", "separate real and imaginary parts")
+        if isinstance(value, set | frozenset):
+            self.guard(
+                lambda: type(read()), type(value), f"the class of {text}", identity=True, key=key, aspect="class"
+            )
+            self.guard(
+                lambda: frozenset(read()), frozenset(value), f"the elements of {text}", key=key, aspect="elements"
+            )
+            return value
         if is_static_object(value):
             self.guard(read, value, text, identity=True, key=key)
             return value
@@ -273,14 +306,17 @@ def is_static_object(value: Any) -> bool:
     """Functions, classes, modules and the like: they mean the same as long as they are the same object."""
     if isinstance(value, type | types.ModuleType | np.ufunc | functools.partial) or inspect.isroutine(value):
         return True
-    if hasattr(value, "py_func") or hasattr(value, "__adjit_binding__") or hasattr(value, "__adjit_inline__"):
+    if any(has(value, name) for name in ("py_func", "__adjit_binding__", "__adjit_inline__")):
         return True
-    if isinstance(value, np.finfo | np.iinfo | frozenset | set):
+    if isinstance(value, np.finfo | np.iinfo):
         return True
     module = type(value).__module__.split(".")[0]
-    return module in ("numpy", "functools", "typing", "itertools") or (
-        callable(value) and hasattr(value, "__wrapped__")
-    )
+    return module in ("numpy", "functools", "typing", "itertools") or (callable(value) and has(value, "__wrapped__"))
+
+
+def has(value: Any, name: str) -> bool:
+    """Whether an object has an attribute, without asking its `__getattr__`."""
+    return resolved(value, name) is not MISSING
 
 
 # ---------------------------------------------------------------- attributes
@@ -288,30 +324,44 @@ def is_static_object(value: Any) -> bool:
 
 def static_attribute(t: Tracer, value: Any, name: str) -> Any:
     """`value.name` of a module, class, function, string, dtype."""
-    if isinstance(value, int | float) and not isinstance(value, np.generic):
+    if isinstance(value, int | float) and not isinstance(value, np.generic | enum.Enum):
         return bind_methods.static_number_attribute(t, value, name)
-    try:
-        found = getattr(value, name)
-    except AttributeError as error:
-        t.type_error(str(error))
+    found = read_now(t, value, name)
+    read = partial(getattr, value, name)
     if isinstance(value, types.ModuleType):
         root = value.__name__
-        if root.split(".")[0] in FIXED_MODULES or root in FIXED_MODULES:
-            if isinstance(found, np.ndarray):
-                return t.captures.found(
-                    found, lambda: getattr(value, name), f"{root}.{name}", ("attribute", id(value), name)
-                )
-            return found
-        return t.captures.found(
-            found, lambda: getattr(value, name), f"{root.rsplit('.', 1)[-1]}.{name}", ("attribute", id(value), name)
-        )
-    if isinstance(value, type):
-        if isinstance(found, np.ndarray | float | list | dict | tuple) or not is_static_object(found):
-            return t.captures.found(
-                found, lambda: getattr(value, name), f"{value.__name__}.{name}", ("class", id(value), name)
-            )
+        if not is_fixed(root):
+            key = ("attribute", id(value), name)
+            return t.captures.found(found, read, f"{root.rsplit('.', 1)[-1]}.{name}", key)
+        if isinstance(found, np.ndarray):
+            return t.captures.found(found, read, f"{root}.{name}", ("attribute", id(value), name))
         return found
-    return found
+    if isinstance(value, type):
+        if is_fixed(value.__module__):
+            return found
+        return t.captures.found(found, read, f"{value.__name__}.{name}", ("class", id(value), name))
+    users = not is_fixed(type(value).__module__) or (
+        isinstance(value, types.FunctionType) and not is_fixed(value.__module__ or "")
+    )
+    if not users:
+        return found
+    text = getattr(value, "__name__", type(value).__name__)
+    return t.captures.found(found, read, f"{text}.{name}", ("attribute", id(value), name))
+
+
+def is_fixed(module: str) -> bool:
+    """Whether a module is of an installed library whose contents stay what they are."""
+    return module.split(".")[0] in FIXED_MODULES or module in FIXED_MODULES or module.startswith("adjit.")
+
+
+def read_now(t: Tracer, value: Any, name: str) -> Any:
+    """`getattr(value, name)`; what it raises is an error of the traced program."""
+    try:
+        return getattr(value, name)
+    except AttributeError as error:
+        t.type_error(str(error))
+    except Exception as error:
+        t.type_error(f"the attribute `{name}` of a {type(value).__name__} raises {type(error).__name__}: {error}")
 
 
 def class_attribute(cls: type, name: str) -> tuple[bool, Any, type | None]:
@@ -322,68 +372,125 @@ def class_attribute(cls: type, name: str) -> tuple[bool, Any, type | None]:
     return False, None, None
 
 
-def bound_attribute(t: Tracer, owner: Any, cls: type, name: str, what: str) -> Any:
-    """What the class of an object says about `owner.name`."""
-    from . import calls
+def guard_class(t: Tracer, cls: type, name: str) -> Any:
+    """What a class says under a name (or `MISSING`), guarded as a lookup through its bases."""
+    found = of_class(cls, name)
+    if is_fixed(cls.__module__):
+        return found
+    key = ("class", id(cls), name)
+    if ("guarded", key) in t.captures.known:
+        return found
+    t.captures.known["guarded", key] = found
+    t.captures.seen(cls)
+    if found is MISSING:
+        read = partial(of_class, cls, name)
+        t.captures.guard(lambda: read() is MISSING, True, f"{cls.__name__} has no {name}", key=key, aspect="undefined")
+    else:
+        t.captures.guard(
+            partial(of_class, cls, name), found, f"{cls.__name__}.{name}", identity=True, key=key, aspect="definition"
+        )
+        locate(t, found, key)
+    return found
 
-    exists, found, base = class_attribute(cls, name)
-    if not exists:
-        t.type_error(f"{what} has no attribute `{name}`")
+
+def guard_absence(t: Tracer, owner: Any, name: str) -> None:
+    """That `owner` (anything abstract) has no attribute of this name."""
+    if isinstance(owner, Instance):
+        guard_class(t, owner.cls, name)
+        return
+    if isinstance(owner, Host):
+        read: Callable[[], Any] = owner.read
+        key: tuple[Any, ...] = (owner.key, name)
+        text = owner.text
+    elif isinstance(owner, types.ModuleType | type | types.FunctionType) and not is_fixed(
+        owner.__name__ if isinstance(owner, types.ModuleType) else owner.__module__ or ""
+    ):
+        read, key, text = (lambda: owner), ("attribute", id(owner), name), owner.__name__
+    else:
+        return
+    t.captures.guard(lambda: hasattr(read(), name), False, f"{text} has no {name}", key=key, aspect="attribute")
+
+
+def locate(t: Tracer, found: Any, key: Any) -> None:
+    """Remember where a function of a class was found."""
+    function = found.__func__ if isinstance(found, staticmethod | classmethod) else found
+    if isinstance(function, types.FunctionType):
+        t.captures.located.setdefault(id(function), (function, key))
+
+
+def is_method(found: Any) -> bool:
+    return inspect.isfunction(found) or has(found, "py_func")
+
+
+def instance_attribute(t: Tracer, value: Instance, name: str) -> Any:
+    """`value.name` of an object of abstract values: its own attributes are known, the class's are looked up."""
+    from . import calls
+    from .expressions import usable
+
+    cls = value.cls
+    found = of_class(cls, name)
+    if not isinstance(found, property):
+        for key, item in t.items(value):
+            if key == name:
+                return usable(t, item, name)
+    if name == "__class__":
+        return cls
+    found = guard_class(t, cls, name)
+    if found is MISSING:
+        t.type_error(f"a {cls.__name__} has no attribute `{name}`")
     if isinstance(found, property):
-        if found.fget is None:
-            t.type_error(f"the property `{name}` cannot be read")
-        return calls.call(t, found.fget, [owner], {})
+        return get_property(t, value, found, name)
     if isinstance(found, functools.cached_property):
-        return calls.call(t, found.func, [owner], {})
+        return calls.call(t, found.func, [value], {})
     if isinstance(found, staticmethod):
         return found.__func__
     if isinstance(found, classmethod):
         return BoundMethod(found.__func__, cls)
-    if inspect.isfunction(found) or hasattr(found, "py_func"):
-        return BoundMethod(found, owner)
+    if is_method(found):
+        return BoundMethod(found, value)
+    if hasattr(type(found), "__get__") and not is_static_object(found):
+        t.unsupported(f"`{name}` of a {cls.__name__}, which is a {type(found).__name__}")
     if isinstance(found, types.WrapperDescriptorType | types.MethodDescriptorType | types.GetSetDescriptorType):
-        if name == "__class__":
-            return cls
-        t.unsupported(f"`{name}` of {what}")
-    assert base is not None
-    return t.captures.found(found, lambda: getattr(base, name), f"{base.__name__}.{name}", ("class", id(base), name))
+        t.unsupported(f"`{name}` of a {cls.__name__}")
+    return t.captures.found(found, partial(getattr, cls, name), f"{cls.__name__}.{name}", ("class", id(cls), name))
 
 
-def instance_attribute(t: Tracer, value: Instance, name: str) -> Any:
-    from .expressions import usable
+def get_property(t: Tracer, owner: Any, found: property, name: str) -> Any:
+    from . import calls
 
-    exists, found, _ = class_attribute(value.cls, name)
-    if exists and isinstance(found, property):
-        return bound_attribute(t, value, value.cls, name, f"a {value.cls.__name__}")
-    for key, item in t.items(value):
-        if key == name:
-            return usable(t, item, name)
-    if name == "__class__":
-        return value.cls
-    return bound_attribute(t, value, value.cls, name, f"a {value.cls.__name__}")
+    if found.fget is None:
+        t.type_error(f"the property `{name}` cannot be read")
+    return calls.call(t, found.fget, [owner], {})
 
 
 def host_attribute(t: Tracer, host: Host, name: str) -> Any:
-    """An attribute of the caller's object, read when the compiled function is called."""
-    value = host.value
+    """An attribute of the caller's object, looked up again when the compiled function is called."""
+    value, owner = host.value, host.read
     cls = type(value)
-    exists, found, _ = class_attribute(cls, name)
-    if exists and isinstance(found, property | functools.cached_property):
-        return bound_attribute(t, host, cls, name, f"a {cls.__name__}")
-    own = getattr(value, "__dict__", {})
-    slots = exists and isinstance(found, types.MemberDescriptorType)
-    if name in own or slots:
-        read = host.read
-        try:
-            now = getattr(value, name)
-        except AttributeError as error:
-            t.type_error(str(error))
-        return t.captures.found(now, lambda: getattr(read(), name), f"{host.text}.{name}", (host.key, name))
+    text, key = f"{host.text}.{name}", (host.key, name)
     if name == "__class__":
         return cls
-    if not exists and hasattr(cls, "__getattr__"):
-        t.unsupported(f"`{name}` is computed by `{cls.__name__}.__getattr__`", "read the attribute before the call")
-    return bound_attribute(t, host, cls, name, f"a {cls.__name__}")
+    found = MISSING if has_own_rules(cls) else resolved(value, name)
+    own = own_attributes(value)
+    descriptor = of_class(cls, name)
+    inside = name in own and not (descriptor is not MISSING and is_data_descriptor(descriptor))
+    kinds = (property, staticmethod, classmethod)
+    if not inside and (isinstance(found, kinds) or is_method(found)):
+        if not is_fixed(cls.__module__):
+            t.captures.guard(lambda: resolved(owner(), name), found, text, identity=True, key=key, aspect="lookup")
+            locate(t, found, key)
+        if isinstance(found, property):
+            return get_property(t, host, found, name)
+        if isinstance(found, staticmethod):
+            return found.__func__
+        if isinstance(found, classmethod):
+            return BoundMethod(found.__func__, cls)
+        return BoundMethod(found, host)
+    builtin = types.WrapperDescriptorType | types.MethodDescriptorType | types.GetSetDescriptorType
+    if not inside and isinstance(found, builtin):
+        t.unsupported(f"`{name}` of a {cls.__name__}")
+    now = read_now(t, value, name)
+    return t.captures.found(now, lambda: getattr(owner(), name), text, key)
 
 
 def implicit_super(t: Tracer) -> Any:
@@ -401,14 +508,20 @@ def implicit_super(t: Tracer) -> Any:
 
 def super_attribute(t: Tracer, value: Super, name: str) -> Any:
     cls = value.self.cls if isinstance(value.self, Instance) else type(value.self.value)
-    order = cls.__mro__
-    rest = order[order.index(value.cls) + 1 :]
-    for base in rest:
-        if name in vars(base):
-            found = vars(base)[name]
-            if isinstance(found, property):
-                from . import calls
-
-                return calls.call(t, found.fget, [value.self], {})
-            return BoundMethod(found, value.self)
-    t.type_error(f"`super()` has no attribute `{name}`")
+    found = after(cls, value.cls, name)
+    if found is MISSING:
+        t.type_error(f"`super()` has no attribute `{name}`")
+    key = ("super", id(cls), id(value.cls), name)
+    for each in (cls, value.cls):
+        t.captures.seen(each)
+    read = partial(after, cls, value.cls, name)
+    t.captures.guard(read, found, f"super().{name}", identity=True, key=key, aspect="super")
+    if isinstance(found, property):
+        return get_property(t, value.self, found, name)
+    if isinstance(found, staticmethod):
+        return found.__func__
+    if isinstance(found, classmethod):
+        return BoundMethod(found.__func__, cls)
+    if is_method(found) or inspect.isroutine(found):
+        return BoundMethod(found, value.self)
+    return t.captures.found(found, read, f"super().{name}", key)

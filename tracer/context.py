@@ -221,7 +221,7 @@ class Tracer:
         if container.host:
             self.unsupported(
                 f"`{container.host}` belongs to the caller and is changed here",
-                "build a new list, dict or object inside the function, or use an array",
+                "build a new one inside the function and return it; elements of arrays in it may be written to",
             )
         if container.merged_from is not None:
             self.unsupported(

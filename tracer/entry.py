@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,18 +78,23 @@ class Traced:
     """By identity: objects found outside, and the keys of their places (see `Captures.found`)."""
 
 
-def trace(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], loose: bool = False) -> Traced:
+def trace(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], loose: bool = False, effects: bool = False
+) -> Traced:
     """Trace a function. Raises `UnsupportedError`, `TraceTypeError`, `ShapeError` with the user's line.
 
-    `loose`: extents that turn out to be 1 at run time are repeated (see `broadcasting`).
+    `loose`: extents that turn out to be 1 at run time are repeated (see `broadcasting`). `effects`: whether the caller
+    is to see what the function does to its arguments; lists and dicts among them then cannot be changed.
     """
     t = Tracer(loose)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, 20_000))
     try:
-        return run(t, function, args, kwargs)
+        return run(t, function, args, kwargs, effects)
     except StaticNeeded as error:
-        raise UnsupportedError(error.message, error.span, error.help) from error
+        refused = UnsupportedError(error.message, error.span, error.help)
+        refused.caller = error.caller
+        raise refused from error
     except AdjitError as error:
         if error.span is None:
             error.span = t.span()
@@ -107,12 +113,13 @@ def trace(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], loose: b
         sys.setrecursionlimit(limit)
 
 
-def run(t: Tracer, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
+def run(t: Tracer, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], effects: bool) -> Traced:
     region = Region()
     t.captures = Captures(t, region)
-    arguments = Arguments(t, region)
+    arguments = Arguments(t, region, effects)
+    parameters = parameter_names(function, len(args))
     with t.inside(region):
-        given = [arguments.abstract(a, f"args[{k}]") for k, a in enumerate(args)]
+        given = [arguments.abstract(a, parameters[k]) for k, a in enumerate(args)]
         named = {k: arguments.abstract(a, k) for k, a in kwargs.items()}
         count = len(region.args)
         t.captures.argument_count = count
@@ -151,6 +158,17 @@ def definition(function: Any) -> tuple[ast.AST, str] | None:
     return node, code.co_filename
 
 
+def parameter_names(function: Any, count: int) -> list[str]:
+    """What the function calls its positional arguments."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
+    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "args")
+    return names + [f"{rest}[{k}]" for k in range(count - len(names))]
+
+
 def drop_unused(t: Tracer, region: Region, count: int, mutated: dict[int, int]) -> dict[int, int]:
     """Leave out captures that nothing reads; returns `mutated` with the positions that arguments have then."""
     used = {v for op in walk(region) for v in op.operands}
@@ -167,7 +185,7 @@ def unique(guards: list[Guard]) -> list[Guard]:
     out: list[Guard] = []
     for g in guards:
         key = (g.text, g.key, g.aspect, id(g.expected) if g.identity else repr(g.expected))
-        if key not in seen:
+        if g.key is None or key not in seen:  # without a key, two places may have one text
             seen.add(key)
             out.append(g)
     return out
@@ -191,9 +209,10 @@ def final_contents(t: Tracer, region: Region, results: list[Value]) -> dict[int,
 class Arguments:
     """Turns what the user passes (with leaves) into abstract values."""
 
-    def __init__(self, t: Tracer, region: Region) -> None:
+    def __init__(self, t: Tracer, region: Region, effects: bool) -> None:
         self.t = t
         self.region = region
+        self.effects = effects
         self.objects: list[ArrayObject] = []
         self.places: list[int] = []
 
@@ -205,10 +224,10 @@ class Arguments:
             return make_tuple(type(x), items)
         if isinstance(x, list):
             items = [self.abstract(v, f"{text}[{k}]") for k, v in enumerate(x)]
-            return ListObject(tuple(items), self.region, ("argument", text))
+            return ListObject(tuple(items), self.region, ("argument", text), host=text if self.effects else "")
         if isinstance(x, dict):
             pairs = [(k, self.abstract(v, f"{text}[{k!r}]")) for k, v in x.items()]
-            return DictObject(tuple(pairs), self.region, ("argument", text))
+            return DictObject(tuple(pairs), self.region, ("argument", text), host=text if self.effects else "")
         if dataclasses.is_dataclass(x) and not isinstance(x, type):
             fields = {f.name: getattr(x, f.name) for f in dataclasses.fields(x) if hasattr(x, f.name)}
             fields.update(getattr(x, "__dict__", {}))

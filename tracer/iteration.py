@@ -16,7 +16,7 @@ from . import integers, views
 from .context import Tracer
 from .numeric import describe, integer_value
 from .staging import Count
-from .values import DictObject, ListObject, Number, Reference
+from .values import DictObject, Host, Instance, ListObject, Number, Reference
 
 __all__ = ["Enumerate", "Iterable", "Range", "Reversed", "Zip", "iterable_of"]
 
@@ -100,6 +100,12 @@ def iterable_of(t: Tracer, value: Any) -> Iterable:
         return reversed_iterable(t, inner)
     if isinstance(value, Zip):
         return zip_iterable(t, [iterable_of(t, v) for v in value.inner])
+    cls = value.cls if isinstance(value, Instance) else type(value.value) if isinstance(value, Host) else None
+    if cls is not None and (hasattr(cls, "__iter__") or hasattr(cls, "__getitem__")):
+        t.unsupported(
+            f"{describe(value)} is iterated over: its `__iter__` or `__getitem__` is not traced",
+            "go over a tuple, a list or an array that it holds",
+        )
     t.type_error(f"{describe(value)} cannot be iterated over")
 
 

@@ -17,7 +17,7 @@ from ..ir.types import BOOL, F64, I64, DType, dtype_of
 from . import views
 from .broadcasting import agree, broadcast_shapes, broadcast_to, fits
 from .context import Tracer
-from .values import ListObject, Maybe, Number, Reference
+from .values import Host, Instance, ListObject, Maybe, Number, Reference
 
 __all__ = [
     "agree",
@@ -75,7 +75,34 @@ def describe(x: Any) -> str:
         return f"{x!r}"
     if callable(x):
         return f"the function `{getattr(x, '__name__', x)}`"
+    if isinstance(x, Instance | Host):
+        return f"an object of class {(x.cls if isinstance(x, Instance) else type(x.value)).__name__}"
+    if type(x).__name__ in KINDS and type(x).__module__.startswith(__package__):
+        return KINDS[type(x).__name__]
     return f"a value of type {type(x).__name__}"
+
+
+KINDS = {
+    "ListObject": "a list",
+    "DictObject": "a dict",
+    "GeneratorValue": "a generator expression",
+    "Range": "a range",
+    "Enumerate": "an enumerate",
+    "Zip": "a zip",
+    "Reversed": "a reversed",
+    "FunctionValue": "a function",
+    "BoundMethod": "a method",
+    "ClassMethodOf": "a method",
+    "Partial": "a functools.partial",
+    "Derivative": "a derivative",
+    "Super": "super()",
+    "HarmlessContext": "a context manager",
+    "Distribution": "a distribution",
+    "Undefined": "a name without a value",
+    "Poison": "a value that differs by path",
+    "Maybe": "a value that may not exist",
+}
+"""What users call the tracer's kinds of values."""
 
 
 def counted(n: int, what: str) -> str:
@@ -374,6 +401,8 @@ def truth(t: Tracer, x: Any, what: str = "a condition") -> Any:
         if x.dtype is BOOL:
             return x.value
         return t.emit1("ne", [x.value, Const(0, x.dtype)])
+    from .captures import guard_class
+    from .lookups import MISSING
     from .values import BoundMethod, DictObject, FunctionValue, Host, Instance, Partial
 
     if isinstance(x, ListObject | DictObject):
@@ -382,7 +411,7 @@ def truth(t: Tracer, x: Any, what: str = "a condition") -> Any:
         return True
     if isinstance(x, Host | Instance):
         cls = x.cls if isinstance(x, Instance) else type(x.value)
-        if hasattr(cls, "__bool__") or hasattr(cls, "__len__"):
+        if any(guard_class(t, cls, name) is not MISSING for name in ("__bool__", "__len__")):
             t.unsupported(f"the truth value of a {cls.__name__}", "compare explicitly")
         return True
     return bool(x)

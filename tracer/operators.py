@@ -227,6 +227,8 @@ def other_binary(t: Tracer, kind: type[ast.operator], a: Any, b: Any) -> Any:
         isinstance(b, tuple | ListObject) and isinstance(a, Reference)
     ):
         return binary(t, (ast.Add() if kind is ast.Add else kind()), element(t, a), element(t, b))
+    if kind is ast.BitOr and isinstance(a, DictObject) and isinstance(b, DictObject):
+        t.unsupported("`|` of two dicts", "write `{**a, **b}`")
     dynamic = any(isinstance(x, Number | Reference) for x in (a, b))
     if not dynamic and not any(isinstance(x, ListObject | DictObject | tuple) for x in (a, b)):
         try:
@@ -238,12 +240,14 @@ def other_binary(t: Tracer, kind: type[ast.operator], a: Any, b: Any) -> Any:
 
 def object_binary(t: Tracer, kind: type[ast.operator], a: Any, b: Any) -> Any:
     from . import calls
+    from .captures import guard_class
+    from .lookups import MISSING
 
     name = METHODS.get(kind)
     for owner, other, method in ((a, b, f"__{name}__"), (b, a, f"__r{name}__")):
         if isinstance(owner, Instance | Host):
             cls = owner.cls if isinstance(owner, Instance) else type(owner.value)
-            if name is not None and hasattr(cls, method):
+            if name is not None and guard_class(t, cls, method) is not MISSING:
                 result = calls.call(t, expressions.attribute(t, owner, method), [other], {})
                 if result is not NotImplemented:
                     return result

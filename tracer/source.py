@@ -12,6 +12,7 @@ the function is refused rather than something else traced in its place.
 from __future__ import annotations
 
 import ast
+import inspect
 import linecache
 import types
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from ..ir.errors import UnsupportedError
 __all__ = ["FunctionCode", "FunctionNode", "find", "span_of"]
 
 FunctionNode = ast.FunctionDef | ast.Lambda
+ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 @dataclass(eq=False)
@@ -95,6 +97,12 @@ def find(function: types.FunctionType) -> FunctionCode:
         )
     module = parse_file(file, text, function)
     node = locate(module, code)
+    if node is None and code.co_flags & ASYNCHRONOUS:
+        raise UnsupportedError(
+            f"`{function.__qualname__}` is an async function, which cannot be traced",
+            Span(file, code.co_firstlineno),
+            help="write a plain `def`, and await outside of it",
+        )
     if node is None:
         raise UnsupportedError(
             f"the source of `{function.__qualname__}` in {file} is not what Python runs: "

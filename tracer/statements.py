@@ -14,6 +14,7 @@ from . import expressions, indexing, operators, views
 from .context import DEAD, Tracer
 from .control import block, frame_of, live_after
 from .merges import Branch, merge_branches, stage_if
+from .messages import message_of
 from .numeric import describe, truth
 from .source import FunctionCode
 from .values import CALLERS, DictObject, Instance, ListObject, Maybe, Number, Poison, Reference
@@ -199,9 +200,13 @@ def augmented(t: Tracer, node: ast.AugAssign) -> None:
 
 
 def extend_list(t: Tracer, op: ast.operator, old: ListObject, value: Any) -> None:
+    if isinstance(op, ast.Mult):
+        t.unsupported("`*=` of a list", "build a new list: `p = p * 2`")
     if not isinstance(op, ast.Add):
         t.type_error(f"a list does not support this operation with {describe(value)}")
     items = t.items(value) if isinstance(value, ListObject) else value if isinstance(value, tuple) else None
+    if items is None and not isinstance(value, Number):
+        t.unsupported(f"a list is extended by {describe(value)}", "extend it by a list or a tuple")
     if items is None:
         t.type_error(f"a list cannot be extended by {describe(value)}")
     t.set_items(old, (*t.items(old), *items))
@@ -272,30 +277,6 @@ def assert_statement(t: Tracer, node: ast.Assert) -> None:
     t.emit("check", [ok, *details], {"error": "AssertionError", "message": message})
     if condition is False:
         t.store[DEAD] = True
-
-
-def message_of(t: Tracer, node: ast.expr) -> tuple[str, list[Value]]:
-    """A message: its text with {0}, {1}, ... where numbers known at run time go."""
-    details: list[Value] = []
-
-    def show(value: Any) -> str:
-        if isinstance(value, Number):
-            details.append(value.value)
-            return f"{{{len(details) - 1}}}"
-        if isinstance(value, Reference):
-            return f"<{describe(value)}>"
-        return str(value)
-
-    if isinstance(node, ast.JoinedStr):
-        text = ""
-        for part in node.values:
-            if isinstance(part, ast.Constant):
-                text += str(part.value)
-            else:
-                assert isinstance(part, ast.FormattedValue)
-                text += show(expressions.evaluate(t, part.value))
-        return text, details
-    return show(expressions.evaluate(t, node)), details
 
 
 def exception_of(t: Tracer, node: ast.Raise) -> tuple[str, str, list[Value]]:
