@@ -264,7 +264,8 @@ class _Backward:
                 for item in items:
                     self.tapes[item] = carried(target, self.tapes[item])
                 for lineage in lineages:
-                    self.state[lineage] = carried(target, self.state[lineage], open_=True)
+                    open_ = not self.plan.lineages.of_one_type[lineage]
+                    self.state[lineage] = carried(target, self.state[lineage], open_)
             before = self.versions.enter(sources, owner)
             with Builder(target, op.span) as b:
                 inner = _Scope(scope)

@@ -9,8 +9,10 @@ followed it. `Versions` follows, along the reverse sweep, which version that mem
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 
 from ..core import Op, Region, Value
+from ..types import Type
 from .activity import loop_parts
 from .prepare import Prepared
 from .reverse import OVERWRITES
@@ -65,6 +67,15 @@ class Lineages:
         if op.name == "if":
             return op.results[k] if all(self.of(r.terminator.operands[k]) is lineage for r in op.regions) else None
         return loop_parts(op)[1][k] if self.of(loop_parts(op)[1][k]) is lineage else None
+
+    @cached_property
+    def of_one_type(self) -> dict[Value, bool]:
+        """For each lineage whether all versions have one type (extents may be known of some only)."""
+        types: dict[Value, set[Type]] = defaultdict(set)
+        for value in self.prepared.home:
+            if value.is_array:
+                types[self.of(value)].add(value.type)
+        return {lineage: len(found) == 1 for lineage, found in types.items()}
 
     def home(self, lineage: Value) -> Region:
         """The region that a lineage begins and ends in: around the loop, where the first version is a block argument
