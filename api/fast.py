@@ -70,7 +70,7 @@ def never_raises(read: Callable[[], Any], key: Any, aspect: str = "value") -> Ca
     def attempt() -> Any:
         try:
             return read()
-        except Exception:
+        except Exception:  # a property of the user's may raise anything; what it gave when traced is gone then
             return MISSING
 
     return attempt

@@ -141,7 +141,7 @@ def keep(spec: Specialization, function: Callable[..., Any], call: Call) -> bool
     """Store a specialization for later processes; False where that is not possible."""
     try:
         return stored(spec, function, call)
-    except Exception:  # nothing that the user's objects do here may fail a call
+    except Exception:  # the user's objects run code of theirs when they are looked at and copied: then it is not kept
         return False
 
 
@@ -159,11 +159,7 @@ def stored(spec: Specialization, function: Callable[..., Any], call: Call) -> bo
         if digest is None:
             return False
         dependencies.append(Dependency(repr((aspect, place)), digest))
-    try:
-        payload = pickle.dumps(record)
-    except Exception:  # an object of the user's that does not like to be copied
-        return False
-    return store_manifest(key, payload, dependencies)
+    return store_manifest(key, pickle.dumps(record), dependencies)
 
 
 def sources_of(spec: Specialization) -> list[SourceLines] | None:
@@ -223,7 +219,7 @@ def find(function: Callable[..., Any], transform: Transform, call: Call) -> Spec
     """The specialization that an earlier process kept, if it is still right."""
     try:
         return found(function, transform, call)
-    except Exception:  # nothing that the user's objects do here may fail a call
+    except Exception:  # the user's objects run code of theirs when they are looked at: if it fails, they have changed
         return None
 
 
@@ -233,19 +229,13 @@ def found(function: Callable[..., Any], transform: Transform, call: Call) -> Spe
         return None
 
     def digest_now(name: str) -> str | None:
-        try:
-            aspect, place = ast.literal_eval(name)
-            return digest_of(aspect_of(aspect, place, function)())
-        except Exception:  # whatever the user's objects do when they are looked at, they have changed
-            return None
+        aspect, place = ast.literal_eval(name)
+        return digest_of(aspect_of(aspect, place, function)())
 
     payload = load_manifest(key, digest_now)
     if payload is None:
         return None
-    try:
-        return Remembered(pickle.loads(payload), function, transform, call)
-    except Exception:
-        return None
+    return Remembered(pickle.loads(payload), function, transform, call)
 
 
 class Remembered(Specialization):
