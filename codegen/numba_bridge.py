@@ -52,6 +52,7 @@ __all__ = [
     "MachineCode",
     "asm_text",
     "compile_function",
+    "compiling",
     "environment",
     "image_of",
     "is_jitted",
@@ -59,7 +60,6 @@ __all__ = [
     "kernel_library",
     "llvm_text",
     "load",
-    "no_advice",
     "numba_type",
     "python_function_of",
     "serialize",
@@ -216,9 +216,9 @@ def _set_environment(environment: Any) -> None:
 
 
 @contextlib.contextmanager
-def no_advice() -> Iterator[None]:
-    """Without Numba's warnings, which are advice to whoever writes Numba code by hand."""
-    with warnings.catch_warnings():
+def compiling() -> Iterator[None]:
+    """One compilation at a time, without Numba's warnings, which are advice to whoever writes Numba code by hand."""
+    with _numba("core.compiler_lock").global_compiler_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", _numba("core.errors").NumbaWarning)
         yield
 
@@ -268,7 +268,7 @@ def compile_function(
     if checked:
         entry.register_symbols()
     target = _target()
-    with _numba("core.compiler_lock").global_compiler_lock, no_advice():
+    with compiling():
         library = kernel_library(function.__module__, arguments)
         result = compiler.compile_extra(
             target.typing_context,

@@ -262,7 +262,7 @@ def forward_of(definition: OpDef) -> str:
     with Builder(Region()) as b:
         values, attrs, results = primal(definition, b)
         tangents = [Value(v.type, f"{v.name}'") if v.dtype.is_float else None for v in values]
-        found = call_rule(definition.jvp, values, attrs, y=single(results), tangents=tangents)  # type: ignore[arg-type]
+        found = call_rule(definition.jvp, values, attrs, y=single(results), tangents=tangents)
         return described(definition.jvp, list(found) if isinstance(found, tuple | list) else [found])
 
 

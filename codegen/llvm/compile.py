@@ -11,7 +11,6 @@ import types as python_types
 from collections.abc import Sequence
 
 from llvmlite import ir
-from numba.core.compiler_lock import global_compiler_lock
 
 from ...ir.core import Function
 from .. import entry, numba_bridge
@@ -22,7 +21,6 @@ from .numba_parts import Environment, callconv, funcdesc, targetconfig, types
 __all__ = ["compile_scheduled"]
 
 
-@global_compiler_lock  # type: ignore[untyped-decorator, unused-ignore]
 def compile_scheduled(
     function: Function,
     name: str,
@@ -31,6 +29,17 @@ def compile_scheduled(
     module_name: str,
 ) -> numba_bridge.MachineCode:
     """Machine code of a scheduled function; `module_name` must be unique to this compilation."""
+    with numba_bridge.compiling():
+        return _compiled(function, name, arguments, flags, module_name)
+
+
+def _compiled(
+    function: Function,
+    name: str,
+    arguments: Sequence[Argument],
+    flags: numba_bridge.CompileFlags,
+    module_name: str,
+) -> numba_bridge.MachineCode:
     checked = entry.supported()
     if checked:
         entry.register_symbols()
@@ -58,7 +67,7 @@ def compile_scheduled(
         global_dict={"__name__": module_name},
     )
     environment = Environment.from_fndesc(descriptor)
-    with targetconfig.ConfigStack().enter(settings), context.push_code_library(library), numba_bridge.no_advice():
+    with targetconfig.ConfigStack().enter(settings), context.push_code_library(library):
         own = context.subtarget(environment=environment, fndesc=descriptor)
         module = library.create_ir_module(name)
         own.declare_env_global(module, own.get_env_name(descriptor))

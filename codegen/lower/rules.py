@@ -13,9 +13,12 @@ import numpy as np
 from ...ir.core import Const, Op, Value
 from ...ir.ops.shape import split_spec
 from ...ir.types import BOOL, F32, F64, I64, Array, DType
+from .data import DATA_RULES
 from .fusion import REDUCTIONS, product_operands, source_of_transpose
 from .hazards import may_overwrite
+from .library import LIBRARY, library
 from .scheduler import Scheduler
+from .tapes import TAPE_RULES
 
 __all__ = ["RULES", "row_of"]
 
@@ -436,10 +439,6 @@ def stayed(s: Scheduler, op: Op) -> None:
     )
     s.storage.place(op.result, dest)
 
-
-from .data import DATA_RULES  # noqa: E402
-from .library import LIBRARY, library  # noqa: E402
-from .tapes import TAPE_RULES  # noqa: E402
 
 RULES: dict[str, Callable[[Scheduler, Op], Any]] = {
     "index": index,

@@ -11,9 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
-
 from .blas import subtract_product
+from .compiled import compiled
 from .products import product
 
 __all__ = ["IMPLEMENTATIONS", "solve_lu"]
@@ -25,7 +24,7 @@ LARGE = 2 * BLOCK**3
 Maker = Callable[[Any], Callable[..., None]]
 
 
-@njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def substitute_rows(t: Any, x: Any, low: Any, high: Any, lower: Any, transposed: Any, unit: Any) -> None:
     """Those rows of x become T⁻¹ x (`transposed`: T⁻ᵀ x), with that diagonal block of T for T."""
     width = x.shape[1]
@@ -49,7 +48,7 @@ def substitute_rows(t: Any, x: Any, low: Any, high: Any, lower: Any, transposed:
                     x[k, j] -= factor * x[i, j]
 
 
-@njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def substitute(t: Any, x: Any, lower: Any, transposed: Any, unit: Any) -> None:
     """x becomes T⁻¹ x (`transposed`: T⁻ᵀ x), looking at one triangle of T: diagonal blocks by loops, the rest by BLAS
     where there is enough of it."""
@@ -67,7 +66,7 @@ def substitute(t: Any, x: Any, lower: Any, transposed: Any, unit: Any) -> None:
             subtract_product(x, start * width, t, at, transposed, x, low * width, stop - start, high - low)
 
 
-@njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def solve_lu(factors: Any, pivots: Any, x: Any, transposed: Any) -> None:
     """x becomes A⁻¹ x. The factors are of Aᵀ = P L U and stand as (L\\U)ᵀ."""
     n = x.shape[0]
@@ -83,7 +82,7 @@ def solve_lu(factors: Any, pivots: Any, x: Any, transposed: Any) -> None:
             exchange(x, k, pivots[k])
 
 
-@njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def exchange(x: Any, i: Any, j: Any) -> None:
     if i != j:
         for k in range(x.shape[1]):

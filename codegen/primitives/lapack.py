@@ -17,9 +17,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from ...ir.ops.matrix_functions import PADE, THETA
+from .compiled import compiled
 from .dense import solve_lu
 from .products import product
 
@@ -57,7 +58,7 @@ def lapack(kind: Any) -> Lapack:
     )
 
 
-@njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def all_finite(a: Any) -> Any:
     total = a.dtype.type(0)
     for x in a.flat:
@@ -65,7 +66,7 @@ def all_finite(a: Any) -> Any:
     return total == 0
 
 
-@njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def turn(out: Any, a: Any) -> None:
     """out = aᵀ"""
     for i in range(a.shape[0]):
@@ -94,7 +95,7 @@ def lu_factor(kind: Any) -> Callable[..., None]:
 def lu_in_place(kind: Any) -> Any:
     getrf, code, integer = lapack(kind).getrf, lapack(kind).kind, lapack(kind).integer
 
-    @njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+    @compiled
     def factor(a: Any, pivots: Any) -> Any:
         """a becomes its factors; gives the number of the first pivot that is 0, or 0."""
         n = a.shape[0]
@@ -157,7 +158,7 @@ def eigh_factor(kind: Any) -> Callable[..., None]:
 def svd_of(kind: Any) -> Any:
     gesdd, code, small = lapack(kind).gesdd, lapack(kind).kind, ord("S")
 
-    @njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+    @compiled
     def decompose(u: Any, values: Any, vt: Any, a: Any) -> Any:
         """As NumPy calls it, so that the signs of the vectors are NumPy's."""
         m, n = a.shape
@@ -221,7 +222,7 @@ def qr_factor(kind: Any) -> Callable[..., None]:
 def bases(kind: Any) -> Any:
     decompose, factor = svd_of(kind), lu_in_place(kind)
 
-    @njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+    @compiled
     def find(a: Any) -> Any:
         """Singular vectors and values of A, and the determinant, 1 or -1, of the two bases together."""
         n = a.shape[0]
@@ -277,7 +278,7 @@ def cofactors(kind: Any) -> Callable[..., None]:
     return run
 
 
-@njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def greatest_sum(a: Any) -> Any:
     """The greatest sum of sizes in a row: a norm."""
     norm = a.dtype.type(0)
@@ -375,7 +376,7 @@ def matrix_exp(kind: Any) -> Callable[..., None]:
     return run
 
 
-@njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def load_scaled(x: Any, a: Any) -> Any:
     """x = a / 2^k with a 1-norm of at most `THETA`; gives k, or -1 where a is not finite."""
     n = a.shape[0]
@@ -398,7 +399,7 @@ def load_scaled(x: Any, a: Any) -> Any:
     return squarings
 
 
-@njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def weighted(slots: Any, c: Any) -> None:
     n = slots.shape[1]
     for i in range(n):

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from .compiled import compiled
 
 __all__ = ["FUNCTIONS", "tape_reserve"]
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def tape_reserve(data: Any, used: Any, needed: Any) -> Any:
     """`data` if it holds `needed` elements, else a larger buffer (at least twice) that begins with the first `used`."""
     if needed <= len(data):

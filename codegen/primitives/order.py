@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from .compiled import compiled
 
 __all__ = ["FUNCTIONS"]
 
@@ -19,7 +20,7 @@ RUN = 16
 """Runs of this length are sorted by insertion."""
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def merge(keys: Any, order: Any, to_keys: Any, to_order: Any, low: Any, middle: Any, high: Any) -> None:
     """The sorted runs [low, middle) and [middle, high) as one, in other memory."""
     i, j = low, middle
@@ -35,7 +36,7 @@ def merge(keys: Any, order: Any, to_keys: Any, to_order: Any, low: Any, middle: 
             j += 1
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def argsort(out: Any, x: Any) -> None:
     """Each row of `out` orders that row of `x`."""
     rows, n = x.shape
@@ -71,7 +72,7 @@ def argsort(out: Any, x: Any) -> None:
             out[row, i] = order[i]
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def searchsorted_left(a: Any, v: Any) -> Any:
     """How many elements of the ordered `a` come before `v`."""
     low, high = 0, len(a)
@@ -84,7 +85,7 @@ def searchsorted_left(a: Any, v: Any) -> Any:
     return low
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def searchsorted_right(a: Any, v: Any) -> Any:
     """How many elements of the ordered `a` do not come after `v`."""
     low, high = 0, len(a)
@@ -97,7 +98,7 @@ def searchsorted_right(a: Any, v: Any) -> Any:
     return low
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def nonzero(out: Any, mask: Any) -> None:
     """The positions where `mask` is true; `out` has room for exactly these, so no write needs a branch."""
     found = i = 0

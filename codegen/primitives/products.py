@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
+
+from .compiled import compiled
 
 __all__ = ["FUNCTIONS"]
 
@@ -36,7 +38,7 @@ def by_rows(out: Any, a: Any, b: Any) -> None:
                 out[i, j] += factor * b[k, j]
 
 
-loops = njit(nogil=True)(by_rows)
+loops = compiled(by_rows)
 
 
 def by_size(out: Any, a: Any, b: Any) -> None:
@@ -54,25 +56,25 @@ def choose(out: Any, a: Any, b: Any) -> Any:
 overload(product, strict=False, jit_options={"nogil": True})(choose)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def matmul(out: Any, a: Any, b: Any) -> None:
     """out = a @ b"""
     product(out, a, b)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def matmul_nt(out: Any, a: Any, b: Any) -> None:
     """out = a @ b.T"""
     product(out, a, b.T)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def matmul_tn(out: Any, a: Any, b: Any) -> None:
     """out = a.T @ b"""
     product(out, a.T, b)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled
 def matmul_tt(out: Any, a: Any, b: Any) -> None:
     """out = a.T @ b.T"""
     product(out, a.T, b.T)
