@@ -1114,7 +1114,16 @@ def problem(program: RandomProgram) -> str:
             return f"gives {type(value).__name__}" if np.ndim(value) else "grows"
         if any(not np.all(np.abs(array) < LARGEST) for array in given[1:3]):
             return "grows"
+        if all(abs(nearby(program, args, relative) - value) > 1e-3 * (1 + abs(value)) for relative in (1e-14, -1e-14)):
+            return "is chaotic: the last bits of its arguments decide"
     return ""
+
+
+def nearby(program: RandomProgram, args: Any, relative: float) -> float:
+    """The value at arguments that are hardly others."""
+    x, a, b, n, idx = args
+    with np.errstate(all="ignore"):
+        return float(program.function(x * (1 + relative), a * (1 + relative), b * (1 + relative), n, idx.copy()))
 
 
 def write(c: Choices, number: int | None = None) -> RandomProgram:

@@ -97,8 +97,8 @@ def container_attribute(t: Tracer, x: Any, name: str) -> Any:
             return ClassMethodOf(name, x)
         if name == "_fields":
             return fields
+        from .attributes import class_attribute, guard_class
         from .calls import call
-        from .captures import class_attribute, guard_class
         from .values import BoundMethod
 
         exists, found, _ = class_attribute(type(x), name)

@@ -315,7 +315,7 @@ def callable_(t: Tracer, x: Any) -> Any:
 
 def getattr_(t: Tracer, x: Any, name: Any, *default: Any) -> Any:
     from ..ir.errors import TraceTypeError
-    from .captures import guard_absence
+    from .attributes import guard_absence
     from .expressions import attribute
 
     try:

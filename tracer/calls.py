@@ -65,17 +65,17 @@ def call(t: Tracer, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) 
     if isinstance(function, Partial):
         return call(t, function.function, [*function.args, *args], {**function.kwargs, **kwargs})
     if isinstance(function, Host):
-        from . import captures
+        from . import attributes
 
         cls = type(function.value)
-        method = captures.guard_class(t, cls, "__call__")
+        method = attributes.guard_class(t, cls, "__call__")
         if inspect.isfunction(method):
             return call(t, method, [function, *args], kwargs)
         t.type_error(f"an object of class {cls.__name__} cannot be called")
     if isinstance(function, Instance):
-        from . import captures
+        from . import attributes
 
-        return call(t, captures.instance_attribute(t, function, "__call__"), args, kwargs)
+        return call(t, attributes.instance_attribute(t, function, "__call__"), args, kwargs)
     return call_static(t, function, list(args), kwargs)
 
 

@@ -290,25 +290,25 @@ def attribute_expression(t: Tracer, node: ast.Attribute) -> Any:
 
 def attribute(t: Tracer, value: Any, name: str) -> Any:
     """`value.name`."""
-    from . import bind_methods, captures
+    from . import attributes, bind_methods
 
     if isinstance(value, Reference):
         return bind_methods.array_attribute(t, value, name)
     if isinstance(value, Number):
         return bind_methods.number_attribute(t, value, name)
     if isinstance(value, Instance):
-        return captures.instance_attribute(t, value, name)
+        return attributes.instance_attribute(t, value, name)
     if isinstance(value, Host):
-        return captures.host_attribute(t, value, name)
+        return attributes.host_attribute(t, value, name)
     if isinstance(value, tuple | ListObject | DictObject):
         return bind_methods.container_attribute(t, value, name)
     if isinstance(value, FunctionValue | BoundMethod):
         if name == "__name__":
             return value.__name__ if isinstance(value, FunctionValue) else getattr(value.function, "__name__", "")
         t.unsupported(f"the attribute `{name}` of a function")
-    if isinstance(value, captures.Super):
-        return captures.super_attribute(t, value, name)
-    return captures.static_attribute(t, value, name)
+    if isinstance(value, attributes.Super):
+        return attributes.super_attribute(t, value, name)
+    return attributes.static_attribute(t, value, name)
 
 
 # ---------------------------------------------------------------- functions and calls
@@ -332,11 +332,11 @@ def lambda_expression(t: Tracer, node: ast.Lambda) -> Any:
 
 
 def call_expression(t: Tracer, node: ast.Call) -> Any:
-    from . import calls, captures
+    from . import attributes, calls
 
     function = evaluate(t, node.func)
     if function is super and not node.args:
-        return captures.implicit_super(t)
+        return attributes.implicit_super(t)
     args: list[Any] = []
     for a in node.args:
         if isinstance(a, ast.Starred):

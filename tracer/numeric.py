@@ -401,7 +401,7 @@ def truth(t: Tracer, x: Any, what: str = "a condition") -> Any:
         if x.dtype is BOOL:
             return x.value
         return t.emit1("ne", [x.value, Const(0, x.dtype)])
-    from .captures import guard_class
+    from .attributes import guard_class
     from .lookups import MISSING
     from .values import BoundMethod, DictObject, FunctionValue, Host, Instance, Partial
 

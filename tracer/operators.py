@@ -240,7 +240,7 @@ def other_binary(t: Tracer, kind: type[ast.operator], a: Any, b: Any) -> Any:
 
 def object_binary(t: Tracer, kind: type[ast.operator], a: Any, b: Any) -> Any:
     from . import calls
-    from .captures import guard_class
+    from .attributes import guard_class
     from .lookups import MISSING
 
     name = METHODS.get(kind)
