@@ -22,6 +22,7 @@ from adjit.api import (
     stop_gradient,
     value_and_grad,
     vjp,
+    vmap,
 )
 
 __version__ = "0.1.0"
@@ -48,4 +49,5 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

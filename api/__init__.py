@@ -12,7 +12,7 @@ from ..ir.errors import (
 )
 from .check import check_grads
 from .compiled import Compiled
-from .derivatives import hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize
+from .derivatives import hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize, vmap
 from .transforms import grad, jit, stop_gradient, value_and_grad, vjp
 
 __all__ = [
@@ -38,4 +38,5 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

@@ -73,7 +73,7 @@ class Compiled:
         """What a call means inside a traced function."""
         transform = self._transform
         argnums = 0 if transform.argnums is None else transform.argnums
-        return Derivative(transform.kind, self.__wrapped__, argnums, transform.has_aux)
+        return Derivative(transform.kind, self.__wrapped__, argnums, transform.has_aux, transform.options)
 
     # ------------------------------------------------------------ calls
 

@@ -18,7 +18,7 @@ from .arguments import NAMESPACE
 from .compiled import Compiled, Transform
 from .specialize import checked_argnums, static_names
 
-__all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "kept_with", "linearize"]
+__all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "kept_with", "linearize", "vmap"]
 
 Names = str | Iterable[str]
 Argnums = int | tuple[int, ...]
@@ -144,6 +144,42 @@ def hessian(
     return decorated(function, "hessian", argnums, has_aux, static_argnames)
 
 
+def vmap(function: Callable[..., Any] | None = None, in_axes: Any = 0, out_axes: Any = 0) -> Any:
+    """A function that applies `function` to every example of a batch: a loop in the kernel, fused and differentiated
+    like any other.
+
+    `in_axes` says along which axis the examples of an argument lie: one number for all positional arguments, or a tuple
+    with an entry for each (a number, None for what is the same for all examples, or a structure like the argument).
+    Keyword arguments are batched along axis 0. `out_axes` says the same of the results. The function works on copies:
+    arguments are not changed. Raises `ShapeError` where the numbers of examples differ.
+
+    >>> import numpy as np
+    >>> from adjit import grad, vmap
+    >>> vmap(np.dot, in_axes=(0, None))(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 10.0]))
+    array([21., 43.])
+    >>> vmap(grad(lambda x: x * x))(np.array([1.0, 2.0]))  # a gradient for each example
+    array([2., 4.])
+    """
+    options = (frozen(in_axes), frozen(out_axes))
+    transform = Transform("vmap", None, False, (), options=options)
+    if function is None:
+        return lambda f: Compiled(f, transform)
+    return Compiled(function, transform)
+
+
+def frozen(axes: Any) -> Any:
+    """A structure of axes, as tuples. ArgumentError where it holds anything but numbers and None."""
+    if isinstance(axes, tuple | list):
+        return tuple(frozen(a) for a in axes)
+    if isinstance(axes, dict):
+        return tuple(frozen(a) for a in axes.values())
+    if axes is None or (isinstance(axes, int | np.integer) and not isinstance(axes, bool)):
+        return None if axes is None else int(axes)
+    raise ArgumentError(
+        f"{axes!r} is no axis for vmap", help="write axes as numbers, None (not batched), or structures of them"
+    )
+
+
 def hvp(function: Callable[..., Any], x: Any, v: Any, *args: Any, **kwargs: Any) -> Any:
     """The Hessian of the scalar function `function(x, *args)` with respect to `x`, times `v`, without the Hessian:
     forward mode over reverse mode, in one kernel.
@@ -194,6 +230,6 @@ def kept_with(function: Callable[..., Any], transform: Transform) -> Compiled:
     return found
 
 
-TRANSFORMS: tuple[Any, ...] = (hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize)
+TRANSFORMS: tuple[Any, ...] = (hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize, vmap)
 for transform in TRANSFORMS:
     transform.__adjit_binding__ = transform.__name__  # what the tracer knows them by

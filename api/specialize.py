@@ -48,6 +48,8 @@ class Transform:
     has_aux: bool
     static_argnames: tuple[str, ...]
     loose: bool = False
+    options: Any = None
+    """What the kind asks for besides, hashable: `(in_axes, out_axes)` of vmap."""
 
     @property
     def reverse(self) -> bool:
@@ -60,7 +62,7 @@ def traced_as(function: Callable[..., Any], transform: Transform) -> Any:
     if transform.reverse or transform.kind == "jit":
         return function
     argnums = 0 if transform.argnums is None else transform.argnums
-    return Derivative(transform.kind, function, argnums, transform.has_aux)
+    return Derivative(transform.kind, function, argnums, transform.has_aux, transform.options)
 
 
 @dataclass

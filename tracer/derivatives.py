@@ -22,6 +22,7 @@ from ..ir.adjoint.jacobian import Blocks, forward_blocks, inline, reverse_blocks
 from ..ir.core import Const, Region, Value, const
 from ..ir.types import F64
 from . import calls, views
+from .batching import vmap
 from .broadcasting import agree
 from .context import Tracer
 from .numeric import describe
@@ -44,6 +45,7 @@ from .programs import (
 )
 from .values import (
     BoundMethod,
+    DictObject,
     FunctionValue,
     Host,
     ListObject,
@@ -325,7 +327,7 @@ def transform(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, An
     if len(args) != 1 or kwargs:
         refuse(t, f"{kind} with options takes one function", f"write `{kind}(argnums=1)(f)`")
     check_function(t, kind, args[0])
-    return Derivative(kind, args[0], made.argnums, made.has_aux)
+    return Derivative(kind, args[0], made.argnums, made.has_aux, made.options)
 
 
 KINDS: dict[str, Callable[[Tracer, Any, list[Any], dict[str, Any]], Any]] = {
@@ -343,6 +345,7 @@ KINDS: dict[str, Callable[[Tracer, Any, list[Any], dict[str, Any]], Any]] = {
     "jacobian": jacobian,
     "hessian": hessian,
     "hvp": hvp,
+    "vmap": vmap,
     "transform": transform,
 }
 
@@ -379,6 +382,25 @@ def bind_vjp(t: Tracer, function: Any, *args: Any, has_aux: Any = False) -> Any:
     return vjp(t, Derivative("vjp", function, 0, has_aux), list(args), {})
 
 
+def bind_vmap(t: Tracer, function: Any = None, in_axes: Any = 0, out_axes: Any = 0) -> Derivative:
+    options = tuple(frozen_axes(t, x) for x in (in_axes, out_axes))
+    if function is None:
+        return Derivative("transform", "vmap", options=options)
+    check_function(t, "vmap", function)
+    return Derivative("vmap", function, options=options)
+
+
+def frozen_axes(t: Tracer, x: Any) -> Any:
+    """A structure of axes, as tuples."""
+    if isinstance(x, ListObject | tuple):
+        return tuple(frozen_axes(t, v) for v in (t.items(x) if isinstance(x, ListObject) else x))
+    if isinstance(x, DictObject):
+        return tuple(frozen_axes(t, v) for _, v in t.items(x))
+    if x is not None and not isinstance(x, int):
+        refuse(t, f"an axis of vmap is {describe(x)}", "write axes as numbers, None, or structures of them")
+    return x
+
+
 def bind_hvp(t: Tracer, function: Any, x: Any, v: Any, *args: Any, **kwargs: Any) -> Any:
     check_function(t, "hvp", function)
     return hvp(t, Derivative("hvp", function), [x, v, *args], kwargs)
@@ -399,4 +421,6 @@ def register() -> None:
 
     for kind in ("grad", "value_and_grad", "jacfwd", "jacrev", "jacobian", "hessian"):
         MARKED[kind] = made_by(kind)
-    MARKED.update(jit=made_by("jit"), jvp=bind_jvp, vjp=bind_vjp, hvp=bind_hvp, linearize=bind_linearize)
+    MARKED.update(
+        jit=made_by("jit"), jvp=bind_jvp, vjp=bind_vjp, hvp=bind_hvp, linearize=bind_linearize, vmap=bind_vmap
+    )

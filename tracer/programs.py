@@ -50,12 +50,14 @@ __all__ = [
     "results_of",
     "split_aux",
     "structure",
+    "tree_map",
     "value_of",
 ]
 
 
 class Derivative:
-    """A function made of another one: `kind` is a key of `KINDS`. Called in traced programs only."""
+    """A function made of another one: `kind` is a key of `KINDS`, `options` what that kind asks for besides. Called in
+    traced programs only."""
 
     def __init__(
         self,
@@ -63,11 +65,13 @@ class Derivative:
         function: Any,
         argnums: int | tuple[int, ...] = 0,
         has_aux: bool = False,
+        options: Any = None,
     ) -> None:
         self.kind = kind
         self.__wrapped__ = function
         self.argnums = argnums
         self.has_aux = has_aux
+        self.options = options
         self.__name__ = f"{name_of(function)}_{kind}"
         code = getattr(function, "__code__", None)
         if code is not None:
