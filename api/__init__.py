@@ -12,6 +12,7 @@ from ..ir.errors import (
 )
 from .check import check_grads
 from .compiled import Compiled
+from .custom import custom_jvp, custom_vjp
 from .derivatives import hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize, vmap
 from .transforms import grad, jit, stop_gradient, value_and_grad, vjp
 
@@ -26,6 +27,8 @@ __all__ = [
     "TraceTypeError",
     "UnsupportedError",
     "check_grads",
+    "custom_jvp",
+    "custom_vjp",
     "grad",
     "hessian",
     "hvp",

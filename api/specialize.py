@@ -156,8 +156,8 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     stages = Stages(traced.function, optimized, seconds=seconds)
     out = Specialization(traced, transform, stages, tuple(layouts), [], None, results, spec)
     if not transform.reverse:
-        out.forward = optimized
-        out.stages.adjoint = None if transform.kind == "jit" else optimized
+        out.forward = pipeline.finish(optimized)
+        out.stages.adjoint = None if transform.kind == "jit" else out.forward
         out.forward.attrs["donated"] = {result: arg for arg, result in traced.mutated.items()}
         return out
     out.wrt = differentiated_leaves(function, transform, call)
@@ -177,11 +177,11 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     out.results = [renumbered_result(leaf, renumbered) for leaf in results]
     if transform.kind == "vjp":
         forward, reverse = out.plan.split()
-        out.forward, out.reverse = pipeline.optimize(forward), pipeline.optimize(reverse)
-        out.stages.adjoint = pipeline.optimize(out.plan.function)
+        out.forward, out.reverse = (pipeline.finish(pipeline.optimize(half)) for half in (forward, reverse))
+        out.stages.adjoint = pipeline.finish(pipeline.optimize(out.plan.function))
     else:
         with timed(seconds, "optimize adjoint"):
-            out.forward = out.stages.adjoint = pipeline.optimize(out.plan.function)
+            out.forward = out.stages.adjoint = pipeline.finish(pipeline.optimize(out.plan.function))
     return out
 
 

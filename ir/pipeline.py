@@ -26,10 +26,10 @@ import os
 from collections.abc import Callable
 
 from .core import Function
-from .passes import cse, dce, licm, prove, simplify
+from .passes import cse, dce, drop_rules, licm, prove, simplify
 from .verify import verify as verify_function
 
-__all__ = ["PASSES", "optimize"]
+__all__ = ["PASSES", "finish", "optimize"]
 
 Pass = Callable[[Function], Function]
 
@@ -65,3 +65,9 @@ def optimize(function: Function, verify: bool | None = None) -> Function:
             if verify and not unchanged:
                 verify_function(function, after=name)
     return function
+
+
+def finish(function: Function) -> Function:
+    """An optimized function that will not be differentiated any more, ready to be scheduled."""
+    without_rules = drop_rules.run(function)
+    return function if without_rules is function else optimize(without_rules)

@@ -26,9 +26,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .core import Builder, Const, Function, Op, Region, Span, Value, walk
-from .types import Type
-from .verify import fits
+from .core import Builder, Const, Function, Op, Region, Span, Value, builder, walk
+from .types import Type, fits
 
 __all__ = [
     "Env",
@@ -38,6 +37,7 @@ __all__ = [
     "clone_region",
     "defined",
     "free_values",
+    "inline",
     "substitute",
     "use_counts",
     "uses",
@@ -92,6 +92,14 @@ def clone_region(region: Region, env: Env) -> Region:
     new = Region(clone_args(region.args, env))
     new.ops = [copy_op(op, env) for op in region.ops]
     return new
+
+
+def inline(function: Function, operands: Sequence[Value]) -> list[Value]:
+    """The operations of a function on `operands`, through the builder in force; returns what its results are."""
+    env: Env = dict(zip(function.args, operands, strict=True))
+    for op in function.body.ops[:-1]:
+        clone_op(op, env, builder())
+    return mapped(function.results, env)
 
 
 def clone_function(function: Function, name: str | None = None) -> Function:

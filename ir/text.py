@@ -118,6 +118,8 @@ def attribute_text(value: Any) -> str:
         return f"[{', '.join(map(attribute_text, value))}]"
     if isinstance(value, dict):
         return attributes_text(value)
+    if isinstance(value, Function):
+        return to_text(value)
     return f"<{getattr(value, '__name__', type(value).__name__)}>"  # for people; the parser refuses it
 
 
@@ -159,7 +161,7 @@ class Printer:
         return ", ".join(map(self.use, values))
 
     def line(self, depth: int, text: str, span: Span | None = None) -> None:
-        text = "  " * depth + text
+        text = "  " * depth + text.replace("\n", "\n" + "  " * depth)
         if span is not None:
             text = f"{text:<{COMMENT_COLUMN}}  ; {str(span).replace(',', '_')}"
         self.lines.append(text)
@@ -418,6 +420,9 @@ class Parser:
             return {"true": True, "false": False, "none": None}[word]
         if word in DTYPES:
             return DTYPES[word]
+        if word == "func":
+            self.at -= 1
+            return self.closed_function()
         if word in ("type", "const"):
             self.expect("(")
             inner: Any = self.type() if word == "type" else self.constant()
@@ -432,6 +437,13 @@ class Parser:
             if not self.accept(","):
                 self.expect(close)
                 break
+        return out
+
+    def closed_function(self) -> Function:
+        """A function inside of another one, of which it sees nothing."""
+        saved, self.scopes = self.scopes, [{}]
+        out = self.function()
+        self.scopes = saved
         return out
 
     # structure

@@ -33,6 +33,7 @@ __all__ = [
     "Tape",
     "Type",
     "dtype_of",
+    "fits",
     "join_dims",
     "parse_type",
     "with_dtype",
@@ -197,3 +198,22 @@ def parse_type(text: str) -> Type:
     if reference:
         return Buffer(DTYPES[name], len(parts))
     return make(DTYPES[name], parts)
+
+
+def fits(type_: Type, declared: Type) -> bool:
+    """Whether a value of `type_` may stand where `declared` is expected: equal, or known more exactly.
+
+    >>> fits(Array(F64, (3,)), Array(F64, (None,))), fits(Array(F64, (None,)), Array(F64, (3,)))
+    (True, False)
+    """
+    if type_ == declared:
+        return True
+    if isinstance(type_, Array) and isinstance(declared, Array):
+        return (
+            type_.dtype is declared.dtype
+            and type_.rank == declared.rank
+            and all(d is None or d == t for t, d in zip(type_.dims, declared.dims))
+        )
+    if isinstance(type_, Tape) and isinstance(declared, Tape):
+        return fits(type_.element, declared.element)
+    return False

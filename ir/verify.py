@@ -25,9 +25,9 @@ import numpy as np
 from .core import Const, Function, Op, Region, Value
 from .errors import InternalError
 from .ops import REGISTRY
-from .types import I64, Array, Buffer, DType, Scalar, Tape, Type
+from .types import I64, Array, Buffer, DType, Scalar, Tape, Type, fits
 
-__all__ = ["fits", "verify"]
+__all__ = ["verify"]
 
 TERMINATORS = {"if": ("yield", "yield"), "for": ("yield",), "while": ("test", "yield")}
 
@@ -35,26 +35,6 @@ TERMINATORS = {"if": ("yield", "yield"), "for": ("yield",), "while": ("test", "y
 def verify(function: Function, after: str | None = None) -> None:
     """Raise `InternalError` unless the function is valid; `after` names the pass that made it."""
     Verifier(function, after).run()
-
-
-def fits(type_: Type, declared: Type) -> bool:
-    """Whether a value of `type_` may stand where `declared` is expected: equal, or known more exactly.
-
-    >>> from adjit.ir.types import F64
-    >>> fits(Array(F64, (3,)), Array(F64, (None,))), fits(Array(F64, (None,)), Array(F64, (3,)))
-    (True, False)
-    """
-    if type_ == declared:
-        return True
-    if isinstance(type_, Array) and isinstance(declared, Array):
-        return (
-            type_.dtype is declared.dtype
-            and type_.rank == declared.rank
-            and all(d is None or d == t for t, d in zip(type_.dims, declared.dims))
-        )
-    if isinstance(type_, Tape) and isinstance(declared, Tape):
-        return fits(type_.element, declared.element)
-    return False
 
 
 class Verifier:
@@ -157,6 +137,8 @@ class Verifier:
         for name, value in op.attrs.items():
             if not static_data(value):
                 self.fail(op, f"attribute {name} is not static data: {value!r}")
+            if isinstance(value, Function):
+                verify(value, f"a pass, in {op.name} of @{self.function.name}")
             kind = KINDS.get(name)
             if kind is not None and not kind(value):
                 self.fail(op, f"attribute {name} cannot be {value!r}")
@@ -218,7 +200,7 @@ def static_data(value: Any) -> bool:
         return all(map(static_data, value))
     if isinstance(value, dict):
         return all(isinstance(k, str) and static_data(v) for k, v in value.items())
-    plain = bool | int | float | str | np.generic | DType | Scalar | Array | Tape | Buffer | Const
+    plain = bool | int | float | str | np.generic | DType | Scalar | Array | Tape | Buffer | Const | Function
     return value is None or isinstance(value, plain)
 
 

@@ -15,7 +15,7 @@ from adjit.ir.ops import REGISTRY
 from adjit.ir.types import F64, I64, DType
 
 ELEMENTWISE = {n: d for n, d in REGISTRY.items() if d.category == "elementwise" and d.effect == ""}
-OUTSIDE = {"control", "terminator", "check", "tape"}  # tested with the programs that use them: PROGRAMS
+OUTSIDE = {"control", "terminator", "check", "tape", "rule"}  # tested with the programs that use them: PROGRAMS
 MACHINE = {"buffer", "internal"}  # what code generation and the reverse sweep use among themselves
 RULES = {n: d for n, d in REGISTRY.items() if d.differentiable and d.category not in OUTSIDE}
 
@@ -170,6 +170,28 @@ PROGRAMS = {
           return %y, %B
         }""",
         [[np.float64(0.7), V, True], [np.float64(0.7), V, False], [np.float64(0.7), NOTHING, True]],
+    ),
+    "a rule": (
+        """func @ruled(%x: f64, %A: f64[?]) -> f64[?] {
+          %s: f64 = sin %x
+          %B: f64[?] = mul %A, %s
+          %C: f64[?] = mul %B, %B
+          %y: f64[?] = custom %x, %A, %C, %x, %A {args=2, outs=1,
+              pushforward=func @rule(%x: f64, %A: f64[?], %dx: f64, %dA: f64[?]) -> f64[?] {
+            %s: f64 = sin %x
+            %c: f64 = cos %x
+            %a: f64[?] = mul %dA, %s
+            %d: f64 = mul %c, %dx
+            %b: f64[?] = mul %A, %d
+            %t: f64[?] = add %a, %b
+            %B: f64[?] = mul %A, %s
+            %u: f64[?] = mul %B, %t
+            %v: f64[?] = mul %u, 2.0
+            return %v
+          }, pushforward_at=(2, 3)}
+          return %y
+        }""",
+        [[np.float64(0.7), V], [np.float64(0.7), V[:1]], [np.float64(0.7), NOTHING]],
     ),
     "a loop over elements": (
         """func @horner(%x: f64, %A: f64[?]) -> f64 {

@@ -7,8 +7,8 @@ from adjit.ir.core import Const, Function, Op
 from adjit.ir.errors import InternalError
 from adjit.ir.ops import REGISTRY
 from adjit.ir.text import parse
-from adjit.ir.types import F64, I64
-from adjit.ir.verify import TERMINATORS, fits, verify
+from adjit.ir.types import F64, I64, fits
+from adjit.ir.verify import TERMINATORS, verify
 
 
 def broken(text: str, what: str) -> None:

@@ -136,7 +136,10 @@ def locate(t: Tracer, found: Any, key: Any) -> None:
 
 
 def is_method(found: Any) -> bool:
-    return inspect.isfunction(found) or has(found, "py_func")
+    if inspect.isfunction(found) or has(found, "py_func"):
+        return True
+    binding = resolved(found, "__adjit_binding__")
+    return isinstance(binding, str) and binding == "custom_rule"
 
 
 def instance_attribute(t: Tracer, value: Instance, name: str) -> Any:

@@ -24,11 +24,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir import pipeline
-from ..ir.adjoint.jacobian import inline
 from ..ir.core import Builder as RegionBuilder
 from ..ir.core import Const, Function, Op, Region, Value, builder, const
 from ..ir.ops import extents_of, lookup
-from ..ir.rewrite import clone_region, free_values
+from ..ir.rewrite import clone_region, free_values, inline
 from ..ir.types import I64
 from . import views
 from .broadcasting import agree

@@ -91,7 +91,7 @@ def binding_of(function: Any) -> Any:
 
 def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Call an object that is not of the traced program's making."""
-    made = getattr(function, "__adjit_derivative__", None)
+    made = None if isinstance(function, type) else getattr(function, "__adjit_derivative__", None)
     if made is not None:
         from .derivatives import call_derivative
 

@@ -69,6 +69,8 @@ class Tracer:
         self.steps = 0
         self.probing: list[Any] = []
         """Loops being traced, innermost last (see `loops.Builder`)."""
+        self.rules: list[Any] = []
+        """Functions whose own rules of derivatives are being traced, innermost last."""
         self.equal: dict[frozenset[Value], Region] = {}
         """Extents that were compared, and the region where that was."""
         self.current: ast.AST | None = None

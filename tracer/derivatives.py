@@ -18,13 +18,15 @@ from typing import Any, NoReturn
 
 from ..ir.adjoint import jvp as ir_jvp
 from ..ir.adjoint import vjp as ir_vjp
-from ..ir.adjoint.jacobian import Blocks, forward_blocks, inline, reverse_blocks, size
+from ..ir.adjoint.jacobian import Blocks, forward_blocks, reverse_blocks, size
 from ..ir.core import Const, Region, Value, const
+from ..ir.rewrite import inline
 from ..ir.types import F64
 from . import calls, views
 from .batching import vmap
 from .broadcasting import agree
 from .context import Tracer
+from .custom import RULES, bind_custom_rule
 from .numeric import describe
 from .programs import (
     Derivative,
@@ -347,6 +349,7 @@ KINDS: dict[str, Callable[[Tracer, Any, list[Any], dict[str, Any]], Any]] = {
     "hvp": hvp,
     "vmap": vmap,
     "transform": transform,
+    **RULES,
 }
 
 
@@ -422,5 +425,11 @@ def register() -> None:
     for kind in ("grad", "value_and_grad", "jacfwd", "jacrev", "jacobian", "hessian"):
         MARKED[kind] = made_by(kind)
     MARKED.update(
-        jit=made_by("jit"), jvp=bind_jvp, vjp=bind_vjp, hvp=bind_hvp, linearize=bind_linearize, vmap=bind_vmap
+        jit=made_by("jit"),
+        jvp=bind_jvp,
+        vjp=bind_vjp,
+        hvp=bind_hvp,
+        linearize=bind_linearize,
+        vmap=bind_vmap,
+        custom_rule=bind_custom_rule,
     )

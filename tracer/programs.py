@@ -72,7 +72,7 @@ class Derivative:
         self.argnums = argnums
         self.has_aux = has_aux
         self.options = options
-        self.__name__ = f"{name_of(function)}_{kind}"
+        self.__name__ = f"{name_of(function)}_{kind.replace(' ', '_')}"
         code = getattr(function, "__code__", None)
         if code is not None:
             self.__code__ = code

@@ -115,8 +115,8 @@ class _Forward:
             moved = [self.tangent(op.operands[k]) if k in rule.linear else v for k, v in enumerate(operands)]
             return [builder().emit1(op.name, moved, op.attrs)]
         if rule.jvp is not None:
-            out: Value = call_rule(rule.jvp, operands, op.attrs, y=lambda: results[0], tangents=given)
-            return [out]
+            out = call_rule(rule.jvp, operands, op.attrs, y=lambda: results[0], tangents=given)
+            return list(out) if isinstance(out, list) else [out]
         raise UnsupportedError(f"`{op.name}` has no forward derivative", op.span)
 
     # ------------------------------------------------------------ control flow

@@ -24,23 +24,15 @@ from collections.abc import Callable, Sequence
 from ..core import Builder as RegionBuilder
 from ..core import Const, Function, Region, Value, builder
 from ..ops import extents_of, zeros_like
-from ..rewrite import clone_op
+from ..rewrite import inline
 from ..types import I64, Tape
 from .activity import is_differentiable_type
 from .forward import jvp
 from .vjp import vjp
 
-__all__ = ["Blocks", "forward_blocks", "inline", "reverse_blocks", "size"]
+__all__ = ["Blocks", "forward_blocks", "reverse_blocks", "size"]
 
 Blocks = list[list[Value]]
-
-
-def inline(function: Function, operands: Sequence[Value]) -> list[Value]:
-    """The operations of a function on `operands`, here; returns what its results are."""
-    env = dict(zip(function.args, operands, strict=True))
-    for op in function.body.ops[:-1]:
-        clone_op(op, env, builder())
-    return [v if type(v) is Const else env.get(v, v) for v in function.results]
 
 
 def size(value: Value) -> Value:

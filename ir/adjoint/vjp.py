@@ -128,7 +128,7 @@ def _mark_live(reverse: Reverse, live: set[Value]) -> None:
                     changed = len(live) != before
                 if any(r in live for r in op.results) or has_undo(op):
                     live.update(op.operands[:2])
-            elif op.name == "undo" or any(r in live for r in op.results):
+            elif REGISTRY[op.name].effect or any(r in live for r in op.results):
                 live.update(op.operands)
 
     region(reverse.region.ops)

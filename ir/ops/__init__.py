@@ -8,6 +8,7 @@ from . import (  # noqa: F401
     bessel,
     control,
     counting,
+    custom,
     decompositions,
     functions,
     integers,

@@ -30,8 +30,7 @@ from ..affine import WRITES, shape_origin
 from ..core import Builder, Const, Function, Op, Region, Span, Value
 from ..ops import REGISTRY
 from ..rewrite import Rewriter, clone_args
-from ..types import BOOL, I64, Array, Scalar, Type
-from ..verify import fits
+from ..types import BOOL, I64, Array, Scalar, Type, fits
 
 __all__ = ["Simplifier", "run"]
 

@@ -1,0 +1,117 @@
+"""Values with a derivative of the user's own.
+
+In: values that were computed somehow (`outs`), the values they are a function of (`args`), and the rule. Out: the same
+values, whose derivative with respect to `args` is the rule's, whatever computed them:
+
+    %y: f64 = custom %x, %y0, %r {args=1, outs=1, pullback=func @backward(%r: f64, %dy: f64) -> f64 {
+      %dx: f64 = mul %r, %dy
+      return %dx
+    }, pullback_at=(1,)}
+
+The operands are `args`, `outs`, then whatever else the rule reads. A `pullback` takes these last values and the
+cotangents of `outs`, which stand among its arguments at the positions `pullback_at`, and returns the cotangents of
+`args`; a `pushforward` is the same of tangents, and serves reverse mode, too, transposed. A rule is a function of its
+own and closed: no pass looks into it before it is put in place. Without a rule, but with the name of a function
+`deepest`, it may not be differentiated. Where nothing is differentiated any more, the pass `drop_rules` takes the
+operation out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from ..core import Function, Op, Region, Value, builder
+from ..errors import UnsupportedError
+from ..rewrite import inline
+from ..types import Type
+from .declare import OpDef, declare, extents_of, zeros_like
+
+__all__ = ["custom"]
+
+
+def infer(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
+    start, count = attrs["args"], attrs["outs"]
+    rest = len(operands) - start - count
+    for name, given, gives in (("pullback", count, start), ("pushforward", start, count)):
+        rule = attrs.get(name)
+        if rule is not None and (len(rule.args), len(attrs[f"{name}_at"]), len(rule.results)) != (
+            rest + given,
+            given,
+            gives,
+        ):
+            raise TypeError(f"the {name} does not take {rest} values and {given} directions to {gives}")
+    return [v.type for v in operands[start : start + count]]
+
+
+def evaluate(*operands: Any, args: int, outs: int, **_: Any) -> Any:
+    found = operands[args : args + outs]
+    return found[0] if outs == 1 else found
+
+
+def extents(op: Op) -> list[list[Value]]:
+    start, count = op.attrs["args"], op.attrs["outs"]
+    return [extents_of(v) for v in op.operands[start : start + count]]
+
+
+def merged(rest: Sequence[Value], positions: Sequence[int], directions: Sequence[Value]) -> list[Value]:
+    """A rule's arguments: `directions` at their positions among the other values."""
+    others, known = iter(rest), dict(zip(positions, directions, strict=True))
+    return [known[k] if k in known else next(others) for k in range(len(rest) + len(known))]
+
+
+def reverse(
+    *operands: Value,
+    dy: Any,
+    args: int,
+    outs: int,
+    pullback: Function | None = None,
+    pullback_at: Sequence[int] = (),
+    pushforward: Function | None = None,
+    pushforward_at: Sequence[int] = (),
+    deepest: str = "",
+) -> list[Value | None]:
+    dys = list(dy) if isinstance(dy, list) else [dy]
+    rest = operands[args + outs :]
+    if pullback is not None:
+        found = inline(pullback, merged(rest, pullback_at, dys))
+    elif pushforward is not None:  # linear in the tangents: transposed, at tangents of zero
+        from ..adjoint.vjp import vjp
+
+        transposed = vjp(pushforward, pushforward_at, ["argument"] * outs, keep=[]).function
+        found = inline(transposed, [*merged(rest, pushforward_at, [zeros_like(x) for x in operands[:args]]), *dys])
+    else:
+        too_deep(deepest)
+    return [*found, *[None] * (len(operands) - args)]
+
+
+def too_deep(name: str) -> NoReturn:
+    raise UnsupportedError(
+        f"a derivative of this order through the rule of `{name}`, which calls `{name}` itself",
+        builder().span,
+        help="write the rule without calling the function it is for",
+    )
+
+
+def forward(
+    *operands: Value,
+    tangents: Sequence[Value | None],
+    args: int,
+    outs: int,
+    pushforward: Function | None = None,
+    pushforward_at: Sequence[int] = (),
+    deepest: str = "",
+) -> list[Value]:
+    if deepest:
+        too_deep(deepest)
+    if pushforward is None:
+        raise UnsupportedError(
+            "a function with a custom_vjp rule has no derivative in forward mode",
+            builder().span,
+            help="use reverse mode (grad, vjp, jacrev), or give it a custom_jvp rule, which serves both modes",
+        )
+    given = [zeros_like(x) if dx is None else dx for x, dx in zip(operands[:args], tangents, strict=False)]
+    return inline(pushforward, merged(operands[args + outs :], pushforward_at, given))
+
+
+custom = declare(OpDef("custom", infer, evaluate, vjp=reverse, jvp=forward, extents=extents, category="rule", cost=100))
