@@ -11,6 +11,7 @@ from ..ir.errors import (
     UnsupportedError,
 )
 from .check import check_grads
+from .checkpoint import checkpoint
 from .compiled import Compiled
 from .custom import custom_jvp, custom_vjp
 from .derivatives import hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize, vmap
@@ -27,6 +28,7 @@ __all__ = [
     "TraceTypeError",
     "UnsupportedError",
     "check_grads",
+    "checkpoint",
     "custom_jvp",
     "custom_vjp",
     "grad",

@@ -38,6 +38,7 @@ __all__ = [
     "defined",
     "free_values",
     "inline",
+    "mapped",
     "substitute",
     "use_counts",
     "uses",

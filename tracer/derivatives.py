@@ -25,6 +25,7 @@ from ..ir.types import F64
 from . import calls, views
 from .batching import vmap
 from .broadcasting import agree
+from .checkpoints import bind_checkpoint, checkpointed_call
 from .context import Tracer
 from .custom import RULES, bind_custom_rule
 from .numeric import describe
@@ -348,6 +349,7 @@ KINDS: dict[str, Callable[[Tracer, Any, list[Any], dict[str, Any]], Any]] = {
     "hessian": hessian,
     "hvp": hvp,
     "vmap": vmap,
+    "checkpoint": checkpointed_call,
     "transform": transform,
     **RULES,
 }
@@ -432,4 +434,5 @@ def register() -> None:
         linearize=bind_linearize,
         vmap=bind_vmap,
         custom_rule=bind_custom_rule,
+        checkpoint=bind_checkpoint,
     )

@@ -7,12 +7,13 @@ static or a run-time position; `for_loop` stages or unrolls it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..ir.core import Const, Value
 from ..ir.types import I64
 from . import integers, views
+from .checkpoints import Checkpointed
 from .context import Tracer
 from .numeric import describe, integer_value
 from .staging import Count
@@ -48,7 +49,8 @@ class Reversed:
 
 @dataclass(eq=False)
 class Iterable:
-    """`static_only`: has to be unrolled; `at`: item by position (int or IR value); `live`: a list's length now."""
+    """`static_only`: has to be unrolled; `at`: item by position (int or IR value); `live`: a list's length now;
+    `checkpoint`: see `Count`."""
 
     static_length: int | None
     static_only: bool
@@ -57,6 +59,7 @@ class Iterable:
     simple: Count | None = None
     live: Callable[[], int] | None = None
     guard: Callable[[Tracer, int], Any] | None = None
+    checkpoint: Checkpointed | None = None
 
     def item(self, t: Tracer, k: int) -> Any:
         return self.at(k)
@@ -66,8 +69,8 @@ class Iterable:
 
     def count(self, t: Tracer) -> Count:
         if self.simple is not None:
-            return self.simple
-        return Count(Const(0, I64), self.length(), False, self.at)
+            return replace(self.simple, checkpoint=self.checkpoint)
+        return Count(Const(0, I64), self.length(), False, self.at, self.checkpoint)
 
 
 def static_iterable(items: tuple[Any, ...]) -> Iterable:
@@ -92,6 +95,8 @@ def iterable_of(t: Tracer, value: Any) -> Iterable:
         return static_iterable(tuple(k for k, _ in t.items(value)))
     if isinstance(value, tuple | str | range | list | set | frozenset | dict):
         return static_iterable(tuple(value))
+    if isinstance(value, Checkpointed):
+        return replace(iterable_of(t, value.inner), checkpoint=value)
     if isinstance(value, Enumerate):
         inner = iterable_of(t, value.inner)
         return derived(inner, lambda k: (offset(t, value.start, k), inner.at(k)))
@@ -110,7 +115,7 @@ def iterable_of(t: Tracer, value: Any) -> Iterable:
 
 
 def derived(inner: Iterable, at: Callable[[Any], Any]) -> Iterable:
-    return Iterable(inner.static_length, inner.static_only, inner.length, at, live=inner.live, guard=inner.guard)
+    return replace(inner, at=at, simple=None)
 
 
 def offset(t: Tracer, start: Any, k: Any) -> Any:
@@ -196,7 +201,7 @@ def reversed_iterable(t: Tracer, inner: Iterable) -> Iterable:
     if inner.simple is not None:
         s = inner.simple
         simple = Count(s.lo, s.hi, not s.reverse, s.item)
-    return Iterable(inner.static_length, inner.static_only, inner.length, at, simple)
+    return Iterable(inner.static_length, inner.static_only, inner.length, at, simple, checkpoint=inner.checkpoint)
 
 
 def zip_iterable(t: Tracer, inner: list[Iterable]) -> Iterable:
@@ -223,4 +228,5 @@ def zip_iterable(t: Tracer, inner: list[Iterable]) -> Iterable:
             return t.emit1("lt", [Const(k, I64), shortest])
 
     known = static if not dynamic or must else None
-    return Iterable(known, must, length, lambda k: tuple(i.at(k) for i in inner), guard=guard)
+    checkpoint = next((i.checkpoint for i in inner if i.checkpoint is not None), None)
+    return Iterable(known, must, length, lambda k: tuple(i.at(k) for i in inner), guard=guard, checkpoint=checkpoint)

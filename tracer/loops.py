@@ -292,6 +292,11 @@ def counted_while(
     t: Tracer, node: ast.For, loop: Loop, memory: LoopMemory, count: Count, body: Callable[[Value], None]
 ) -> None:
     """A `for` with exits: a while over k = lo, ..., with index k (or, backwards, hi - 1 - (k - lo))."""
+    if count.checkpoint is not None:
+        t.unsupported(
+            "a loop under `checkpoint` that is left by `break` or `return`",
+            "let it run to its end (`if not done:` around its body), or put its body into a checkpointed function",
+        )
     key = (loop, "<index>")
     t.store[key] = Number(count.lo, True)
     if integers.is_nonnegative(t, count.lo):

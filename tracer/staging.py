@@ -45,12 +45,14 @@ def as_number(x: Any) -> Any:
 
 @dataclass(eq=False)
 class Count:
-    """A counted loop: i = lo, ..., hi - 1 (backwards where `reverse`); `item` makes the loop variable of i."""
+    """A counted loop: i = lo, ..., hi - 1 (backwards where `reverse`); `item` makes the loop variable of i;
+    `checkpoint`: what of its states may be kept (`checkpoints.Checkpointed`; None: all)."""
 
     lo: Value
     hi: Value
     reverse: bool
     item: Callable[[Value], Any]
+    checkpoint: Any = None
 
 
 class Rotate(Exception):
@@ -319,7 +321,14 @@ class For:
         with t.inside(self.region):
             t.emit("yield", [self.ends[k] for k in kept])
         operands = [count.lo, count.hi, *(begins[k] for k in kept)]
-        results = emit_loop(t, "for", operands, {"reverse": count.reverse}, [self.region], carried)
+        if count.checkpoint is not None:
+            from .checkpoints import checkpointed_loop
+
+            results = checkpointed_loop(
+                t, count.checkpoint, count.lo, count.hi, operands[2:], self.region, count.reverse
+            )
+        else:
+            results = emit_loop(t, "for", operands, {"reverse": count.reverse}, [self.region], carried)
         full = list(begins)
         for k, result in zip(kept, results):
             full[k] = result

@@ -26,7 +26,8 @@ def differentiable_operands(op: Op) -> list[Value]:
     """Operands through which a derivative can pass."""
     if not lookup(op.name).differentiable:
         return []
-    return [v for v in op.operands if is_differentiable_type(v)]
+    through = op.operands[: op.attrs["args"]] if op.name == "custom" else op.operands
+    return [v for v in through if is_differentiable_type(v)]
 
 
 def active_values(function: Function, inputs: Iterable[Value], outputs: Iterable[Value]) -> set[Value]:

@@ -17,12 +17,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core import Builder, Const, Op, Region, Value, builder, const
+from ..core import Builder, Const, Function, Op, Region, Value, builder, const
 from ..errors import UnsupportedError
 from ..ops import Into, call_rule, lookup
 from ..ops.declare import OpDef, declare
 from ..types import BOOL, I64, Scalar, Tape
-from .activity import loop_parts
+from .activity import is_differentiable_type, loop_parts
 from .cotangents import FALSE, TRUE, Cotangent, Cotangents, both_masks, masked
 from .prepare import Prepared
 
@@ -105,10 +105,14 @@ class Reverse:
 
     # ------------------------------------------------------------ regions
 
-    def run(self, seeds: Sequence[tuple[Value, Value]], inputs: Sequence[Value]) -> list[Value]:
-        """Emit the whole sweep; the cotangents of `inputs` (zeros where nothing arrives)."""
+    def run(
+        self, seeds: Sequence[tuple[Value, Value]], inputs: Sequence[Value], begins: Sequence[Value] = ()
+    ) -> list[Value]:
+        """Emit the whole sweep; the cotangents of `inputs` (zeros where nothing arrives), added to `begins`."""
         with _MirrorBuilder(self.region, self):
             scope = Cotangents()
+            for primal, begin in zip(inputs, begins, strict=False):
+                scope.set(primal, Cotangent(begin))
             for result, seed in seeds:
                 if result in self.active:
                     scope.add(result, Cotangent(seed))
@@ -145,7 +149,9 @@ class Reverse:
         wanted = [k for k, v in enumerate(op.operands) if v in self.active]
         if not wanted:
             return
-        if rule.partials is not None:
+        if "recompute" in op.attrs:
+            self.recompute(op, [k for k in wanted if k < op.attrs["args"]], cotangents, scope)
+        elif rule.partials is not None:
             (cotangent,) = cotangents
             assert cotangent is not None
             self.elementwise(op, rule, wanted, cotangent, scope)
@@ -224,6 +230,31 @@ class Reverse:
             else:
                 own = self.moved_mask(op, operands, mask, k) if chosen[k] is None else chosen[k]
                 self.contribute(scope, primal, Cotangent(contribution, own))
+
+    def recompute(self, op: Op, wanted: list[int], dys: Sequence[Cotangent | None], scope: Cotangents) -> None:
+        """The forward and the reverse sweep of a function, here; it adds to what was collected so far, in place."""
+        from .vjp import vjp
+
+        function: Function = op.attrs["recompute"]
+        floats = [k for k, v in enumerate(function.args) if is_differentiable_type(v)]
+        seeds = ["argument" if is_differentiable_type(v) else None for v in function.results]
+        adjoint = vjp(function, [floats[k] for k in wanted], seeds, keep=[], accumulate=True).function
+        given = [self.residual(v) for v in op.operands[op.attrs["args"] + op.attrs["outs"] :]]
+        values = [self.zeros(r) if c is None else c.value for r, c in zip(op.results, dys, strict=True)]
+        begins: list[Value] = []
+        first: list[bool] = []
+        for k in wanted:
+            primal = op.operands[k]
+            first.append(all(op.operands[j] is not primal for j in wanted[: len(first)]))
+            cotangent = scope.get(primal) if first[-1] else None
+            begins.append(self.zeros(primal) if cotangent is None else cotangent.value)
+        names = [adjoint_name(op.operands[k]) for k in wanted]
+        found = builder().emit("call", [*given, *values, *begins], {"function": adjoint}, names=names)
+        for k, value, alone in zip(wanted, found, first, strict=True):
+            if alone:
+                scope.set(op.operands[k], Cotangent(value))
+            else:
+                self.contribute(scope, op.operands[k], Cotangent(value))
 
     def moved_mask(self, op: Op, operands: list[Value], mask: Value | None, k: int) -> Value | None:
         """The mask of a contribution through an operation that only moves or adds elements."""

@@ -15,6 +15,7 @@ from ..ops.declare import REGISTRY
 from ..rewrite import clone_function
 from .activity import active_values, is_differentiable_type, loop_parts
 from .assemble import assemble
+from .expand import expand_calls
 from .prepare import prepare
 from .reverse import Reverse
 from .save import Plan, make_plan
@@ -52,12 +53,17 @@ class Adjoint:
 
 
 def vjp(
-    function: Function, wrt: Sequence[int], seeds: Sequence[str | None], keep: Sequence[int] | None = None
+    function: Function,
+    wrt: Sequence[int],
+    seeds: Sequence[str | None],
+    keep: Sequence[int] | None = None,
+    accumulate: bool = False,
 ) -> Adjoint:
     """Differentiate `function`.
 
     `wrt`: argument numbers. `seeds`: per result, "one" (its cotangent is 1: a scalar), "argument" (the cotangent is
     a further argument) or None (not differentiated). `keep`: numbers of the results to return (all unless given).
+    `accumulate`: the cotangents are added to values that are the last arguments, one for each of `wrt`.
     """
     prepared = prepare(function)
     body = prepared.function.body
@@ -79,7 +85,9 @@ def vjp(
     # seeded results count as active where they are arguments themselves, too
     active = active_values(prepared.function, inputs, [r for r, _ in seeded])
     reverse = Reverse(prepared, active)
-    cotangents = reverse.run(seeded, inputs)
+    begins = [Value(v.type, f"{v.name}_adj" if v.name else "x_adj") for v in inputs] if accumulate else []
+    arguments += begins
+    cotangents = reverse.run(seeded, inputs, begins)
     drop_dead(reverse, cotangents)
     plan = make_plan(prepared, reverse)
     drop_unchosen_undo(reverse, plan)
@@ -94,6 +102,7 @@ def vjp(
         b.emit("return", [*kept, *outputs])
     attrs: dict[str, Any] = {k: v for k, v in function.attrs.items() if k != "donated"}
     attrs |= {"kept": len(kept), "seeds": len(arguments)}
+    expand_calls(body)
     return Adjoint(Function(f"{function.name}.vjp", body, attrs), plan, boundary)
 
 

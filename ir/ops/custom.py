@@ -1,4 +1,4 @@
-"""Values with a derivative of the user's own.
+"""Values with a derivative of the user's own, and rules applied.
 
 In: values that were computed somehow (`outs`), the values they are a function of (`args`), and the rule. Out: the same
 values, whose derivative with respect to `args` is the rule's, whatever computed them:
@@ -10,10 +10,14 @@ values, whose derivative with respect to `args` is the rule's, whatever computed
 
 The operands are `args`, `outs`, then whatever else the rule reads. A `pullback` takes these last values and the
 cotangents of `outs`, which stand among its arguments at the positions `pullback_at`, and returns the cotangents of
-`args`; a `pushforward` is the same of tangents, and serves reverse mode, too, transposed. A rule is a function of its
-own and closed: no pass looks into it before it is put in place. Without a rule, but with the name of a function
-`deepest`, it may not be differentiated. Where nothing is differentiated any more, the pass `drop_rules` takes the
-operation out.
+`args`; a `pushforward` is the same of tangents, and serves reverse mode, too, transposed. Where there is a function
+`recompute`, the last operands are its arguments and its derivative is the rule: so its reverse sweep starts with its
+forward sweep (see `ir.adjoint.checkpoint`). Without a rule, but with the name of a function `deepest`, the values may
+not be differentiated.
+
+A rule is a function of its own and closed: no pass looks into it before it is put in place. In a reverse sweep it
+stands as `call` until the sweep is finished (`ir.adjoint.expand`). Where nothing is differentiated any more, the pass
+`drop_rules` takes `custom` out.
 """
 
 from __future__ import annotations
@@ -35,12 +39,12 @@ def infer(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -
     rest = len(operands) - start - count
     for name, given, gives in (("pullback", count, start), ("pushforward", start, count)):
         rule = attrs.get(name)
-        if rule is not None and (len(rule.args), len(attrs[f"{name}_at"]), len(rule.results)) != (
-            rest + given,
-            given,
-            gives,
-        ):
+        if rule is None:
+            continue
+        if (len(rule.args), len(attrs[f"{name}_at"]), len(rule.results)) != (rest + given, given, gives):
             raise TypeError(f"the {name} does not take {rest} values and {given} directions to {gives}")
+    if attrs.get("recompute") is not None and len(attrs["recompute"].args) != rest:
+        raise TypeError(f"{rest} operands are not the arguments of what is to be computed again")
     return [v.type for v in operands[start : start + count]]
 
 
@@ -60,6 +64,11 @@ def merged(rest: Sequence[Value], positions: Sequence[int], directions: Sequence
     return [known[k] if k in known else next(others) for k in range(len(rest) + len(known))]
 
 
+def called(function: Function, operands: Sequence[Value]) -> list[Value]:
+    """The results of a rule, where a reverse sweep is being built."""
+    return builder().emit("call", operands, {"function": function}, names=[v.name for v in function.results])
+
+
 def reverse(
     *operands: Value,
     dy: Any,
@@ -74,12 +83,12 @@ def reverse(
     dys = list(dy) if isinstance(dy, list) else [dy]
     rest = operands[args + outs :]
     if pullback is not None:
-        found = inline(pullback, merged(rest, pullback_at, dys))
+        found = called(pullback, merged(rest, pullback_at, dys))
     elif pushforward is not None:  # linear in the tangents: transposed, at tangents of zero
         from ..adjoint.vjp import vjp
 
         transposed = vjp(pushforward, pushforward_at, ["argument"] * outs, keep=[]).function
-        found = inline(transposed, [*merged(rest, pushforward_at, [zeros_like(x) for x in operands[:args]]), *dys])
+        found = called(transposed, [*merged(rest, pushforward_at, [zeros_like(x) for x in operands[:args]]), *dys])
     else:
         too_deep(deepest)
     return [*found, *[None] * (len(operands) - args)]
@@ -100,10 +109,18 @@ def forward(
     outs: int,
     pushforward: Function | None = None,
     pushforward_at: Sequence[int] = (),
+    recompute: Function | None = None,
     deepest: str = "",
 ) -> list[Value]:
     if deepest:
         too_deep(deepest)
+    if recompute is not None:
+        from ..adjoint.activity import is_differentiable_type
+        from ..adjoint.forward import jvp
+
+        moved = [k for k, v in enumerate(recompute.args) if is_differentiable_type(v)]
+        directions = [zeros_like(x) if dx is None else dx for x, dx in zip(operands[:args], tangents, strict=False)]
+        return inline(jvp(recompute, moved, keep=[]), [*operands[args + outs :], *directions])
     if pushforward is None:
         raise UnsupportedError(
             "a function with a custom_vjp rule has no derivative in forward mode",
@@ -115,3 +132,7 @@ def forward(
 
 
 custom = declare(OpDef("custom", infer, evaluate, vjp=reverse, jvp=forward, extents=extents, category="rule", cost=100))
+
+declare(
+    OpDef("call", lambda operands, attrs, regions: [v.type for v in attrs["function"].results], category="internal")
+)

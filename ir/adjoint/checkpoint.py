@@ -1,0 +1,104 @@
+"""Loops and functions whose reverse sweep computes the forward sweep again instead of keeping it.
+
+In: a function, or the parts of a `for`. Out: operations in their place, with the same results to the last bit, whose
+reverse sweep keeps little.
+
+`recomputed` marks the results of a function with a rule (`ir.ops.custom`): reverse mode over the function, forward
+sweep included, at the place of the reverse sweep. So only what the function reads is kept in between.
+
+`segmented` cuts a loop of T steps into segments, and each into segments of its own, so that only the carried values
+at their starts are kept (snapshots). Segments become shorter towards the end, where more snapshots are held at the same
+time: with two levels, c, c-1, ..., 1 steps, hence about sqrt(2 T) snapshots and steps on tape, for one more forward
+sweep; with three, c(c+1)/2, ..., 3, 1 steps, about cbrt(6 T), for two more. These are the binomial schedules of
+Griewank and Walther (Algorithm 799: revolve, ACM TOMS 26, 2000) for that many sweeps.
+
+    %y: f64 = for %i in (0, %n) (%s = %x) {         %y: f64 = for %j in (0, %c) (%s = %x) {
+      ...                                             %a: i64, %b: i64 = ... the j-th segment ...
+                                            =>        %t: f64 = for %i in (%a, %b) (%u = %s) { ... }
+      yield %t                                        %z: f64 = custom %s, %t, %a, %b, %s {recompute=func ...}
+    }                                                 yield %z
+                                                    }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..core import Builder, Const, Function, Region, Value, builder, const
+from ..pipeline import optimize
+from ..rewrite import clone_region, free_values, inline
+from ..types import F64, I64, Scalar
+from .activity import is_differentiable_type
+
+__all__ = ["capacity", "recomputed", "segmented"]
+
+
+def recomputed(function: Function, operands: Sequence[Value]) -> list[Value]:
+    """The results of `function` on `operands`; its reverse sweep will start from the operands."""
+    found = inline(function, operands)
+    wrt = [v for v in operands if is_differentiable_type(v)]
+    outs = [k for k, v in enumerate(found) if is_differentiable_type(v)]
+    if not wrt or not outs:
+        return found
+    attrs = {"args": len(wrt), "outs": len(outs), "recompute": function}
+    marked = builder().emit("custom", [*wrt, *(found[k] for k in outs), *operands], attrs)
+    for k, value in zip(outs, marked, strict=True):
+        found[k] = value
+    return found
+
+
+def segmented(lo: Value, hi: Value, inits: Sequence[Value], body: Region, reverse: bool, levels: int) -> list[Value]:
+    """The results of ``for i in (lo, hi) (inits) body``, in segments of `levels` levels (1: the loop as it is)."""
+    free = free_values(body)
+    types = [v.type for v in body.args[1:]]
+    whole = level(body, free, [Value(t, v.name) for t, v in zip(types, body.args[1:], strict=True)], reverse, levels)
+    return inline(whole, [lo, hi, *inits, *free])
+
+
+def level(body: Region, free: Sequence[Value], carried: Sequence[Value], reverse: bool, levels: int) -> Function:
+    """The loop as a function of its bounds, its carried values and what it reads."""
+    lo, hi = Value(Scalar(I64), "lo"), Value(Scalar(I64), "hi")
+    begins = [Value(v.type, v.name) for v in carried]
+    read = [Value(v.type, v.name) for v in free]
+    region = Region([lo, hi, *begins, *read])
+    attrs = {"reverse": reverse}
+    with Builder(region, builder().span) as b:
+        if levels == 1:
+            inner = clone_region(body, dict(zip(free, read, strict=True)))
+            ends = b.emit("for", [lo, hi, *begins], attrs, [inner])
+        else:
+            segment = level(body, free, carried, reverse, levels - 1)
+            count = b.emit1("maximum", [hi - lo, const(0)])
+            most = capacity(count, levels)
+            turns = Region([Value(Scalar(I64), "segment"), *(Value(v.type, v.name) for v in carried)])
+            with Builder(turns, b.span) as inside:
+                j, *now = turns.args
+                total = steps(most, levels)
+                first, last = (
+                    inside.emit1("minimum", [total - steps(most - k, levels), count]) for k in (j, j + const(1))
+                )
+                bounds = [hi - last, hi - first] if reverse else [lo + first, lo + last]
+                inside.emit("yield", recomputed(segment, [*bounds, *now, *read]))
+            ends = b.emit("for", [const(0), most, *begins], {"reverse": False}, [turns])
+        b.emit("return", ends)
+    return optimize(Function("segment" if levels == 1 else "segments", region))
+
+
+def steps(c: Value, levels: int) -> Value:
+    """How many steps c snapshots are enough for, in so many levels: c, c(c+1)/2, c(c+1)(c+2)/6."""
+    out, product = c, 1
+    for k in range(1, levels):
+        out = out * (c + const(k))
+        product *= k + 1
+    return builder().emit1("floordiv", [out, Const(product, I64)]) if product > 1 else out
+
+
+def capacity(count: Value, levels: int) -> Value:
+    """A number of snapshots with which `count` steps are possible: hardly more than the least."""
+    number = builder().emit1("cast", [count], {"dtype": F64})
+    if levels == 2:
+        root = builder().emit1("sqrt", [number * const(2.0)])
+    else:
+        assert levels == 3, levels
+        root = builder().emit1("cbrt", [number * const(6.0)])
+    return builder().emit1("cast", [builder().emit1("ceil", [root])], {"dtype": I64}) + const(1)
