@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from ..ir.types import F64, Array, Scalar
 from ..tracer import Derivative, Result
 from .arguments import NAMESPACE, ZERO_D, Call, flatten_call, leaf_names, static_value, to_leaf, unflatten
 from .fast import fast_entry, output_type
+from .nans import refuse_nans
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize, traced_as
 from .warm import find as find_kept
 from .warm import keep
@@ -64,6 +66,16 @@ class Compiled:
             if hasattr(instance, "__dict__"):
                 instance.__dict__[name] = kept
         return kept
+
+    def __reduce__(self) -> Any:
+        """By name, where a module has it under its name (a decorated function); else by function and transform."""
+        name: str = getattr(self, "__qualname__", "")
+        found: Any = sys.modules.get(self.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is self:
+            return name
+        return Compiled, (self.__wrapped__, self._transform)
 
     def __repr__(self) -> str:
         return f"<adjit.{self._transform.kind} of {getattr(self.__wrapped__, '__qualname__', self.__wrapped__)}>"
@@ -110,6 +122,11 @@ class Compiled:
         if spec.written:
             names = [*leaf_names(call, self._program), *(c.path for c in spec.captures)]
             require_disjoint(leaves, list(spec.written), names)
+        if self._transform.debug_nans:
+            given = [x.copy() if isinstance(x, np.ndarray) else x for x in leaves]
+            outputs = interpreted(spec.forward, leaves) if disabled else spec.executable.run(leaves)
+            refuse_nans(spec, given, outputs)
+            return self._result(spec, call, outputs)
         if disabled:
             return self._result(spec, call, interpreted(spec.forward, leaves))
         if self._transform.kind != "vjp" and spec.fast is None:

@@ -41,6 +41,7 @@ class Transform:
     """What to make of a function: kind (jit, grad, value_and_grad, vjp) and which arguments to differentiate.
 
     `loose`: extents that turn out to be 1 are repeated as NumPy repeats them (see `tracer.broadcasting`).
+    `debug_nans`: a NaN or an infinity in a result is an error that says where it comes from (see `nans`).
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Transform:
     loose: bool = False
     options: Any = None
     """What the kind asks for besides, hashable: `(in_axes, out_axes)` of vmap."""
+    debug_nans: bool = False
 
     @property
     def reverse(self) -> bool:
@@ -102,6 +104,11 @@ class Specialization:
         traced = self.traced
         self.guards, self.captures = traced.guards, traced.captures
         self.written = {k: traced.function.args[k].name or "" for k in sorted(traced.mutated)}
+
+    @property
+    def complete(self) -> Specialization:
+        """The same with all its IR."""
+        return self
 
     @property
     def seconds(self) -> dict[str, float]:

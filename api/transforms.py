@@ -6,8 +6,9 @@ The vocabulary is JAX's.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from .compiled import Compiled, Pullback, Transform
 from .specialize import checked_argnums, static_names
@@ -24,6 +25,7 @@ def grad(
     has_aux: bool = False,
     *,
     static_argnames: Names = (),
+    debug_nans: bool = False,
 ) -> Any:
     """A function that computes the gradient of `function` with respect to the arguments `argnums`.
 
@@ -33,6 +35,9 @@ def grad(
     `@grad(argnums=1)`. Raises `ArgumentError` for integer arguments to differentiate and for a result that is not a
     scalar, `UnsupportedError` for Python that adjit refuses.
 
+    With `debug_nans`, a NaN or an infinity in a result raises FloatingPointError, which names the line, of the forward
+    or of the reverse sweep, that made the first one.
+
     >>> import numpy as np
     >>> from adjit import grad
     >>> @grad
@@ -41,7 +46,9 @@ def grad(
     >>> square(3.0)
     6.0
     """
-    return _decorate(function, Transform("grad", checked_argnums(argnums), has_aux, static_names(static_argnames)))
+    names = static_names(static_argnames)
+    transform = Transform("grad", checked_argnums(argnums), has_aux, names, debug_nans=bool(debug_nans))
+    return _decorate(function, transform)
 
 
 def value_and_grad(
@@ -50,6 +57,7 @@ def value_and_grad(
     has_aux: bool = False,
     *,
     static_argnames: Names = (),
+    debug_nans: bool = False,
 ) -> Any:
     """Like `grad`, but the result is the pair (value, gradient), from one kernel.
 
@@ -57,12 +65,14 @@ def value_and_grad(
     >>> value_and_grad(lambda x: x * x * x)(2.0)
     (8.0, 12.0)
     """
-    transform = Transform("value_and_grad", checked_argnums(argnums), has_aux, static_names(static_argnames))
+    names = static_names(static_argnames)
+    transform = Transform("value_and_grad", checked_argnums(argnums), has_aux, names, debug_nans=bool(debug_nans))
     return _decorate(function, transform)
 
 
-def jit(function: Callable[..., Any] | None = None, *, static_argnames: Names = ()) -> Any:
-    """`function` compiled: the same value, and the same changes to array arguments, at native speed.
+def jit(function: Callable[..., Any] | None = None, *, static_argnames: Names = (), debug_nans: bool = False) -> Any:
+    """`function` compiled: the same value, and the same changes to array arguments, at native speed. `debug_nans`: see
+    `grad`.
 
     >>> from adjit import jit
     >>> @jit
@@ -74,7 +84,7 @@ def jit(function: Callable[..., Any] | None = None, *, static_argnames: Names = 
     >>> total(3)
     1.8333333333333333
     """
-    return _decorate(function, Transform("jit", (), False, static_names(static_argnames)))
+    return _decorate(function, Transform("jit", (), False, static_names(static_argnames), debug_nans=bool(debug_nans)))
 
 
 def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> Any:
@@ -96,14 +106,31 @@ def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> Any:
     return out
 
 
-def stop_gradient(x: T) -> T:
+@overload
+def stop_gradient(x: T, /) -> T: ...
+@overload
+def stop_gradient() -> contextlib.AbstractContextManager[None]: ...
+def stop_gradient(*x: Any) -> Any:
     """`x`, whose derivative counts as zero. Outside differentiated functions it does nothing.
+
+    `with stop_gradient():` holds everything constant that its block assigns. The block may not write to arrays or
+    containers that exist already, nor leave the function or a loop.
 
     >>> from adjit import grad, stop_gradient
     >>> grad(lambda x: stop_gradient(x * x) * x)(3.0)
     9.0
+    >>> @grad
+    ... def loss(x):
+    ...     with stop_gradient():
+    ...         scale = x * x
+    ...     return scale * x
+    >>> loss(3.0)
+    9.0
     """
-    return x
+    if not x:
+        return contextlib.nullcontext()
+    (value,) = x
+    return value
 
 
 TRANSFORMS: tuple[Any, ...] = (grad, jit, stop_gradient, value_and_grad, vjp)

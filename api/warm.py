@@ -266,6 +266,10 @@ class Remembered(Specialization):
         return specialize(self.function, self.transform, self.call)
 
     @property
+    def complete(self) -> Specialization:
+        return self.again
+
+    @property
     def seconds(self) -> dict[str, float]:
         return dict(self.executable.seconds)
 

@@ -43,7 +43,7 @@ from .ops import REGISTRY
 from .ops.shape import split_spec
 from .types import Array, Scalar, Tape, Type
 
-__all__ = ["failure", "run", "run_region"]
+__all__ = ["Env", "Interpreter", "argument", "failure", "run", "run_region"]
 
 Env = dict[Value, Any]
 

@@ -10,8 +10,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .numeric import elementwise
-
 __all__ = ["MARKED", "NAMED", "NAMES", "TABLE", "binds", "binds_named", "enter_imported"]
 
 Binding = Callable[..., Any]
@@ -122,26 +120,9 @@ for module in (bind_decompositions, bind_norms, bind_scipy_linalg):
     module.register()
 
 
-def stop_gradient(t: Any, x: Any) -> Any:
-    """The same value, held constant in every derivative."""
-    import numpy as np
+from . import pauses  # noqa: E402
 
-    from .values import DictObject, ListObject, Number, Reference
-
-    if isinstance(x, tuple):
-        from .joins import make_tuple
-
-        return make_tuple(type(x), [stop_gradient(t, v) for v in x])
-    if isinstance(x, ListObject):
-        return t.new_list([stop_gradient(t, v) for v in t.items(x)])
-    if isinstance(x, DictObject):
-        return t.new_dict([(k, stop_gradient(t, v)) for k, v in t.items(x)])
-    if isinstance(x, Number | Reference) and x.dtype.is_float:
-        return elementwise(t, "stop_gradient", np.positive, [x], "stop_gradient", isinstance(x, Number) and x.weak)
-    return x
-
-
-MARKED["stop_gradient"] = stop_gradient
+MARKED["stop_gradient"] = pauses.bind_stop_gradient
 
 from . import derivatives  # noqa: E402
 

@@ -361,12 +361,22 @@ def import_statement(t: Tracer, node: ast.Import | ast.ImportFrom) -> None:
 
 
 def with_statement(t: Tracer, node: ast.With) -> None:
+    from .pauses import PAUSED, paused_block
+
+    paused = False
     for item in node.items:
         manager = expressions.evaluate(t, item.context_expr)
-        if manager is not expressions.HARMLESS_CONTEXT:
+        paused |= manager is PAUSED
+        if manager is not expressions.HARMLESS_CONTEXT and manager is not PAUSED:
             with t.at(item.context_expr):
-                t.unsupported("this `with` block", "np.errstate(...) is known; write other set-up outside the function")
-    block(t, node.body)
+                t.unsupported(
+                    "this `with` block",
+                    "np.errstate(...) and stop_gradient() are known; write other set-up outside the function",
+                )
+    if paused:
+        paused_block(t, node, lambda: block(t, node.body))
+    else:
+        block(t, node.body)
 
 
 def for_statement(t: Tracer, node: ast.For) -> None:
