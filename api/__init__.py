@@ -15,6 +15,7 @@ from .checkpoint import checkpoint
 from .compiled import Compiled
 from .custom import custom_jvp, custom_vjp
 from .derivatives import hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize, vmap
+from .implicit import custom_linear_solve, custom_root, fixed_point
 from .transforms import grad, jit, stop_gradient, value_and_grad, vjp
 
 __all__ = [
@@ -30,7 +31,10 @@ __all__ = [
     "check_grads",
     "checkpoint",
     "custom_jvp",
+    "custom_linear_solve",
+    "custom_root",
     "custom_vjp",
+    "fixed_point",
     "grad",
     "hessian",
     "hvp",

@@ -28,6 +28,8 @@ from .broadcasting import agree
 from .checkpoints import bind_checkpoint, checkpointed_call
 from .context import Tracer
 from .custom import RULES, bind_custom_rule
+from .implicit import KINDS as SOLVERS
+from .implicit import bind_custom_linear_solve, bind_custom_root
 from .numeric import describe
 from .programs import (
     Derivative,
@@ -352,6 +354,7 @@ KINDS: dict[str, Callable[[Tracer, Any, list[Any], dict[str, Any]], Any]] = {
     "checkpoint": checkpointed_call,
     "transform": transform,
     **RULES,
+    **SOLVERS,
 }
 
 
@@ -435,4 +438,6 @@ def register() -> None:
         vmap=bind_vmap,
         custom_rule=bind_custom_rule,
         checkpoint=bind_checkpoint,
+        custom_root=bind_custom_root,
+        custom_linear_solve=bind_custom_linear_solve,
     )
