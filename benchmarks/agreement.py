@@ -1,4 +1,4 @@
-"""Whether two results agree: what is wrong is not timed.
+"""Whether two results agree: what is wrong is not timed; and what went wrong, in one line.
 
 In: results of two sides, trees (tuples, lists, dicts) of arrays and numbers in the same order. Out: how far they are
 apart, relative to the largest entry of each array; `Mismatch` where that is too far.
@@ -6,13 +6,14 @@ apart, relative to the largest entry of each array; `Mismatch` where that is too
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..api.arguments import flatten_tree
 
-__all__ = ["ALLOWED", "Mismatch", "agree", "distance"]
+__all__ = ["ALLOWED", "Mismatch", "agree", "distance", "leaves", "reason"]
 
 ALLOWED = 1e-6
 """Relative to the largest entry: sides sum in other orders, and a difference quotient has few digits."""
@@ -54,6 +55,20 @@ def agree(found: Any, wanted: Any, sides: str, allowed: float = ALLOWED) -> floa
     apart = distance(found, wanted)
     if not apart <= allowed:
         shapes = [[x.shape for x in leaves(tree)] for tree in (found, wanted)]
-        detail = f"{apart:.1e} apart" if shapes[0] == shapes[1] else f"shapes {shapes[0]} and {shapes[1]}"
+        finite = [all(np.all(np.isfinite(x)) for x in leaves(tree)) for tree in (found, wanted)]
+        detail = f"{apart:.1e} apart"
+        if shapes[0] != shapes[1]:
+            detail = f"shapes {shapes[0]} and {shapes[1]}"
+        elif not all(finite):
+            detail = f"{'the first' if not finite[0] else 'the second'} is not finite"
         raise Mismatch(f"{sides} disagree: {detail}")
     return apart
+
+
+def reason(error: BaseException) -> str:
+    """An error in one line: its class, its message, the line of the program it is about."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    where = next((line.removeprefix("--> ") for line in lines if line.startswith("--> ")), "")
+    where = f" ({Path(where).name})" if where else ""
+    what = lines[0] if isinstance(error, Mismatch) else f"{type(error).__name__}: {lines[0]}"
+    return what[:200] + where

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..api import jit
-from .agreement import Mismatch, agree
+from .agreement import agree, reason
 from .options import Contender, Options, Unavailable, start_jax
 from .results import Row
 from .rows import PROGRAMS, ROWS, GradBenchRow, Program
@@ -131,18 +131,12 @@ def measure(name: str, options: Options) -> Row:
             continue
         except Exception as error:  # a peer's failure is not adjit's
             row.first_calls.pop(peer, None)
-            row.notes.append(f"{peer}: {said(error)}")
+            row.notes.append(f"{peer}: {reason(error)}")
     del wanted
     time_all(row, [side for who in (mine, *others) for side in who.sides()], options)
     if options.memory:
         measure_memory(row, name, [who.name for who in (mine, *others)], options)
     return row
-
-
-def said(error: BaseException) -> str:
-    """An error in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    return (lines[0] if isinstance(error, Mismatch) else f"{type(error).__name__}: {lines[0]}")[:200]
 
 
 def time_all(row: Row, sides: Sequence[Side], options: Options) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..api import grad, jit
-from .agreement import Mismatch, agree
-from .options import Contender, Options
+from .agreement import Mismatch, agree, reason
+from .options import Contender, Options, Unavailable
 from .programs import PROGRAMS, Benchmark
 from .results import Row
-from .suite_gradbench import said, time_all
+from .suite_gradbench import time_all
 from .textbook_peers import peer
 from .timing import first_call
 
@@ -85,9 +85,9 @@ def measure(name: str, options: Options) -> Row:
                 first_call(other.side("primal"))
             row.first_calls[side] = seconds
             others.append(other)
-        except LookupError:  # nobody would write it so
+        except Unavailable:
             continue
         except Exception as error:  # a peer's failure is not adjit's
-            row.notes.append(f"{side}: {said(error)}")
+            row.notes.append(f"{side}: {reason(error)}")
     time_all(row, [side for who in (mine, *others) for side in who.sides()], options)
     return row

@@ -1,17 +1,17 @@
 """The textbook's programs as users of other tools write them.
 
-In: a peer's name and a program. Out: its `Contender`; `KeyError` where the tool has no natural way to write it (loops
-whose length depends on data, writes into arrays, in a tool that unrolls them). Each tool is imported when asked for.
+In: a peer's name and a program. Out: its `Contender`; `Unavailable` where the tool has no natural way to write it (writes
+into arrays, long loops in a tool that runs Python step by step). Each tool is imported when it is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from .options import Contender, start_jax
+from .options import Contender, Unavailable, start_jax
 from .programs import Benchmark
 
 __all__ = ["peer"]
@@ -34,6 +34,14 @@ def attention(tool: Any, softmax: Callable[[Any], Any]) -> Callable[..., Any]:
         return tool.sum(tool.tanh(softmax(q @ k.T / np.sqrt(q.shape[1])) @ v))
 
     return head
+
+
+def chosen(programs: Mapping[str, Callable[..., Any]], benchmark: Benchmark) -> Callable[..., Any]:
+    """The program of the benchmark's function."""
+    name = benchmark.function.__name__
+    if name not in programs:
+        raise Unavailable(f"nobody would write {name} so")
+    return programs[name]
 
 
 def jax_side(benchmark: Benchmark) -> Contender:
@@ -62,7 +70,7 @@ def jax_side(benchmark: Benchmark) -> Contender:
         "mixture": mixture(jnp, lambda t: jax.scipy.special.logsumexp(t, axis=1)),
         "attention": attention(jnp, lambda s: jax.nn.softmax(s, axis=1)),
     }
-    program = programs[benchmark.function.__name__]
+    program = chosen(programs, benchmark)
     static = {"recurrence": (2,), "stencil": (1,)}.get(benchmark.function.__name__, ())
     reverse = jax.jacfwd if benchmark.function.__name__ == "doubling" else jax.grad  # no reverse mode of `while_loop`
     value = jax.jit(program, static_argnums=static)
@@ -88,7 +96,7 @@ def autograd_side(benchmark: Benchmark) -> Contender:
         "mixture": mixture(anp, lambda t: logsumexp(t, axis=1)),
         "attention": attention(anp, softmax),
     }
-    program = programs[benchmark.function.__name__]
+    program = chosen(programs, benchmark)
     return Contender("autograd", benchmark.arguments(), autograd.grad(program, benchmark.argnums), program)
 
 
@@ -100,7 +108,7 @@ def torch_side(benchmark: Benchmark) -> Contender:
         "mixture": mixture(torch, lambda t: torch.logsumexp(t, dim=1)),
         "attention": attention(torch, lambda s: torch.softmax(s, dim=1)),
     }
-    program = programs[benchmark.function.__name__]
+    program = chosen(programs, benchmark)
     numbers = benchmark.argnums if isinstance(benchmark.argnums, tuple) else (benchmark.argnums,)
     tensors = [torch.from_numpy(x) for x in benchmark.arguments()]
     for k in numbers:
@@ -121,5 +129,7 @@ SIDES = {"jax": jax_side, "autograd": autograd_side, "torch": torch_side}
 
 
 def peer(name: str, benchmark: Benchmark) -> Contender:
-    """A peer's side of a program; `KeyError` where there is none."""
+    """A peer's side of a program; `Unavailable` where there is none."""
+    if name not in SIDES:
+        raise Unavailable(f"{name} has none of the textbook's programs")
     return SIDES[name](benchmark)

@@ -3,6 +3,9 @@
 In: a job as JSON, the last argument of `python -m adjit.benchmarks.worker`: which suite, row and side. Out: a line of
 JSON. `ask` starts such a process and reads its answer.
 
+A first call is told apart into what belongs to it and what any first call of a process pays: imports, and what a
+compiler does with its first kernel (`start`). `process` is all of it, from the start of the process.
+
 Memory is how much the peak of resident memory grows over one call, results and workspaces included. Linux is asked to
 forget the peak so far; elsewhere a call that stays below an earlier peak, that of compiling for example, seems to need
 nothing. adjit's functions are compiled without being run (memory that they keep between calls counts as the call's);
@@ -26,7 +29,7 @@ import numpy as np
 
 from ..api import jit
 from .agreement import leaves
-from .options import Contender, Options, start_jax
+from .options import Contender, Options, Unavailable, start_jax
 from .timing import first_call
 
 __all__ = ["ask", "growth", "main", "module_of"]
@@ -52,6 +55,8 @@ def ask(job: str, suite: str, row: str, side: str, options: Options, **more: Any
         lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"status {done.returncode}"]
         raise RuntimeError(lines[-1][:300])
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if "unavailable" in answer:
+        raise Unavailable(answer["unavailable"])
     return answer
 
 
@@ -114,21 +119,27 @@ def start(side: str) -> float:
 def main(text: str) -> int:
     """Do a job, print the answer."""
     job = json.loads(text)
-    options = Options.from_json(job["options"])
+    try:
+        answer = do(job, Options.from_json(job["options"]))
+    except Unavailable as error:
+        answer = {"unavailable": str(error)}
+    print(json.dumps(answer))
+    return 0
+
+
+def do(job: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    """The answer to a job."""
     started = start(job["side"]) if job["job"] == "first_call" else 0.0
     begin = time.perf_counter()
     contender = module_of(job["suite"]).contender(job["row"], job["side"], options)
     making = time.perf_counter() - begin
     if job["job"] == "memory":
-        answer = memory(contender, job)
-    else:
-        side = contender.side("derivative")
-        took, _ = first_call(side)
-        process = time.time() - job["begin"] - making
-        again, _ = first_call(side)
-        answer = {"start": started, "first_call": took, "again": again, "process": process, "stages": stages(side.call)}
-    print(json.dumps(answer))
-    return 0
+        return memory(contender, job)
+    side = contender.side("derivative")
+    took, _ = first_call(side)
+    process = time.time() - job["begin"] - making
+    again, _ = first_call(side)
+    return {"start": started, "first_call": took, "again": again, "process": process, "stages": stages(side.call)}
 
 
 def stages(call: Any) -> dict[str, float]:
