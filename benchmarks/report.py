@@ -15,9 +15,9 @@ from .tables import tables
 
 __all__ = ["page", "write"]
 
-HOW = """Times are medians over rounds, all sides interleaved in one process. A ratio is the median of the quotients of samples
-of the same round; the middle half of them stands in parentheses. Each derivative is checked before it is timed. What
-each column means: [README](README.md)."""
+HOW = """Times are medians over rounds, all sides interleaved in one process. A ratio is the median of the quotients of
+samples of the same round; the middle half of them stands in parentheses. Each derivative is checked before it is timed.
+What each column means: [README](README.md)."""
 
 
 def page(run: Run, pictures: dict[str, str]) -> str:

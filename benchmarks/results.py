@@ -136,15 +136,13 @@ def geometric_mean(numbers: Iterable[float]) -> float | None:
 
 def versions() -> dict[str, str]:
     """Of Python and of the libraries that are installed."""
-    import adjit
-
     out = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
             out[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return {**out, "adjit": adjit.__version__}
+    return {**out, "adjit": sys.modules[__name__.partition(".")[0]].__version__}
 
 
 def machine() -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The suite `compile`: how long the first call of a derivative takes, in processes of their own.
 
-In: GradBench's programs at small sizes, the textbook's, and NPBench's where a checkout is given. Out: for each the first
-call with an empty cache (`adjit`), stage by stage, and in a second process that finds the kernel there (`adjit warm`),
-that of JAX, and that of Numba for the reference by hand. A process's imports and its very first kernel are counted
-apart (see `worker`). Another row times `import adjit` against `import numba`, processes in turns.
+In: GradBench's programs at small sizes, the textbook's, and NPBench's where a checkout is given. Out: for each the
+first call with an empty cache (`adjit`), stage by stage, and in a second process that finds the kernel there (`adjit
+warm`), that of JAX, and that of Numba for the reference by hand. A process's imports and its very first kernel are
+counted apart (see `worker`). Another row times `import adjit` against `import numba`, processes in turns.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ def contender(name: str, side: str, options: Options) -> Contender:
     if suite == "gradbench":
         first = next(row.name for row in ROWS if row.program == program)
         return suite_gradbench.contender(first, side, replace(options, quick=True))  # the small input
-    module = suite_npbench if suite == "npbench" else suite_textbook
-    return module.contender(program, side, options)
+    if suite == "npbench":
+        return suite_npbench.contender(program, side, options)
+    return suite_textbook.contender(program, side, options)
 
 
 def measure(name: str, options: Options) -> Row:

@@ -23,6 +23,7 @@ from .options import Contender, Options, Unavailable
 from .results import Row
 from .suite_gradbench import measure_memory, time_all
 from .timing import first_call
+from .worker import stages
 
 __all__ = ["contender", "measure", "names"]
 
@@ -64,7 +65,7 @@ def measure(name: str, options: Options) -> Row:
         mine = ours(given, options)
         derivative, primal = mine.side("derivative"), mine.side("primal")
         row.first_calls["adjit"], found = first_call(derivative)
-        row.facts["stages"] = dict(derivative.call._stage_source().seconds)
+        row.facts["stages"] = stages(derivative.call)
         first_call(primal)
         check(given, derivative.call, primal.call, found, checked)
         others = [Contender("numpy", given.fresh(), None, given.loss, primal_writes=True)]

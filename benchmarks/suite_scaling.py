@@ -2,8 +2,8 @@
 
 In: programs of different complexity, each with a way to make its input at a size. Out: for each the times at several
 sizes, interleaved, and the exponents p of fits size^p to the best times and to the memory held (arguments, and what the
-peak grows by). A derivative whose exponent exceeds the primal's by more than `ALLOWED` costs more than a constant factor:
-an array copied for each element written, say.
+peak grows by). A derivative whose exponent exceeds the primal's by more than `ALLOWED` costs more than a constant
+factor: an array copied for each element written, say.
 """
 
 from __future__ import annotations

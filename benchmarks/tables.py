@@ -41,9 +41,9 @@ def means(label: str, numbers: Sequence[float]) -> list[str]:
     return [f"{label}: geometric mean {quotient(mean)}, median {quotient(middle)}, over {len(numbers)} rows."]
 
 
-def failures(rows: Sequence[Row]) -> list[str]:
-    """What does not hold."""
-    return [f"**{row.name} fails**: {row.failure}" for row in rows if row.failure]
+def remarks(row: Row) -> str:
+    """What does not hold, and notes."""
+    return "; ".join([*([f"FAILED: {row.failure}"] if row.failure else []), *row.notes])
 
 
 def comparison(title: str, rows: Sequence[Row]) -> Table:
@@ -58,7 +58,7 @@ def comparison(title: str, rows: Sequence[Row]) -> Table:
         cells += [time(row, s, "derivative") for s in (OWN, *others)]
         cells += [ranged(row.price(OWN, COMPUTING))]
         cells += [ranged(row.ratio((s, "derivative"), (OWN, "derivative"))) for s in others]
-        table.rows.append([*cells, "; ".join([*(["FAILED: " + row.failure] if row.failure else []), *row.notes])])
+        table.rows.append([*cells, remarks(row)])
     prices = [p.median for row in rows if not row.failure and (p := row.price(OWN, COMPUTING))]
     table.below = means("Derivative / primal", prices)
     for side in others:
@@ -103,7 +103,7 @@ def scaling(rows: Sequence[Row]) -> Table:
         for kind in ("exponents", "memory exponents"):
             found = row.facts.get(kind, {})
             cells += [f"{found[q]:.2f}" if q in found else NOTHING for q in ("primal", "derivative")]
-        table.rows.append([*cells, "; ".join([row.failure, *row.notes] if row.failure else row.notes)])
+        table.rows.append([*cells, remarks(row)])
     return table
 
 
@@ -125,9 +125,7 @@ def compiling(rows: Sequence[Row]) -> list[Table]:
     for row in programs:
         first = [seconds(row.first_calls.get(s)) for s in sides]
         process = [seconds(row.facts.get(s, {}).get("process")) for s in sides]
-        calls.rows.append(
-            [row.name, *first, *process, "; ".join([row.failure, *row.notes] if row.failure else row.notes)]
-        )
+        calls.rows.append([row.name, *first, *process, remarks(row)])
         took = row.facts.get(OWN, {}).get("stages", {})
         by_stage.rows.append([row.name, *(seconds(took.get(stage)) for stage in stages)])
     for side in sides[1:]:
@@ -148,7 +146,7 @@ def overhead(rows: Sequence[Row]) -> Table:
     for row in rows:
         cells = [row.name, time(row, OWN, "primal"), *(time(row, s, "derivative") for s in sides)]
         cells += [ranged(row.ratio((s, "derivative"), (OWN, "derivative"))) for s in others]
-        table.rows.append([*cells, "; ".join([row.failure, *row.notes] if row.failure else row.notes)])
+        table.rows.append([*cells, remarks(row)])
     return table
 
 

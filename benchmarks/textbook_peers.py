@@ -1,7 +1,7 @@
 """The textbook's programs as users of other tools write them.
 
-In: a peer's name and a program. Out: its `Contender`; `Unavailable` where the tool has no natural way to write it (writes
-into arrays, long loops in a tool that runs Python step by step). Each tool is imported when it is asked for.
+In: a peer's name and a program. Out: its `Contender`; `Unavailable` where the tool has no natural way to write it
+(writes into arrays, long loops in a tool that runs Python step by step). Each tool is imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def jax_side(benchmark: Benchmark) -> Contender:
 
         return jnp.sum(lax.fori_loop(0, steps, step, u) ** 2)
 
-    programs = {
+    programs: dict[str, Callable[..., Any]] = {
         "doubling": doubling,
         "recurrence": recurrence,
         "stencil": stencil,

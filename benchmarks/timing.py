@@ -27,7 +27,7 @@ __all__ = ["QUICK", "Effort", "Ratio", "Side", "Timing", "first_call", "interlea
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: seconds for all sides of a row, seconds a sample should last, rounds at least and at most."""
+    """Seconds for all sides of a row, seconds that a sample should last, rounds at least and at most."""
 
     seconds: float = 3.0
     sample: float = 0.005

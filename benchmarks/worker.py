@@ -32,7 +32,7 @@ from .agreement import leaves
 from .options import Contender, Options, Unavailable, start_jax
 from .timing import first_call
 
-__all__ = ["ask", "growth", "main", "module_of"]
+__all__ = ["ask", "growth", "main", "module_of", "stages"]
 
 LIMIT = 1800.0
 """Seconds after which a process is given up."""
