@@ -1,8 +1,8 @@
 """Plots of a run, as PNG and SVG.
 
-In: rows of suites. Out: files in a folder, and their names. One picture per suite: bars of other sides' derivatives in
-units of adjit's where sides are compared, lines against size (both axes logarithmic) where problems grow, bars of first
-calls where compiling is timed. Matplotlib draws them; it belongs to the extra `bench`.
+In: rows of suites. Out: files in a folder, and their names. One picture per suite: other sides' derivatives in units of
+adjit's where sides are compared, times against size where problems grow, first calls where compiling is timed; axes are
+logarithmic. Matplotlib draws them; it belongs to the extra `bench`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def draw(run: Run, folder: Path) -> dict[str, str]:
     drawn = {}
     for suite, rows in run.suites().items():
         figure = Figure(layout="constrained")
-        if DRAWINGS.get(suite, bars)(figure, suite, rows):
+        if DRAWINGS.get(suite, against)(figure, suite, rows):
             for format_ in FORMATS:
                 metadata = {"Date": None} if format_ == "svg" else None
                 figure.savefig(folder / f"{suite}.{format_}", dpi=150, metadata=metadata)
@@ -42,27 +42,27 @@ def draw(run: Run, folder: Path) -> dict[str, str]:
     return drawn
 
 
-def bars(figure: Any, suite: str, rows: Sequence[Row]) -> bool:
-    """Derivatives of the other sides over adjit's, a group of bars for each row; whether there are any."""
+def against(figure: Any, suite: str, rows: Sequence[Row]) -> bool:
+    """Derivatives of the other sides over adjit's, with the middle half of the samples; whether there are any."""
     sides = [s for s in sides_of(rows) if s != OWN and any(row.timing(s, "derivative") for row in rows)]
     rows = [row for row in rows if any(row.ratio((s, "derivative"), (OWN, "derivative")) for s in sides)]
     if not rows:
         return False
-    axes = prepared(figure, len(rows) * len(sides))
-    height = 0.8 / len(sides)
-    for k, side in enumerate(sides):
+    axes = prepared(figure, len(rows))
+    for side in sides:
         ratios = [row.ratio((side, "derivative"), (OWN, "derivative")) for row in rows]
-        at = [(j + (k + 0.5) * height - 0.4, r) for j, r in enumerate(ratios) if r]
-        lengths = [r.median for _, r in at]
-        spread = np.abs(np.array([r.quartiles for _, r in at]).T - lengths)
-        axes.barh([y for y, _ in at], lengths, height, xerr=spread, label=side, color=COLOURS.get(side, OTHER))
+        at = [(y, r) for y, r in enumerate(ratios) if r]
+        middles = [r.median for _, r in at]
+        spread = np.abs(np.array([r.quartiles for _, r in at]).T - middles)
+        look = {"color": COLOURS.get(side, OTHER), "capsize": 2, "markersize": 5}
+        axes.errorbar(middles, [y for y, _ in at], xerr=spread, fmt="o", label=side, **look)
     axes.axvline(1.0, color=COLOURS[OWN], label=OWN)
     finish(axes, [row.name for row in rows], f"{suite}: time of the derivative / adjit's")
     return True
 
 
 def first_calls(figure: Any, suite: str, rows: Sequence[Row]) -> bool:
-    """Seconds of first calls, a group of bars for each row."""
+    """Seconds of first calls; whether there are any."""
     rows = [row for row in rows if row.first_calls]
     if not rows:
         return False
@@ -81,8 +81,8 @@ def first_calls(figure: Any, suite: str, rows: Sequence[Row]) -> bool:
 
 
 def prepared(figure: Any, count: int) -> Any:
-    """Axes with room for so many bars."""
-    figure.set_size_inches(8.0, 1.2 + 0.2 * count)
+    """Axes with room for so many rows."""
+    figure.set_size_inches(8.0, 1.4 + 0.24 * count)
     axes = figure.add_subplot()
     axes.set_xscale("log")
     return axes
@@ -94,7 +94,7 @@ def finish(axes: Any, names: Sequence[str], title: str) -> None:
     axes.invert_yaxis()
     axes.set_xlabel(title)
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=5, loc="lower left", bbox_to_anchor=(0.0, 1.0))
 
 
 def lines(figure: Any, suite: str, rows: Sequence[Row]) -> bool:

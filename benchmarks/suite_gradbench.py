@@ -9,15 +9,14 @@ not timed, and a note says so.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from ..api import jit
 from .agreement import agree, reason
-from .options import Contender, Options, Unavailable, start_jax
+from .options import Contender, Options, Unavailable
 from .results import Row
 from .rows import PROGRAMS, ROWS, GradBenchRow, Program
 from .timing import Effort, Side, first_call, interleaved
@@ -26,7 +25,6 @@ from .worker import ask
 __all__ = ["contender", "measure", "names"]
 
 TRIAL = Effort(seconds=0.2, sample=0.002, least=3, most=10)
-QUICK_SIZES = "small"
 
 
 def names(options: Options) -> Sequence[str]:
@@ -73,16 +71,12 @@ def ours(program: Program, arguments: tuple[Any, ...], derivative: Callable[...,
 
 
 def theirs(peer: str, program: str, arguments: tuple[Any, ...]) -> Contender:
-    """A peer's side. JAX gets its own arrays of floats, so that it need not convert NumPy's at each call."""
-    if peer == "jax":
-        jax = start_jax()
-        arguments = jax.tree.map(lambda x: jax.numpy.asarray(x) if is_float_array(x) else x, arguments)
+    """A peer's side. Where its modules have a common one that places arguments, as JAX's, a timed call converts none."""
     module = module_of(peer, program)
+    common = importlib.util.find_spec(f".peers.{peer}_common", __package__) if peer != "numba" else None
+    if common is not None:
+        arguments = importlib.import_module(common.name).place(*arguments)
     return Contender(peer, arguments, getattr(module, "derivative", None), getattr(module, "primal", None))
-
-
-def is_float_array(x: Any) -> bool:
-    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
 
 
 def fastest(program: Program, arguments: tuple[Any, ...], options: Options, row: Row) -> Contender:
@@ -114,6 +108,8 @@ def measure(name: str, options: Options) -> Row:
     given = found(name)
     program = PROGRAMS[given.program]
     arguments = arguments_of(given, program, options)
+    if options.quick and program.small:
+        row.notes.append("at a small size")
     mine = fastest(program, arguments, options, row)
     wanted = {side.quantity: first_call(side)[1] for side in mine.sides()}
     others = []

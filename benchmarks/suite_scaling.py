@@ -9,7 +9,7 @@ factor: an array copied for each element written, say.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ from .worker import ask
 __all__ = ["ALLOWED", "PROGRAMS", "Sweep", "contender", "exponent", "measure", "names"]
 
 ALLOWED = 0.1
+TIMES = 2
+"""A row has so many more sides than one of another suite, and gets so many times as many seconds."""
 MEMORY_SIZES = 3
 """Memory is measured at so many of the largest sizes: at small ones all of it hides in a few pages."""
 
@@ -156,7 +158,7 @@ def measure(name: str, options: Options) -> Row:
         sides.append(Side("adjit", "derivative", derivative.call, arguments))
         for side in sides[-2:]:
             first_call(side)
-    timings = interleaved(sides, options.effort)
+    timings = interleaved(sides, replace(options.effort, seconds=TIMES * options.effort.seconds))
     row.facts["sizes"] = sizes
     row.facts["seconds"] = {
         "primal": [t.minimum for t in timings[0::2]],

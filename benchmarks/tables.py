@@ -16,7 +16,7 @@ from .timing import Timing
 
 __all__ = ["tables"]
 
-OWN = "adjit"
+OWN, WARM = "adjit", "adjit warm"
 COMPUTING = ("adjit", "numba", "numpy", "python")
 """Whose primals a derivative is measured against, the fastest of them: the function itself, whoever compiles it."""
 
@@ -129,11 +129,16 @@ def compiling(rows: Sequence[Row]) -> list[Table]:
         took = row.facts.get(OWN, {}).get("stages", {})
         by_stage.rows.append([row.name, *(seconds(took.get(stage)) for stage in stages)])
     for side in sides[1:]:
+        if side.startswith(OWN):
+            continue
         pairs = [(row.first_calls.get(OWN), row.first_calls.get(side)) for row in programs]
         calls.below += means(f"First call, adjit / {side}", [a / b for a, b in pairs if a and b])
     slowest = max((row.first_calls[OWN] for row in programs if OWN in row.first_calls), default=math.nan)
     if not math.isnan(slowest):
         calls.below.append(f"The slowest first call of adjit: {seconds(slowest)}.")
+    warm = geometric_mean(row.first_calls[WARM] for row in programs if WARM in row.first_calls)
+    if warm is not None:
+        calls.below.append(f"With a warm cache: geometric mean {seconds(warm)}.")
     return [table for table in (imports, calls, by_stage) if table.rows]
 
 
