@@ -67,15 +67,10 @@ def first_calls(figure: Any, suite: str, rows: Sequence[Row]) -> bool:
     if not rows:
         return False
     sides = [side for side in sides_of(rows) if any(side in row.first_calls for row in rows)]
-    axes = prepared(figure, len(rows) * len(sides))
-    height = 0.8 / len(sides)
-    for k, side in enumerate(sides):
-        at = [
-            (j + (k + 0.5) * height - 0.4, row.first_calls[side])
-            for j, row in enumerate(rows)
-            if side in row.first_calls
-        ]
-        axes.barh([y for y, _ in at], [x for _, x in at], height, label=side, color=COLOURS.get(side, OTHER))
+    axes = prepared(figure, len(rows))
+    for side in sides:
+        at = [(y, row.first_calls[side]) for y, row in enumerate(rows) if side in row.first_calls]
+        axes.plot([x for _, x in at], [y for y, _ in at], "o", label=side, color=COLOURS.get(side, OTHER), markersize=5)
     finish(axes, [row.name for row in rows], f"{suite}: seconds of the first call")
     return True
 

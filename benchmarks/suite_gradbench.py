@@ -71,7 +71,7 @@ def ours(program: Program, arguments: tuple[Any, ...], derivative: Callable[...,
 
 
 def theirs(peer: str, program: str, arguments: tuple[Any, ...]) -> Contender:
-    """A peer's side. Where its modules have a common one that places arguments, as JAX's, a timed call converts none."""
+    """A peer's side; with its own arrays, if a module of its peers has `place`, so that a timed call converts none."""
     module = module_of(peer, program)
     common = importlib.util.find_spec(f".peers.{peer}_common", __package__) if peer != "numba" else None
     if common is not None:
