@@ -1,7 +1,7 @@
 """`adjit bench`: the command line of the benchmarks.
 
-In: suites and options. Out: tables in the terminal, on request JSON and a report page; the exit status, 1 where a row
-fails. Times are taken in a new process whose environment allows as many threads as asked for (see `threads`).
+In: suites and options. Out: tables in the terminal, on request JSON (written after each row) and a report page; the exit
+status, 1 where a row fails. Ctrl-C ends the measuring and shows what there is. Times are taken in a new process whose environment allows as many threads as asked for (see `threads`).
 """
 
 from __future__ import annotations
@@ -89,8 +89,16 @@ def main(given: argparse.Namespace, arguments: Sequence[str], parser: argparse.A
     if not is_set(given.threads):
         return again(arguments, given.threads)
     jit(lambda x: x)(1.0)  # Numba's own start belongs to no row
-    measured = [measure(*row, options) for row in progress(rows, "adjit bench", [": ".join(row) for row in rows])]
-    return show(Run(measured, {**options.to_json(), "filter": given.filter}), given)
+    run = Run([], {**options.to_json(), "filter": given.filter})
+    try:
+        for row in progress(rows, "adjit bench", [": ".join(row) for row in rows]):
+            run.rows.append(measure(*row, options))
+            if given.json:  # what comes later may fail, or be given up
+                run.save(given.json)
+    except KeyboardInterrupt:
+        print(f"stopped after {len(run.rows)} of {len(rows)} rows", file=sys.stderr)
+        return show(run, given) or 1
+    return show(run, given)
 
 
 def chosen(given: argparse.Namespace) -> tuple[list[str], Options]:

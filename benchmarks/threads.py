@@ -65,4 +65,9 @@ def again(arguments: Sequence[str], threads: str) -> int:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-number:])
     with tempfile.TemporaryDirectory(prefix="adjit-bench-") as cache:
         given = {**os.environ, **environment(number), "ADJIT_CACHE_DIR": cache}
-        return subprocess.run([sys.executable, "-m", "adjit", "bench", *arguments], env=given, check=False).returncode
+        with subprocess.Popen([sys.executable, "-m", "adjit", "bench", *arguments], env=given) as process:
+            while True:
+                try:
+                    return process.wait()
+                except KeyboardInterrupt:  # it has been told as well, and shows what it has
+                    continue

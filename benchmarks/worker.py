@@ -50,7 +50,10 @@ def ask(job: str, suite: str, row: str, side: str, options: Options, **more: Any
     environment: Mapping[str, str] | None = more.pop("environment", None)
     data = {"job": job, "suite": suite, "row": row, "side": side, "options": options.to_json(), **more}
     command = [sys.executable, "-m", "adjit.benchmarks.worker", json.dumps({**data, "begin": time.time()})]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment, check=False)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"no answer after {LIMIT:.0f} s") from None
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"status {done.returncode}"]
         raise RuntimeError(lines[-1][:300])

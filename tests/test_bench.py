@@ -21,7 +21,7 @@ from adjit.benchmarks.agreement import Mismatch
 from adjit.benchmarks.gradbench import lse
 from adjit.benchmarks.options import Contender, Options, Unavailable
 from adjit.benchmarks.programs import PROGRAMS, Benchmark
-from adjit.benchmarks.results import Run
+from adjit.benchmarks.results import Row, Run
 from adjit.benchmarks.timing import QUICK
 from adjit.benchmarks.worker import ask, growth
 
@@ -117,6 +117,21 @@ def test_a_run_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
     run = Run.load(file)
     assert run.machine["threads"] == "1" and set(run.rows[0].timings) == {"adjit", "numba"}
     assert run.rows[0].ratio(("numba", "derivative"), ("adjit", "derivative")) is not None
+
+
+def test_what_was_measured_before_an_interruption_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(suite: str, name: str, options: Options) -> Row:
+        if name != "scalar":
+            raise KeyboardInterrupt
+        return Row(suite, name)
+
+    monkeypatch.setattr(command, "measure", measure)
+    status, run = measured(tmp_path, "overhead")
+    assert status == 1 and [row.name for row in run.rows] == ["scalar"]
+    written = capsys.readouterr()
+    assert "stopped after 1 of 3 rows" in written.err and "scalar" in written.out
 
 
 def test_a_report_is_written_and_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
