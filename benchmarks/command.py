@@ -1,7 +1,8 @@
 """`adjit bench`: the command line of the benchmarks.
 
-In: suites and options. Out: tables in the terminal, on request JSON (written after each row) and a report page; the exit
-status, 1 where a row fails. Ctrl-C ends the measuring and shows what there is. Times are taken in a new process whose environment allows as many threads as asked for (see `threads`).
+In: suites and options. Out: tables in the terminal, on request JSON (written after each row) and a report page; the
+exit status, 1 where a row fails. Ctrl-C ends the measuring and shows what there is. Times are taken in a new process
+whose environment allows as many threads as asked for (see `threads`).
 """
 
 from __future__ import annotations
