@@ -9,14 +9,15 @@ not timed, and a note says so.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from ..api import jit
 from .agreement import agree, reason
-from .options import Contender, Options, Unavailable
+from .options import Contender, Options, Unavailable, start_jax
 from .results import Row
 from .rows import PROGRAMS, ROWS, GradBenchRow, Program
 from .timing import Effort, Side, first_call, interleaved
@@ -71,12 +72,23 @@ def ours(program: Program, arguments: tuple[Any, ...], derivative: Callable[...,
 
 
 def theirs(peer: str, program: str, arguments: tuple[Any, ...]) -> Contender:
-    """A peer's side; with its own arrays, if a module of its peers has `place`, so that a timed call converts none."""
+    """A peer's side. Of a program that contains its own derivatives nothing is a primal."""
     module = module_of(peer, program)
-    common = importlib.util.find_spec(f".peers.{peer}_common", __package__) if peer != "numba" else None
-    if common is not None:
-        arguments = importlib.import_module(common.name).place(*arguments)
-    return Contender(peer, arguments, getattr(module, "derivative", None), getattr(module, "primal", None))
+    if peer == "jax":
+        arguments = placed(arguments)
+    primal = None if PROGRAMS[program].primal is None else getattr(module, "primal", None)
+    return Contender(peer, arguments, getattr(module, "derivative", None), primal)
+
+
+def placed(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arrays as JAX's, so that a timed call converts none; integers inside of a structure (the hand's skeleton) decide
+    what is traced, and stay NumPy's."""
+    jax = start_jax()
+
+    def inner(x: Any) -> Any:
+        return jax.device_put(x) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+
+    return tuple(jax.device_put(x) if isinstance(x, np.ndarray) else jax.tree.map(inner, x) for x in arguments)
 
 
 def fastest(program: Program, arguments: tuple[Any, ...], options: Options, row: Row) -> Contender:
