@@ -194,9 +194,12 @@ def measure_memory(row: Row, name: str, sizes: Sequence[int], options: Options) 
 
 
 def judge(row: Row) -> None:
-    """A note where the derivative's exponent exceeds the primal's by more than allowed."""
-    for kind in ("exponents", "memory exponents"):
+    """A note where the derivative's exponent exceeds the primal's by more than allowed. Memory that grows no faster than
+    the primal's time may be what a reverse sweep has to keep of each step, and the note says so."""
+    of_time = row.facts["exponents"]["primal"]
+    for kind, cost in (("exponents", "time"), ("memory exponents", "memory")):
         found = row.facts.get(kind)
         if found and found["derivative"] > found["primal"] + ALLOWED:
-            apart = found["derivative"] - found["primal"]
-            row.notes.append(f"{'time' if kind == 'exponents' else 'memory'} grows faster: {apart:+.2f}")
+            note = f"{cost} grows faster: {found['derivative'] - found['primal']:+.2f}"
+            kept = cost == "memory" and found["derivative"] <= of_time + ALLOWED
+            row.notes.append(note + (", but no faster than the primal's time" if kept else ""))

@@ -96,6 +96,14 @@ def test_exponents_of_synthetic_times() -> None:
     assert row.notes == ["time grows faster: +1.00"]
 
 
+@pytest.mark.parametrize("exponent_, more", [(2.0, ", but no faster than the primal's time"), (2.2, "")])
+def test_a_tape_may_be_as_long_as_the_run(exponent_: float, more: str) -> None:
+    row = Row("scaling", "any", facts={"exponents": {"primal": 2.0, "derivative": 2.0}})
+    row.facts["memory exponents"] = {"primal": 1.0, "derivative": exponent_}
+    judge(row)
+    assert row.notes == [f"memory grows faster: +{exponent_ - 1.0:.2f}{more}"]
+
+
 def test_geometric_mean() -> None:
     assert geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
     assert geometric_mean([]) is None
