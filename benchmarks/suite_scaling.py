@@ -194,8 +194,8 @@ def measure_memory(row: Row, name: str, sizes: Sequence[int], options: Options) 
 
 
 def judge(row: Row) -> None:
-    """A note where the derivative's exponent exceeds the primal's by more than allowed. Memory that grows no faster than
-    the primal's time may be what a reverse sweep has to keep of each step, and the note says so."""
+    """A note where the derivative's exponent exceeds the primal's by more than allowed. Memory that grows no faster
+    than the primal's time may be what a reverse sweep has to keep of each step, and the note says so."""
     of_time = row.facts["exponents"]["primal"]
     for kind, cost in (("exponents", "time"), ("memory exponents", "memory")):
         found = row.facts.get(kind)
