@@ -92,7 +92,6 @@ def autograd_side(benchmark: Benchmark) -> Contender:
 
     programs = {
         "doubling": benchmark.function,
-        "recurrence": benchmark.function,
         "mixture": mixture(anp, lambda t: logsumexp(t, axis=1)),
         "attention": attention(anp, softmax),
     }
