@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ADAPTED", "NOT_REAL", "Problem", "names", "problem"]
+__all__ = ["ADAPTED", "NOT_REAL", "Problem", "names", "port", "problem"]
 
 NOT_REAL = {
     "contour_integral": "complex",
@@ -74,6 +74,10 @@ class Problem:
     floats: tuple[Any, ...]
     others: tuple[Any, ...]
     weights: tuple[Any, ...]
+    chosen: tuple[bool, ...] = ()
+    """Which of the program's arguments are among `floats`, in the order in which it takes them."""
+    outputs: tuple[Any, ...] = ()
+    """What the program makes of them."""
 
     def fresh(self) -> tuple[Any, ...]:
         """The arguments of the loss, copied: the programs write to theirs."""
@@ -115,7 +119,17 @@ def problem(root: Path, name: str, preset: str = "S") -> Problem:
     outputs = outputs_of(mine, written, returned)
     generator = np.random.default_rng(1)
     weights = tuple(generator.standard_normal(np.shape(x)) if is_float(x) else None for x in outputs)
-    return Problem(name, scalar_loss(program, chosen, written), floats, others, weights)
+    loss = scalar_loss(program, chosen, written)
+    return Problem(name, loss, floats, others, weights, tuple(chosen), tuple(outputs))
+
+
+def port(root: Path, name: str, framework: str) -> Callable[..., Any]:
+    """The same program as NPBench's authors write it for another framework (`jax`). FileNotFoundError where they do
+    not; whatever its module raises."""
+    info = json.loads((root / "bench_info" / f"{name}.json").read_text(encoding="utf-8"))["benchmark"]
+    folder = root / "npbench" / "benchmarks" / info["relative_path"]
+    found: Callable[..., Any] = getattr(load(folder / f"{info['module_name']}_{framework}.py"), info["func_name"])
+    return found
 
 
 def scalar_loss(program: Callable[..., Any], chosen: Sequence[bool], written: Sequence[int]) -> Callable[..., Any]:

@@ -15,12 +15,13 @@ FOLDERS = [Path(*package.split(".")[1:]) for package in PACKAGES]
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
 
 # the layers and other people's packages that a layer may import; the standard library is open to all
+PEERS = {"jax", "torch", "autograd"}
 ALLOWED = {
     "ir": {"ir", "numpy"},
     "tracer": {"tracer", "ir", "numpy"},
     "codegen": {"codegen", "ir", "numpy", "numba", "llvmlite", "scipy", "platformdirs"},
     "api": {"api", "tracer", "ir", "codegen", "numpy", "optree"},
-    "benchmarks": {"benchmarks", "api", "ir", "numpy", "numba", "scipy", "jax", "torch", "autograd"},
+    "benchmarks": {"benchmarks", "api", "ir", "numpy", "numba", "scipy", *PEERS, "rich", "matplotlib"},
 }
 # scripts for developers inside the package, which nothing imports, and what else they need
 TOOLS = {"codegen/vecmath/minimax.py": {"mpmath"}}

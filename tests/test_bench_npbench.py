@@ -12,8 +12,11 @@ import pytest
 
 from adjit import grad
 from adjit.__main__ import main
-from adjit.benchmarks import npbench, npbench_runner
+from adjit.benchmarks import npbench, npbench_jax, suite_npbench, threads
+from adjit.benchmarks.agreement import Mismatch
+from adjit.benchmarks.options import Options
 from adjit.benchmarks.references import difference_quotient, direction, relative
+from adjit.benchmarks.timing import QUICK
 
 PROGRAMS: dict[str, tuple[dict[str, Any], str, str]] = {
     # writes to an argument, and calls a helper of its module; a module constant; float and integer numbers
@@ -191,36 +194,46 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(npbench_runner, "BUDGET", 0.0)
+def this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(threads.MARK, "1")
 
 
-def test_the_table_says_what_holds_and_what_does_not(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def options(root: Path, **more: Any) -> Options:
+    return Options(effort=QUICK, quick=True, memory=False, root=str(root), **more)
+
+
+def test_the_tables_say_what_holds_and_what_does_not(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = root / "report.json"
-    assert main(["bench", "npbench", "--root", str(root), "--json", str(report)]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:-1]] == ["chaos", "draws", "moments", "relax", "rounded", "silent"]
-    assert lines[-1] == "5 of 6 programs hold"
-    assert "FAILED  UnsupportedError" in lines[2] and "draws_numpy.py:6" in lines[2]
-    rows = {row["name"]: row for row in json.loads(report.read_text(encoding="utf-8"))["programs"]}
-    assert rows["draws"]["failure"] and rows["draws"]["exact_error"] is None
-    assert rows["chaos"]["ill_conditioned"] and "~" in lines[1]
-    assert rows["chaos"]["exact_error"] > 1e-9 and not rows["chaos"]["failure"]
-    assert rows["rounded"]["quotient_error"] is None and rows["rounded"]["exact_error"] < 1e-6
-    assert not any(row["ill_conditioned"] for name, row in rows.items() if name != "chaos")
+    words = ["--root", str(root), "--quick", "--peers", "none", "--json", str(report)]
+    assert main(["bench", "npbench", *words]) == 1
+    printed = capsys.readouterr().out
+    assert "5 of 6 programs hold." in printed
+    assert "FAILED  npbench draws: UnsupportedError" in printed and "draws_numpy.py:6" in printed
+    content = json.loads(report.read_text(encoding="utf-8"))
+    assert content["options"]["preset"] == "S"
+    rows = {row["name"]: row for row in content["rows"]}
+    assert list(rows) == ["chaos", "draws", "moments", "relax", "rounded", "silent"]
+    assert [name for name, row in rows.items() if row["failure"]] == ["draws"]
+    facts = {name: row["facts"] for name, row in rows.items()}
+    assert facts["draws"]["exact_error"] is None and not rows["draws"]["timings"]
+    assert [name for name in facts if facts[name]["ill_conditioned"]] == ["chaos"]
+    assert facts["chaos"]["exact_error"] > 1e-9
+    assert facts["rounded"]["quotient_error"] is None and facts["rounded"]["exact_error"] < 1e-6
     for name in ("moments", "relax", "silent"):
-        row = rows[name]
-        assert not row["failure"]
-        assert row["quotient_error"] < 1e-7 and row["exact_error"] < 1e-12 and row["value_error"] < 1e-12
-        assert row["gradient"] > 0 and row["value"] > 0
-        assert {"trace", "optimize", "adjoint", "schedule", "render"} <= set(row["stages"])
-        assert sum(row["stages"].values()) < row["first_call"]
+        found = facts[name]
+        assert found["quotient_error"] < 1e-7 and found["exact_error"] < 1e-12 and found["value_error"] < 1e-12
+        assert {side: set(by) for side, by in rows[name]["timings"].items()} == {
+            "adjit": {"primal", "derivative"}, "numpy": {"primal"}
+        }  # fmt: skip
+        assert {"trace", "optimize", "adjoint", "schedule", "render"} <= set(found["stages"])
+        assert sum(found["stages"].values()) < rows[name]["first_calls"]["adjit"]
 
 
 def test_only_some_programs_and_another_preset(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "npbench", "--root", str(root), "--only", "relax", "--preset", "M"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "1 of 1 programs hold"
-    assert main(["bench", "npbench", "--root", str(root), "--only", "silent", "--preset", "M"]) == 1
+    words = ["bench", "npbench", "--root", str(root), "--quick", "--peers", "none", "--preset", "M"]
+    assert main([*words, "--filter", "^relax$"]) == 0
+    assert "1 of 1 programs hold." in capsys.readouterr().out
+    assert main([*words, "--filter", "silent"]) == 1
     assert "silent has no preset M; it has S" in capsys.readouterr().out
 
 
@@ -229,9 +242,8 @@ def test_only_some_programs_and_another_preset(root: Path, capsys: pytest.Captur
     [
         (["npbench"], "needs --root"),
         (["npbench", "--root", "nowhere"], "is it a checkout of NPBench"),
-        (["npbench", "--root", "ROOT", "--only", "relax,gemm"], "no program gemm"),
-        (["npbench", "--root", "ROOT", "--only", "crc16"], "no program crc16"),
-        (["mixture", "--root", "ROOT"], "belong to `bench npbench`"),
+        (["npbench", "--root", "ROOT", "--filter", "gemm"], "no row's name matches 'gemm'"),
+        (["npbench", "--root", "ROOT", "--filter", "crc16"], "no row's name matches 'crc16'"),
     ],
 )
 def test_what_is_asked_wrongly(
@@ -273,8 +285,8 @@ def failure_with(root: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> st
         def __getattr__(self, name: str) -> Any:
             return getattr(self.compiled, name)
 
-    monkeypatch.setattr(npbench_runner, "grad", Lying)
-    return npbench_runner.measure(root, "relax").failure
+    monkeypatch.setattr(suite_npbench, "grad", Lying)
+    return suite_npbench.measure("relax", options(root)).failure
 
 
 def test_a_wrong_gradient_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,3 +320,80 @@ def test_a_quotient_knows_how_good_it_is() -> None:
     # fails on one side of the point at wide steps
     found, estimate = difference_quotient(lambda at: np.sqrt(at[1] - 0.4999), [np.zeros(2), 0.5], along)
     assert relative(found, 0.5 / np.sqrt(1e-4) * along[1]) < 1e-6
+
+
+# ---------------------------------------------------------------- ports
+
+
+def test_outputs_of_a_port_are_told_by_their_values(root: Path) -> None:
+    given = npbench.problem(root, "moments")
+    spread, total, count = given.outputs
+    assert npbench_jax.places(given, [total, spread]) == [1, 0]  # the count has no weight
+    assert npbench_jax.places(given, [count, spread]) == [1, None]
+    assert npbench_jax.zeroed(given.weights, [1, 0]) is None
+    weights = npbench_jax.zeroed(given.weights, [1, None])
+    assert weights is not None and weights[0] is given.weights[0] and weights[1] == 0.0 and weights[2] is None
+    with pytest.raises(Mismatch, match="none of the program's outputs"):
+        npbench_jax.places(given, [2.0 * total])
+
+
+def test_arguments_of_a_port_are_in_the_programs_order(root: Path) -> None:
+    relax = npbench.problem(root, "relax")  # steps, alpha, A, table
+    steps, alpha, a, table = npbench_jax.arguments(relax, {1: "moving"}, ["placed"])
+    assert (steps, alpha, a, table) == (3, relax.floats[0], "moving", "placed")
+
+
+PORTS = {
+    "moments": """
+import jax
+import jax.numpy as jnp
+
+
+@jax.jit
+def moments(x, N):
+    mean = jnp.sum(x, axis=0) / N
+    centered = x - mean
+    mean = jax.lax.while_loop(lambda m: m[0] < 10.0, lambda m: 2.0 * m, mean)
+    return centered * centered * mean, jnp.sum(mean)
+""",
+    "relax": """
+from functools import partial
+
+import jax
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def kernel(steps, alpha, A, table):
+    for _ in range(steps):
+        near = 0.25 * (A[:-2, 1:-1] + A[2:, 1:-1] + A[1:-1, :-2] + A[1:-1, 2:])
+        A = A.at[1:-1, 1:-1].add(alpha * (near - A[1:-1, 1:-1]))
+        A = A.at[table[0]].multiply(A[1, 0] + alpha)
+    return A
+""",
+    "silent": "def silent(x, y):\n    return y * y + 3.0 * x\n",
+    "chaos": "def chaos(mix, x, steps):\n    return x\n",
+}
+
+
+@pytest.mark.parametrize(
+    "name, note",
+    [
+        ("silent", ""),
+        ("relax", "jax: with respect to arrays only"),  # alpha is static
+        ("moments", "jax: ValueError: Reverse-mode differentiation does not work"),
+        ("chaos", "jax: the port returns none of the program's outputs"),
+        ("rounded", "jax: FileNotFoundError"),
+    ],
+)
+def test_ports_to_jax(root: Path, name: str, note: str) -> None:
+    pytest.importorskip("jax")
+    if name in PORTS:
+        folder = root / "npbench" / "benchmarks" / "some" / name
+        (folder / f"{name}_jax.py").write_text(PORTS[name], encoding="utf-8")
+    row = suite_npbench.measure(name, options(root, peers=("jax",)))
+    assert not row.failure
+    assert [text.startswith(note) for text in row.notes] == ([True] if note else [])
+    taken = name in ("silent", "relax")
+    assert ("jax" in row.timings) == ("jax" in row.first_calls) == taken
+    if taken:
+        assert set(row.timings["jax"]) == {"primal", "derivative"}
