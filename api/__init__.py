@@ -13,6 +13,7 @@ from ..ir.errors import (
 from .check import check_grads
 from .compiled import Compiled
 from .derivatives import hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize
+from .memory import clear_memory
 from .transforms import grad, jit, stop_gradient, value_and_grad, vjp
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "TraceTypeError",
     "UnsupportedError",
     "check_grads",
+    "clear_memory",
     "grad",
     "hessian",
     "hvp",

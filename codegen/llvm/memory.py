@@ -1,8 +1,8 @@
 """Buffers in machine code: where an element lies, who owns the memory, what cannot overlap.
 
 In: an LLVM builder, and buffers of the scheduled IR. Out: `Memory`, a buffer's LLVM values, and code that allocates,
-reads, writes, retains and releases. Memory is Numba's: a reference-counted record per allocation, so that a result can
-be handed to Python and to library kernels as an array of Numba's.
+reads, writes, retains and releases. An allocation is a reference-counted record of Numba's, so that a result can be
+handed to Python and to library kernels as an array of Numba's; its memory comes from the pool (`codegen.pool`).
 
 Every access says to which class of memory it belongs (`alias.scope`) and with which it cannot overlap (`noalias`),
 so that LLVM vectorizes loops over several buffers without tests at run time.
@@ -25,7 +25,6 @@ __all__ = ["Memories", "Memory"]
 
 I8, I32, I64 = (ir.IntType(n) for n in (8, 32, 64))
 POINTER = I8.as_pointer()
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,8 @@ class Memories:
             wrong = b.or_(wrong, b.or_(over, b.icmp_signed("<", extent, integer(0))))
         with b.if_then(wrong, likely=False):
             b.ret(ir.Constant(POINTER, None))
-        b.ret(self.context.nrt.meminfo_alloc_aligned_unchecked(b, size, ALIGNMENT))
+        allocate = cgutils.get_or_insert_function(self.module, ir.FunctionType(POINTER, [I64]), "adjit_memory_allocate")
+        b.ret(b.call(allocate, [size]))
         return function
 
     def reserve(self, memory: Memory, used: Any, needed: Any, buffer: Value) -> tuple[Memory, Any]:
