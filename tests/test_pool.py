@@ -282,3 +282,49 @@ def test_no_program_reads_memory_before_it_writes_it(program):
     for a, b in zip(plain, filled, strict=True):
         for x, y in zip(a, b, strict=True):
             np.testing.assert_array_equal(x, y)
+
+
+@LLVM
+def test_workspaces_that_do_not_overlap_in_time_share_memory():
+    @jit
+    def phases(x):
+        twice = np.cumsum(np.concatenate((x, x)))
+        first = np.sum(twice * twice[::-1])
+        once = np.cumsum(x)
+        return first + np.sum(once * once[::-1])
+
+    x = np.linspace(0.0, 1.0, LARGE)
+    twice, once = np.cumsum(np.concatenate((x, x))), np.cumsum(x)
+    np.testing.assert_allclose(phases(x), np.sum(twice * twice[::-1]) + np.sum(once * once[::-1]), rtol=1e-12)
+    clear_memory()
+    phases(x)
+    alone = pool.idle()
+    assert alone <= 2 * 16 * LARGE * 9 // 8, "the second phase has its arrays where the first had its"
+
+
+@LLVM
+def test_a_growing_tape_is_as_large_at_once_as_it_became():
+    @grad
+    def decay(x: float, n: int):
+        k = 0
+        while k < n:
+            x = x - 1e-6 * x * x
+            k += 1
+        return x
+
+    n = 5 * LARGE
+    exact = 1.0
+    for _ in range(3):
+        found = decay(0.5, n)
+        y = 0.5
+        exact = 1.0
+        for _ in range(n):
+            exact *= 1.0 - 2e-6 * y
+            y = y - 1e-6 * y * y
+        assert abs(found - exact) < 1e-9
+    clear_memory()
+    decay(0.5, n)
+    assert pool.idle() <= 2 * 8 * n * 9 // 8 + 3 * 2**16  # nothing of half the size
+    assert decay(0.5, 0) == 1.0
+    for size in (10, 100_000, 20):
+        assert 0.0 < decay(0.5, size) < 1.0
