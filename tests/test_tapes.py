@@ -35,7 +35,7 @@ def rows_in_loops(m, n: int):
     for _ in range(n):
         y = np.cos(y) + 0.1 * m
         for i in range(y.shape[0]):
-            total = total * 0.5 + np.sum((y @ y)[i] * np.exp(y[i] * np.sin(total)))
+            total = total * 0.5 + np.sum((y @ y)[i] * np.exp(0.01 * y[i] * np.sin(total)))
     return total
 
 
