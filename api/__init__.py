@@ -16,6 +16,7 @@ from .compiled import Compiled
 from .custom import custom_jvp, custom_vjp
 from .derivatives import hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize, vmap
 from .implicit import custom_linear_solve, custom_root, fixed_point
+from .memory import clear_memory
 from .transforms import grad, jit, stop_gradient, value_and_grad, vjp
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "UnsupportedError",
     "check_grads",
     "checkpoint",
+    "clear_memory",
     "custom_jvp",
     "custom_linear_solve",
     "custom_root",

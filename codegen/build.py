@@ -43,13 +43,13 @@ from typing import Any
 from ..ir.core import Function
 from ..ir.errors import InternalError
 from ..ir.types import F64, Array, Scalar
-from . import cache
+from . import cache, pool
 from . import numba_bridge as bridge
 
 __all__ = ["F64", "Kernel", "Scalar", "Stats", "compile_kernel", "python_kernel", "stats"]
 
 _FORMAT = "1"  # of what is stored; another one makes other keys
-_PRIMITIVES = ("primitives.py", "primitives", "vecmath", "llvm", "numba_bridge.py", "entry.py")
+_PRIMITIVES = ("primitives.py", "primitives", "vecmath", "llvm", "pool", "numba_bridge.py", "entry.py")
 
 
 @dataclasses.dataclass
@@ -236,6 +236,7 @@ def _load(key: str) -> bridge.MachineCode | None:
     if image is None:
         return None
     try:
+        pool.register()
         return bridge.load(image, lambda: cache.load("code", key))
     except (ValueError, KeyError, TypeError, ArithmeticError, ImportError):
         cache.remove("code", key)  # whole, but not what this version reads: compile

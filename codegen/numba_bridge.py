@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import importlib
 import json
 import os
@@ -58,10 +59,13 @@ __all__ = [
     "is_jitted",
     "kernel_context",
     "kernel_library",
+    "link",
     "llvm_text",
     "load",
     "numba_type",
+    "object_of",
     "python_function_of",
+    "record_maker",
     "serialize",
     "settings",
 ]
@@ -251,6 +255,43 @@ def settings(flags: CompileFlags) -> Any:
     fast = flags.fastmath
     out.fastmath = _numba("core.cpu_options").FastMathOptions(fast if isinstance(fast, bool) else set(fast))
     return out
+
+
+def object_of(name: str, write: Callable[[Any], Any]) -> bytes:
+    """The object code of a module that `write` writes, which needs nothing of Numba's but what it declares."""
+    with compiling():
+        codegen = _codegen()
+        library = codegen.create_library(name)
+        library.enable_object_caching()
+        module = _target().target_context.create_module(name)
+        write(module)
+        library.add_ir_module(module)
+        library.finalize()
+        code: bytes = library._get_compiled_object()
+        return code
+
+
+def link(name: str, object_code: bytes, functions: Sequence[str]) -> dict[str, int]:
+    """The addresses of an object's functions, which stay for as long as the process lives: objects of Python's may
+    call them to their end."""
+    with _numba("core.compiler_lock").global_compiler_lock:
+        codegen = _codegen()
+        library = codegen.create_library(name)
+        library.enable_object_caching()
+        library._set_compiled_object(object_code)
+        library._finalize_final_module()
+        codegen._engine._defined_symbols.update(functions)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object((library, codegen)))
+        return {f: library.get_pointer_to_function(f) for f in functions}
+
+
+def record_maker() -> int:
+    """The address of Numba's function that makes a record of memory and of what releases it."""
+    _numba("core.runtime.nrt").rtsys.initialize(_target().target_context)
+    helpers = _numba("core.runtime._nrt_python").c_helpers
+    table = ctypes.CFUNCTYPE(ctypes.c_void_p)(helpers["get_api"])()
+    assert table is not None
+    return int((ctypes.c_void_p * 3).from_address(table)[2] or 0)  # NRT_api_functions.manage_memory
 
 
 def compile_function(

@@ -36,6 +36,13 @@ def details_of(op: Op) -> list[Value]:
     return list(op.operands[1:3] if op.name == "check" else op.operands)
 
 
+def allocates(ops: Sequence[Op]) -> bool:
+    """Whether an operation, or one inside of it, may allocate."""
+    return any(
+        op.name in ("buffer.alloc", "buffer.call") or any(allocates(region.ops) for region in op.regions) for op in ops
+    )
+
+
 def checks_of(function: Function) -> list[Op]:
     """The checks in the order of their numbers (from 1)."""
     return [op for op in walk(function.body) if lookup(op.name).effect == "check"]
@@ -176,9 +183,40 @@ class Lowering:
     def region(self, region: Region, start: Link | None) -> None:
         """Everything but the terminator's own work; what is owned since `start` belongs to this turn."""
         outer, self.scope = self.scope, start
-        for op in region.ops:
+        dying = self.last_uses(region)
+        for k, op in enumerate(region.ops):
             self.operation(op)
+            if k in dying:
+                self.release_early(dying[k], start)
         self.scope = outer
+
+    def last_uses(self, region: Region) -> dict[int, set[Value]]:
+        """Buffers that a region makes, by the operation after which nothing uses memory of their class, if memory is
+        allocated later on."""
+        last: dict[Value, int] = {}
+        made: list[Value] = []
+        end = 0
+        for k, op in enumerate(region.ops):
+            made += [v for v in op.results if self.is_owned(v)]
+            for inner in (op, *(o for r in op.regions for o in walk(r))):
+                for value in (*inner.operands, *inner.results):
+                    if isinstance(value.type, Buffer):
+                        last[self.classes.memory.find(value)] = k
+            if allocates((op,)):
+                end = k
+        out: dict[int, set[Value]] = {}
+        for value in made:
+            k = last[self.classes.memory.find(value)]
+            if k < end:
+                out.setdefault(k, set()).add(value)
+        return out
+
+    def release_early(self, dead: set[Value], start: Link | None) -> None:
+        """Release what is owned since `start` and used no more: what is allocated from here on may have its place."""
+        for link in self.ownership.links(start):
+            if link.value in dead:
+                self.ownership.take(link.value, start)
+                self.memories.release(link.memory.owner)
 
     def operation(self, op: Op) -> None:
         rule = RULES.get(op.name)

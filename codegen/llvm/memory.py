@@ -1,8 +1,8 @@
 """Buffers in machine code: where an element lies, who owns the memory, what cannot overlap.
 
 In: an LLVM builder, and buffers of the scheduled IR. Out: `Memory`, a buffer's LLVM values, and code that allocates,
-reads, writes, retains and releases. Memory is Numba's: a reference-counted record per allocation, so that a result can
-be handed to Python and to library kernels as an array of Numba's.
+reads, writes, retains and releases. An allocation is a reference-counted record of Numba's, so that a result can be
+handed to Python and to library kernels as an array of Numba's; its memory comes from the pool (`codegen.pool`).
 
 Every access says to which class of memory it belongs (`alias.scope`) and with which it cannot overlap (`noalias`),
 so that LLVM vectorizes loops over several buffers without tests at run time.
@@ -18,6 +18,7 @@ from llvmlite import ir
 
 from ...ir.core import Value
 from ...ir.types import BOOL, Buffer
+from ..pool.code import LARGE
 from .numba_parts import arrayobj, cgutils, types
 from .scalars import bit, integer, numba_scalar, value_type
 
@@ -25,7 +26,6 @@ __all__ = ["Memories", "Memory"]
 
 I8, I32, I64 = (ir.IntType(n) for n in (8, 32, 64))
 POINTER = I8.as_pointer()
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ class Memories:
             wrong = b.or_(wrong, b.or_(over, b.icmp_signed("<", extent, integer(0))))
         with b.if_then(wrong, likely=False):
             b.ret(ir.Constant(POINTER, None))
-        b.ret(self.context.nrt.meminfo_alloc_aligned_unchecked(b, size, ALIGNMENT))
+        allocate = cgutils.get_or_insert_function(self.module, ir.FunctionType(POINTER, [I64]), "adjit_memory_allocate")
+        b.ret(b.call(allocate, [size]))
         return function
 
     def reserve(self, memory: Memory, used: Any, needed: Any, buffer: Value) -> tuple[Memory, Any]:
@@ -149,16 +150,17 @@ class Memories:
         branch = b.cbranch(b.icmp_signed("<=", needed, room), end, grow)
         branch.set_weights([99, 1])
         b.position_at_end(grow)
-        twice = b.shl(room, integer(1))
-        size = b.select(b.icmp_signed(">", twice, needed), twice, needed)
-        size = b.select(b.icmp_signed(">", size, integer(16)), size, integer(16))
-        larger, enough = self.allocate(buffer, [size], memory.number)
+        last = self.remembered()
+        itemsize = integer(buffer.type.dtype.itemsize)
+        grown = b.call(self.grower(), [last, room, needed, itemsize])
+        size, owner = b.extract_value(grown, 0), b.extract_value(grown, 1)
+        enough = b.icmp_unsigned("!=", owner, ir.Constant(POINTER, None))
+        larger = self.owned(buffer.type, owner, (size,), memory.number)
         copy = b.append_basic_block("copy")
         full = b.append_basic_block("copied")
         b.cbranch(enough, copy, full)
         b.position_at_end(copy)
         larger = self.with_data(larger)
-        itemsize = integer(buffer.type.dtype.itemsize)
         cgutils.raw_memcpy(b, larger.data, memory.data, used, itemsize)
         b.branch(full)
         after_copy = b.block
@@ -185,6 +187,52 @@ class Memories:
             memory.number,
         )
         return result, either(bit(1), enough)
+
+    def remembered(self) -> Any:
+        """A place for how large a tape became here, which later calls read; threads may overwrite each other's."""
+        place = ir.GlobalVariable(self.module, I64, self.module.get_unique_name("adjit_last_size"))
+        place.linkage, place.initializer = "internal", integer(0)
+        return place
+
+    def grower(self) -> Any:
+        """A function of a remembered size, the room that there is, what is needed and the size of an element: the new
+        room and its record (null if there is not enough memory).
+
+        Room doubles while a tape is small; one that grows beyond the pool's smallest block gets at once what it needed
+        in an earlier call, and is copied no more. What is reserved for the first time is of exact size."""
+        name = "adjit_grow"
+        found = self.module.globals.get(name)
+        if found is not None:
+            return found
+        result = ir.LiteralStructType([I64, POINTER])
+        function = ir.Function(self.module, ir.FunctionType(result, [I64.as_pointer(), I64, I64, I64]), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        last, room, needed, itemsize = function.args
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+
+        def larger(x: Any, y: Any) -> Any:
+            return b.select(b.icmp_signed(">", x, y), x, y)
+
+        twice = larger(larger(b.shl(room, integer(1)), needed), integer(16))
+        before = b.load_atomic(last, "monotonic", 8)
+        large = b.icmp_signed(">=", twice, b.udiv(integer(LARGE), itemsize))
+        grows = b.and_(large, b.icmp_signed(">", room, integer(0)))
+        size = b.select(grows, larger(twice, before), twice)
+        with b.if_then(b.and_(grows, b.icmp_signed(">", size, before)), likely=False):
+            b.store_atomic(size, last, "monotonic", 8)
+
+        def give(size: Any) -> Any:
+            record = b.call(self.allocator(1), [size, itemsize])
+            pair = b.insert_value(ir.Constant(result, ir.Undefined), size, 0)
+            return record, b.insert_value(pair, record, 1)
+
+        record, pair = give(size)
+        with b.if_then(b.icmp_unsigned("!=", record, ir.Constant(POINTER, None)), likely=True):
+            b.ret(pair)
+        _, pair = give(needed)
+        b.ret(pair)
+        return function
 
     def retain(self, owner: Any) -> None:
         self.count("NRT_incref", owner)

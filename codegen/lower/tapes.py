@@ -9,6 +9,12 @@ ahead and the position follows from the loop index, so that nothing is carried a
     for i in range(n):                 t = tape_reserve(t, t_length, t_length + n)
         push v                         for i in range(n):
                                            t[t_length + i] = v
+
+An array that is popped is not copied out of the tape but read where it is, as often as it is needed, if nothing is
+pushed where it was as long as it may be needed (`read_in_place`):
+
+    rest, a = pop t                    before = t_length - n
+    use a[i]                           use t[before + i]
 """
 
 from __future__ import annotations
@@ -16,14 +22,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...ir.core import Const, Op, Value
+from ...ir.core import Const, Function, Op, Region, Value
+from ...ir.ops.declare import lookup
 from ...ir.types import I64, Array, Tape
+from .fusion import REDUCTIONS
 from .shapes import term
 
 if TYPE_CHECKING:
     from .scheduler import Scheduler
 
-__all__ = ["TAPE_RULES", "Reserved"]
+__all__ = ["TAPE_RULES", "Reserved", "popped_element", "read_in_place"]
 
 ZERO = Const(0, I64)
 
@@ -75,7 +83,9 @@ def pop(s: Scheduler, op: Op) -> None:
     before = s.b.emit1("sub", [length, size_of(s, extents)])
     if op.operands[0] in s.reserved:
         s.reserved.add(rest)
-    if value.is_array:
+    if value in s.read_in_place:
+        s.taped[value] = (data, before, extents)
+    elif value.is_array:
         assert isinstance(value.type, Array)
         dest = s.storage.fresh(value.type.dtype, s.extents.of[value], value.name)
 
@@ -108,6 +118,61 @@ TAPE_RULES: dict[str, Callable[[Any, Op], None]] = {
     "tape.pop": pop,
     "tape.read": read,
 }
+
+
+BY_ELEMENT = frozenset(("update", "accumulate", "scatter", "scatter_add"))  # their operands but the first
+
+
+def read_in_place(function: Function) -> set[Value]:
+    """The popped arrays that stay where they are on the tape: what is left of it is only popped from and yielded in the
+    region in which they were popped. In loops further in nothing needs them in memory of their own, or each turn would
+    copy them."""
+    out: set[Value] = set()
+    home: dict[Value, Region] = {}
+    regions = [function.body]
+    for region in regions:
+        consumer: dict[Value, Op | None] = {}
+        for op in region.ops:
+            regions += op.regions
+            for k, value in enumerate(op.operands):
+                if isinstance(value.type, Tape):
+                    consumer[value] = op if value not in consumer else None
+                elif value in home and home[value] is not region and not reads_elements(op, k):
+                    out.discard(value)
+        for op in region.ops:
+            if op.name == "tape.pop" and op.results[1].is_array:
+                home[op.results[1]] = region
+                if stays(op.results[0], consumer, region.ops[-1]):
+                    out.add(op.results[1])
+    return out
+
+
+def stays(tape: Value, consumer: dict[Value, Op | None], terminator: Op) -> bool:
+    """Whether nothing is pushed on what is left of a tape before the region ends."""
+    while tape in consumer:
+        user = consumer[tape]
+        if user is terminator:
+            return True
+        if user is None or user.name != "tape.pop":
+            return False
+        tape = user.results[0]
+    return True
+
+
+def reads_elements(op: Op, k: int) -> bool:
+    """Whether an operation reads its operand number `k` element by element, wherever that is."""
+    definition = lookup(op.name)
+    by_element = definition.element is not None or definition.category == "elementwise" or op.name in REDUCTIONS
+    return by_element or (op.name in BY_ELEMENT and k > 0)
+
+
+def popped_element(s: Scheduler, value: Value, index: Sequence[Value], depth: int) -> Value:
+    """An element of an array that is read on the tape, at `depth` or as far out as the tape is known."""
+    data, before, extents = s.taped[value]
+    depth = max(depth, s.b.depth_of([data, before, *extents]))
+    with s.b.at_depth(depth):
+        where = s.b.emit1("add", [before, linear(s, index, extents)])
+    return s.b.load(data, [where], depth)
 
 
 class Reserved:
