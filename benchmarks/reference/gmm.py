@@ -142,6 +142,20 @@ def exponents(squares: Any, constant: float, beta: Any) -> None:
 
 
 @kernel
+def square(x: Any) -> float:
+    """Σ x², in lanes."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    whole = len(x) // LANES * LANES
+    for start in range(0, whole, LANES):
+        b = x[start : start + LANES]
+        s0, s1, s2, s3 = s0 + b[0] * b[0], s1 + b[1] * b[1], s2 + b[2] * b[2], s3 + b[3] * b[3]
+        s4, s5, s6, s7 = s4 + b[4] * b[4], s5 + b[5] * b[5], s6 + b[6] * b[6], s7 + b[7] * b[7]
+    for i in range(whole, len(x)):
+        s0 += x[i] * x[i]
+    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+
+
+@kernel
 def block_in_loops(x: Any, start: int, alpha: Any, sums: Any, mu: Any, factor: Any, columns: Any, y: Any, scaled: Any,
                    squares: Any, beta: Any) -> int:  # fmt: skip
     """β and Q (x − mu) of the points from `start` on, the first repeated where there are no more; their number."""
@@ -170,11 +184,7 @@ def block_in_products(x: Any, start: int, alpha: Any, sums: Any, mu: Any, factor
                 row[a] = point[a] - mean[a]
         times_transposed(rows, factor[c])
         for i in range(count):
-            square = 0.0
-            row = rows[i]
-            for a in range(d):
-                square += row[a] * row[a]
-            beta[c, i] = alpha[c] + sums[c] - 0.5 * square
+            beta[c, i] = alpha[c] + sums[c] - 0.5 * square(rows[i])
     return count
 
 

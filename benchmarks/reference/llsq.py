@@ -44,6 +44,23 @@ def primal(x: Any, n: int) -> float:
 
 
 @kernel
+def add_powers(
+    ta: Any, tb: Any, tc: Any, td: Any, ra: Any, rb: Any, rc: Any, rd: Any, s0: Any, s1: Any, s2: Any, s3: Any
+) -> None:
+    """Subtract r, r t, r t², r t³ of four points a lane from the sums; r becomes r t⁴."""
+    for l in range(len(ta)):
+        a, b, c, d = ra[l], rb[l], rc[l], rd[l]
+        s0[l] -= (a + b) + (c + d)
+        a, b, c, d = a * ta[l], b * tb[l], c * tc[l], d * td[l]
+        s1[l] -= (a + b) + (c + d)
+        a, b, c, d = a * ta[l], b * tb[l], c * tc[l], d * td[l]
+        s2[l] -= (a + b) + (c + d)
+        a, b, c, d = a * ta[l], b * tb[l], c * tc[l], d * td[l]
+        s3[l] -= (a + b) + (c + d)
+        ra[l], rb[l], rc[l], rd[l] = a * ta[l], b * tb[l], c * tc[l], d * td[l]
+
+
+@kernel
 def derivative(x: Any, n: int) -> Any:
     """−Σ r tʲ for each j: in lanes, which are added up at the end."""
     m = len(x)
@@ -53,17 +70,7 @@ def derivative(x: Any, n: int) -> Any:
     for start in range(0, n, BLOCK):
         residuals(x, n, start, t, r)
         for j in range(0, m, 4):
-            s0, s1, s2, s3 = sums[j], sums[j + 1], sums[j + 2], sums[j + 3]
-            for l in range(len(ra)):
-                a, b, c, d = ra[l], rb[l], rc[l], rd[l]
-                s0[l] -= (a + b) + (c + d)
-                a, b, c, d = a * ta[l], b * tb[l], c * tc[l], d * td[l]
-                s1[l] -= (a + b) + (c + d)
-                a, b, c, d = a * ta[l], b * tb[l], c * tc[l], d * td[l]
-                s2[l] -= (a + b) + (c + d)
-                a, b, c, d = a * ta[l], b * tb[l], c * tc[l], d * td[l]
-                s3[l] -= (a + b) + (c + d)
-                ra[l], rb[l], rc[l], rd[l] = a * ta[l], b * tb[l], c * tc[l], d * td[l]
+            add_powers(ta, tb, tc, td, ra, rb, rc, rd, sums[j], sums[j + 1], sums[j + 2], sums[j + 3])
     result = np.empty(m)
     for j in range(m):
         result[j] = np.sum(sums[j])
