@@ -172,6 +172,23 @@ def block_in_loops(x: Any, start: int, alpha: Any, sums: Any, mu: Any, factor: A
 
 
 @kernel
+def difference(x: Any, y: Any, out: Any) -> None:
+    """out = x − y."""
+    for a in range(len(out)):
+        out[a] = x[a] - y[a]
+
+
+@kernel
+def row_adjoint(point: Any, mean: Any, share: float, row: Any, centred: Any, total: Any) -> None:
+    """A row of Q (x − mu) becomes its adjoint, which is added to `total`; centred = x − mu."""
+    for a in range(len(row)):
+        by = -share * row[a]
+        row[a] = by
+        total[a] += by
+        centred[a] = point[a] - mean[a]
+
+
+@kernel
 def block_in_products(x: Any, start: int, alpha: Any, sums: Any, mu: Any, factor: Any, scaled: Any, beta: Any) -> int:
     """β and Q (x − mu), a row each, of the points from `start` on; their number."""
     d = x.shape[1]
@@ -179,9 +196,7 @@ def block_in_products(x: Any, start: int, alpha: Any, sums: Any, mu: Any, factor
     for c in range(len(alpha)):
         rows, mean = scaled[c, :count], mu[c]
         for i in range(count):
-            row, point = rows[i], x[start + i]
-            for a in range(d):
-                row[a] = point[a] - mean[a]
+            difference(x[start + i], mean, rows[i])
         times_transposed(rows, factor[c])
         for i in range(count):
             beta[c, i] = alpha[c] + sums[c] - 0.5 * square(rows[i])
@@ -293,15 +308,11 @@ def in_products(
         count = block_in_products(x, start, alpha, sums, mu, factor, scaled, beta)
         shares(beta[:, :count], top[:count], norm[:count])
         for c in range(k):
-            rows, mean, total = scaled[c, :count], mu[c], mean_adj[c]
+            rows = scaled[c, :count]
             for i in range(count):
                 share = beta[c, i] / norm[i]
                 shared[c] += share
-                row, point, difference = rows[i], x[start + i], y[i]
-                for a in range(d):
-                    difference[a] = point[a] - mean[a]
-                    row[a] *= -share
-                    total[a] += row[a]
+                row_adjoint(x[start + i], mu[c], share, rows[i], y[i], mean_adj[c])
             add_product(rows, y[:count], factor_adj[c])
 
 
