@@ -191,7 +191,6 @@ def row_adjoint(point: Any, mean: Any, share: float, row: Any, centred: Any, tot
 @kernel
 def block_in_products(x: Any, start: int, alpha: Any, sums: Any, mu: Any, factor: Any, scaled: Any, beta: Any) -> int:
     """β and Q (x − mu), a row each, of the points from `start` on; their number."""
-    d = x.shape[1]
     count = min(ROWS, len(x) - start)
     for c in range(len(alpha)):
         rows, mean = scaled[c, :count], mu[c]
