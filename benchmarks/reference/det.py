@@ -17,7 +17,7 @@ __all__ = ["derivative", "primal"]
 
 
 @kernel
-def value(a: Any, following: Any, r: int) -> float:
+def value(a: Any, following: Any, r: int) -> Any:
     """The minor of the rows from r on and the columns that are left; of three rows or more."""
     n = len(a)
     if r == n - 3:
@@ -40,7 +40,7 @@ def value(a: Any, following: Any, r: int) -> float:
 
 
 @kernel
-def descend(a: Any, a_adj: Any, following: Any, r: int, adjoint: float) -> float:
+def descend(a: Any, a_adj: Any, following: Any, r: int, adjoint: float) -> Any:
     """As `value`; adds the minor's adjoint times its derivatives to a_adj."""
     n = len(a)
     if r == n - 3:
@@ -84,7 +84,7 @@ def all_columns(n: int) -> Any:
 
 
 @kernel
-def primal(a: Any) -> float:
+def primal(a: Any) -> Any:
     """The determinant."""
     n = len(a)
     if n == 1:

@@ -78,7 +78,7 @@ def factors(q: Any, l: Any) -> Any:
 
 
 @kernel
-def log_weights(alpha: Any) -> float:
+def log_weights(alpha: Any) -> Any:
     """log Σ exp(alpha)."""
     top = np.max(alpha)
     return top + np.log(np.sum(np.exp(alpha - top)))
@@ -142,7 +142,7 @@ def exponents(squares: Any, constant: float, beta: Any) -> None:
 
 
 @kernel
-def square(x: Any) -> float:
+def square(x: Any) -> Any:
     """Σ x², in lanes."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
     whole = len(x) // LANES * LANES
@@ -203,7 +203,7 @@ def block_in_products(x: Any, start: int, alpha: Any, sums: Any, mu: Any, factor
 
 
 @kernel
-def primal(alpha: Any, mu: Any, q: Any, l: Any, x: Any, m: int, gamma: float, log_normalizer: float) -> float:
+def primal(alpha: Any, mu: Any, q: Any, l: Any, x: Any, m: int, gamma: float, log_normalizer: float) -> Any:
     """The log posterior."""
     (n, d), k = x.shape, len(alpha)
     factor = factors(q, l)

@@ -18,17 +18,20 @@ __all__ = ["exp", "expm1", "kernel", "sigmoid", "tanh"]
 
 # the compiler knows the flag, the decorator only lacks the name
 if not hasattr(cpu.CPUTargetOptions, "noalias"):
-    cpu.CPUTargetOptions.noalias = TargetOptions.Mapping("noalias")
+    mapping: Any = TargetOptions.Mapping
+    cpu.CPUTargetOptions.noalias = mapping("noalias")
+
+njit: Any = numba.njit
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compiled at its first call; its array arguments do not overlap."""
-    return numba.njit(cache=False, error_model="numpy", noalias=True)(function)
+    return njit(cache=False, error_model="numpy", noalias=True)(function)
 
 
 def elementary(function: Callable[..., Any]) -> Any:
     """To be inlined into kernels."""
-    return numba.njit(cache=False, error_model="numpy", fastmath={"contract"})(function)
+    return njit(cache=False, error_model="numpy", fastmath={"contract"})(function)
 
 
 # the integer nearest to t is in the last bits of t + SHIFT
@@ -62,27 +65,27 @@ def split(x: float) -> tuple[float, float]:
 
 
 @elementary
-def exp(x: float) -> float:
+def exp(x: float) -> Any:
     """eˣ; the smallest normal number where it is less."""
     p, power = split(x)
     return p * power + power
 
 
 @elementary
-def expm1(x: float) -> float:
+def expm1(x: float) -> Any:
     """eˣ − 1."""
     p, power = split(x)
     return p * power + (power - 1.0)
 
 
 @elementary
-def sigmoid(x: float) -> float:
+def sigmoid(x: float) -> Any:
     """The logistic function."""
     return 1.0 / (1.0 + exp(-x))
 
 
 @elementary
-def tanh(x: float) -> float:
+def tanh(x: float) -> Any:
     """The hyperbolic tangent; a NaN stays one."""
     e = expm1(2.0 * min(max(x, -20.0), 20.0))
     return e / (e + 2.0)

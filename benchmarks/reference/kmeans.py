@@ -67,7 +67,7 @@ def first_least(d: Any, values: Any) -> int:
 
 
 @kernel
-def clusters(centroids: Any, points: Any, nearest: Any) -> float:
+def clusters(centroids: Any, points: Any, nearest: Any) -> Any:
     """The cost; into `nearest`, the centroid of each point."""
     (k, dimensions), n = centroids.shape, len(points)
     width = (k + LANES - 1) // LANES * LANES
@@ -94,7 +94,7 @@ def clusters(centroids: Any, points: Any, nearest: Any) -> float:
 
 
 @kernel
-def primal(centroids: Any, points: Any) -> float:
+def primal(centroids: Any, points: Any) -> Any:
     """The sum of the squared distances."""
     return clusters(centroids, points, np.empty(len(points), dtype=np.int64))
 

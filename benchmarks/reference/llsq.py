@@ -33,7 +33,7 @@ def residuals(x: Any, n: int, start: int, t: Any, r: Any) -> None:
 
 
 @kernel
-def primal(x: Any, n: int) -> float:
+def primal(x: Any, n: int) -> Any:
     """½ Σ r²."""
     t, r, squares = np.empty(BLOCK), np.empty(BLOCK), np.zeros(BLOCK)
     for start in range(0, n, BLOCK):

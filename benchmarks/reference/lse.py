@@ -14,7 +14,7 @@ LANES = 32
 
 
 @kernel
-def highest(x: Any) -> float:
+def highest(x: Any) -> Any:
     """The maximum, in as many lanes as hide the latency of a comparison."""
     top = np.full(LANES, -np.inf)
     n = len(x) // LANES * LANES
@@ -31,7 +31,7 @@ def highest(x: Any) -> float:
 
 
 @kernel
-def total(x: Any) -> float:
+def total(x: Any) -> Any:
     """The sum, in lanes."""
     sums = np.zeros(LANES)
     n = len(x) // LANES * LANES
@@ -51,7 +51,7 @@ BLOCK = 1024
 
 
 @kernel
-def primal(x: Any) -> float:
+def primal(x: Any) -> Any:
     """log Σ exp(x)."""
     top = highest(x)
     terms = np.empty(BLOCK)

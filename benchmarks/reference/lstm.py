@@ -88,7 +88,7 @@ def head(a: Any, extra: Any, following: Any, bits: int, e: Any) -> tuple[float, 
 
 
 @kernel
-def primal(parameters: Any, extra: Any, state: Any, sequence: Any) -> float:
+def primal(parameters: Any, extra: Any, state: Any, sequence: Any) -> Any:
     """The loss."""
     layers, (count, bits) = len(state) // 2, sequence.shape
     weights, ends, first, characters = padded(parameters, 4), padded(extra, 1), padded(state, 1), padded(sequence, 1)

@@ -16,7 +16,7 @@ STEP = 0.1
 
 
 @kernel
-def miss(w: float) -> float:
+def miss(w: float) -> Any:
     """The square of where the path meets the axis."""
     x, y, vx, vy = 0.0, 8.0, 0.75, 0.0
     next_x, next_y = x + STEP * vx, y + STEP * vy
@@ -33,7 +33,7 @@ def miss(w: float) -> float:
 
 
 @kernel
-def slope(w: float) -> float:
+def slope(w: float) -> Any:
     """The derivative of `miss`: position and velocity with their tangents."""
     x, y, vx, vy = 0.0, 8.0, 0.75, 0.0
     dx, dy, dvx, dvy = 0.0, 0.0, 0.0, 0.0
@@ -57,7 +57,7 @@ def slope(w: float) -> float:
 
 
 @kernel
-def derivative(start: Any) -> float:
+def derivative(start: Any) -> Any:
     """The place of the charge."""
     w = start[0]
     value, by, rate, successes = miss(w), slope(w), FIRST_RATE, 0

@@ -37,7 +37,7 @@ def highest(x0: float, x1: float, y0: float, y1: float) -> tuple[float, float]:
 
 
 @kernel
-def ridge(x0: float, x1: float, start: Any) -> float:
+def ridge(x0: float, x1: float, start: Any) -> Any:
     """The height at the highest point for an x."""
     y0, y1 = highest(x0, x1, start[0], start[1])
     return (x0 * x0 + x1 * x1) - (y0 * y0 + y1 * y1)
