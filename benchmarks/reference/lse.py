@@ -10,7 +10,7 @@ from .kernel import exp, kernel
 
 __all__ = ["derivative", "primal"]
 
-LANES = 32
+LANES = 64
 
 
 @kernel
@@ -20,7 +20,7 @@ def highest(x: Any) -> Any:
     n = len(x) // LANES * LANES
     for start in range(0, n, LANES):
         block = x[start : start + LANES]
-        for k in range(LANES):
+        for k in range(len(top)):
             top[k] = block[k] if block[k] > top[k] else top[k]
     most = -np.inf
     for k in range(LANES):
@@ -31,23 +31,33 @@ def highest(x: Any) -> Any:
 
 
 @kernel
+def add(block: Any, sums: Any) -> None:
+    """sums += block."""
+    for k in range(len(sums)):
+        sums[k] += block[k]
+
+
+@kernel
 def total(x: Any) -> Any:
     """The sum, in lanes."""
     sums = np.zeros(LANES)
     n = len(x) // LANES * LANES
     for start in range(0, n, LANES):
-        block = x[start : start + LANES]
-        for k in range(LANES):
-            sums[k] += block[k]
-    result = 0.0
-    for k in range(LANES):
-        result += sums[k]
+        add(x[start : start + LANES], sums)
+    result = np.sum(sums)
     for i in range(n, len(x)):
         result += x[i]
     return result
 
 
-BLOCK = 1024
+BLOCK = 2048
+
+
+@kernel
+def exponentials(x: Any, shift: float, out: Any) -> None:
+    """out = exp(x − shift)."""
+    for i in range(len(out)):
+        out[i] = exp(x[i] - shift)
 
 
 @kernel
@@ -57,10 +67,9 @@ def primal(x: Any) -> Any:
     terms = np.empty(BLOCK)
     result = 0.0
     for start in range(0, len(x), BLOCK):
-        count = min(BLOCK, len(x) - start)
-        for i in range(count):
-            terms[i] = exp(x[start + i] - top)
-        result += total(terms[:count])
+        part = terms[: len(x) - start]
+        exponentials(x[start:], top, part)
+        result += total(part)
     return top + np.log(result)
 
 
@@ -71,9 +80,8 @@ def derivative(x: Any) -> Any:
     terms = np.empty(len(x))
     result = 0.0
     for start in range(0, len(x), BLOCK):
-        block, part = x[start : start + BLOCK], terms[start : start + BLOCK]
-        for i in range(len(block)):
-            part[i] = exp(block[i] - top)
+        part = terms[start : start + BLOCK]
+        exponentials(x[start:], top, part)
         result += total(part)
     scale = 1.0 / result
     for i in range(len(terms)):
