@@ -51,17 +51,14 @@ def split(x: float) -> tuple[float, float]:
     t = x * LOG2E + SHIFT
     k = t - SHIFT
     r = (x - k * LN2_HIGH) - k * LN2_LOW
-    q = C9 * r + C8
-    q = q * r + C7
-    q = q * r + C6
-    q = q * r + C5
-    q = q * r + C4
-    q = q * r + C3
-    q = q * r + C2
-    q = q * r + C1
-    q = q * r + C0
+    r2 = r * r
+    r4 = r2 * r2
+    # by halves (Estrin): short recurrences need it, since they wait for each exponential
+    low = (C3 * r + C2) * r2 + (C1 * r + C0)
+    high = (C7 * r + C6) * r2 + (C5 * r + C4)
+    q = ((C9 * r + C8) * r4 + high) * r4 + low
     power = np.int64((np.float64(t).view(np.int64) << 52) + (1023 << 52)).view(np.float64)
-    return q * (r * r) + r, power
+    return q * r2 + r, power
 
 
 @elementary
