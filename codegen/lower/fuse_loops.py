@@ -29,7 +29,7 @@ __all__ = ["fuse_loops"]
 
 REACH = 24
 """How many operations back a partner is looked for."""
-BUFFERS = 14
+BUFFERS = 48
 """A loop over more buffers than this is not vectorized: too many would have to be told apart at run time."""
 
 
