@@ -59,7 +59,7 @@ def independent(loop: Op, arguments: Sequence[Value]) -> bool:
     if not written or written & set(arguments):
         return False
     touched = [a for a in known.accesses if a.root in written]
-    return all(along_row(a, index) for a in touched) and all(
+    return all(along_row(a, index, known.defines) for a in touched) and all(
         Fuser.same_turn(x, y, index, index) or apart(x, y, [])
         for k, x in enumerate(touched)
         for y in touched[k:]
@@ -67,11 +67,14 @@ def independent(loop: Op, arguments: Sequence[Value]) -> bool:
     )
 
 
-def along_row(access: Access, index: Value) -> bool:
-    """Whether the last position is the loop's index plus something, and the others do not depend on it."""
+def along_row(access: Access, index: Value, changing: set[Value]) -> bool:
+    """Whether the last position is the loop's index plus something that stays, and the others stay. What is computed
+    in the loop is `changing`: one name, another number in each turn."""
     if not access.position:
         return False
     *rows, last = (affine(p)[0] for p in access.position)
+    if any((terms.keys() & changing) - {index} for terms in (*rows, last)):
+        return False
     return last.get(index) == 1 and not any(index in terms for terms in rows)
 
 

@@ -398,7 +398,8 @@ class Lowering:
             self.numbers[index] = b.sub(last, turn, flags=("nsw",))
         else:
             self.numbers[index] = turn
-        group = self.hints.group() if independent(op, self.function.args) else None
+        alone = not self.function.attrs.get("donated") and independent(op, self.function.args)
+        group = self.hints.group() if alone else None
         self.memories.group = group
         self.depth += 1
         self.region(region, start)
