@@ -113,7 +113,7 @@ CASES: list[tuple[Callable[..., Any], list[tuple[Any, ...]]]] = [
 
 @pytest.mark.parametrize(("function", "arguments"), CASES, ids=[f.__name__ for f, _ in CASES])
 def test_rows_on_tapes(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> None:
-    check_program(function, arguments, (0,))
+    check_program(function, arguments, (0,), compile=True)
 
 
 @pytest.mark.parametrize("function", [squares, overwritten])
