@@ -143,8 +143,9 @@ def test_what_stays_on_a_tape_is_read_there() -> None:
 
 
 def test_what_the_next_push_overwrites_is_copied() -> None:
-    assert popped(
-        """func @f(%t: tape[f64[?]], %n: i64) -> (f64, tape[f64[?]]) {
+    assert (
+        popped(
+            """func @f(%t: tape[f64[?]], %n: i64) -> (f64, tape[f64[?]]) {
           %t1: tape[f64[?]], %v: f64[?] = tape.pop %t, %n
           %e: f64[?] = exp %v
           %t2: tape[f64[?]] = for %i in (0, %n) (%q = %t1) {
@@ -154,7 +155,9 @@ def test_what_the_next_push_overwrites_is_copied() -> None:
           %s: f64 = reduce_sum %v {axes=(0,)}
           return %s, %t2
         }"""
-    ) == []
+        )
+        == []
+    )
 
 
 def test_tapes_of_nests_are_reserved_at_once() -> None:
