@@ -10,6 +10,7 @@ about values, it says about memory, so the order of operations that touch memory
     buffer.store %v, %b, %i, %j
     %n: i64 = buffer.dim %b {axis=0}
     %c: &f64[?] = buffer.reshape %b, %k                 the same memory (in C order), seen in another shape
+    %c: &f64[?,?] = buffer.view %t, %at, %n, %m         memory in C order from element %at of a flat buffer, to be read
     buffer.call %out, %a, %b {kernel="matmul"}          a library kernel of `codegen.primitives`
     %s: f64 = add_any_order %a, %b                      addition in a sum whose order is not the user's
 
@@ -18,6 +19,7 @@ names, not memory. A function's array arguments are buffers too."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +82,20 @@ def infer_reshape(operands: list[Value], attrs: dict[str, Any], regions: list[Re
     return [Buffer(buffer_of(operands[0]).dtype, len(operands) - 1)]
 
 
+def infer_view(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
+    positions(operands[0], operands[1:2])
+    for extent in operands[2:]:
+        scalar_type(extent, "an extent", I64)
+    return [Buffer(buffer_of(operands[0]).dtype, len(operands) - 2)]
+
+
+def view(buffer: Any, start: Any, *extents: Any) -> Any:
+    end = int(start) + math.prod(int(n) for n in extents)
+    if not 0 <= start <= end <= len(buffer):
+        raise IndexError(f"elements {start} to {end} of a buffer of {len(buffer)}")
+    return buffer[int(start) : end].reshape([int(n) for n in extents])
+
+
 def store(value: Any, buffer: Any, *indices: Any) -> tuple[()]:
     inside(buffer, indices)
     buffer[indices] = value
@@ -101,6 +117,7 @@ memory("buffer.alloc", infer_alloc, lambda *extents, dtype: poison([int(n) for n
 memory("buffer.load", infer_load, load)
 memory("buffer.store", infer_store, store)
 memory("buffer.reshape", infer_reshape, lambda b, *extents: b.reshape([int(n) for n in extents]))
+memory("buffer.view", infer_view, view)
 declare(
     OpDef(
         "buffer.dim",  # pure: a buffer never changes its shape

@@ -92,7 +92,7 @@ class Classes:
                 before, body = op.regions
                 for values in (op.operands, op.results, body.terminator.operands):
                     self.carry(before.args, values)
-            elif op.name == "buffer.reshape":
+            elif op.name in ("buffer.reshape", "buffer.view"):
                 self.memory.join(op.operands[0], op.results[0])
             elif op.name == "buffer.call":
                 for result in op.results:  # it may be memory that the kernel was given

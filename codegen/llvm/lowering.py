@@ -20,6 +20,7 @@ from ...ir.errors import InternalError
 from ...ir.ops.declare import lookup
 from ...ir.types import F64, I64, Buffer, Scalar
 from .classes import Classes
+from .loop_hints import FULL, LANES, MASKED, Hints, Vectors, independent, short_rows
 from .memory import POINTER, Memories, Memory
 from .numba_parts import types
 from .ownership import Link, Ownership
@@ -79,6 +80,8 @@ class Lowering:
         self.layouts: Sequence[str] = function.attrs["layouts"]
         self.classes = Classes(function, self.layouts, noalias)
         self.memories = Memories(context, builder, len(self.classes.number))
+        self.hints = Hints(builder.module)
+        self.depth = 0  # of the program's loops around what is being written
         self.numbers: dict[Value, Number] = {}
         self.places: dict[Value, Memory] = {}
         self.sites = {op: k for k, op in enumerate(checks_of(function), 1)}
@@ -162,9 +165,9 @@ class Lowering:
             out.append(made)
         return out
 
-    def incoming(self, phis: Sequence[Sequence[Any]], values: Sequence[Value], block: Any) -> None:
-        for registers, value in zip(phis, values, strict=True):
-            for phi, part in zip(registers, self.parts(value), strict=True):
+    def incoming(self, phis: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]], block: Any) -> None:
+        for registers, parts in zip(phis, values, strict=True):
+            for phi, part in zip(registers, parts, strict=True):
                 phi.add_incoming(part, block)
 
     def own(self, values: Sequence[Value]) -> None:
@@ -256,6 +259,14 @@ class Lowering:
         memory = Memory(
             op.result.type, base.data, tuple(self.number(n) for n in extents), None, base.owner, base.number
         )
+        self.places[op.result] = self.in_form(memory, op.result)
+
+    def view(self, op: Op) -> None:
+        buffer, start, *extents = op.operands
+        base = self.memory(buffer)
+        assert isinstance(op.result.type, Buffer)
+        data = self.memories.place(base, [self.number(start)])
+        memory = Memory(op.result.type, data, tuple(self.number(n) for n in extents), None, base.owner, base.number)
         self.places[op.result] = self.in_form(memory, op.result)
 
     def call(self, op: Op) -> None:
@@ -379,39 +390,72 @@ class Lowering:
 
     def for_loop(self, op: Op) -> None:
         b = self.b
-        lo, hi, *inits = op.operands
+        low, high = self.number(op.operands[0]), self.number(op.operands[1])
+        inits = op.operands[2:]
+        self.enter(inits)
+        starts = [self.parts(v) for v in inits]
+        if self.depth == 0 or not short_rows(op):
+            self.turns(op, low, high, (low, high), starts, None)
+        else:
+            count = b.sub(high, low, flags=("nsw",))
+            count = b.select(b.icmp_signed(">", count, integer(0)), count, integer(0))
+            rest = b.and_(count, integer(LANES - 1))
+            middle = b.add(low, b.sub(count, rest, flags=("nsw",)), flags=("nsw",))
+            starts = self.turns(op, low, middle, (low, high), starts, FULL)
+            self.turns(op, middle, b.add(middle, rest, flags=("nsw",)), (low, high), starts, MASKED)
+        self.own(op.results)
+
+    def turns(
+        self,
+        op: Op,
+        begin: Number,
+        end: Number,
+        whole: tuple[Number, Number],
+        starts: Sequence[Sequence[Number]],
+        vectors: Vectors | None,
+    ) -> list[list[Number]]:
+        """Some turns of a loop, out of the `whole`; `starts`: the registers that it carries. Returns these afterwards,
+        where the loop's results are, too."""
+        b = self.b
+        inits = op.operands[2:]
         (region,) = op.regions
         index, *carried = region.args
-        low, high = self.number(lo), self.number(hi)
         start = self.ownership.last
-        self.enter(inits)
-        body, end = b.append_basic_block("loop"), b.append_basic_block("endloop")
+        body, out = b.append_basic_block("loop"), b.append_basic_block("endloop")
         before = b.block
-        b.cbranch(b.icmp_signed("<", low, high), body, end)
+        b.cbranch(b.icmp_signed("<", begin, end), body, out)
         b.position_at_end(body)
         turn = b.phi(ir.IntType(64))
-        turn.add_incoming(low, before)
+        turn.add_incoming(begin, before)
         phis = self.phis(carried, inits)
-        self.incoming(phis, inits, before)
+        self.incoming(phis, starts, before)
         self.own(carried)
         if op.attrs.get("reverse"):
+            low, high = whole
             last = b.add(b.sub(high, integer(1), flags=("nsw",)), low, flags=("nsw",))
             self.numbers[index] = b.sub(last, turn, flags=("nsw",))
         else:
             self.numbers[index] = turn
+        alone = not self.function.attrs.get("donated") and independent(op, self.function.args)
+        group = self.hints.group() if alone else None
+        self.memories.group = group
+        self.depth += 1
         self.region(region, start)
+        self.depth -= 1
+        self.memories.group = None
         values = region.terminator.operands
         self.hand_over(values, start)
         following = b.add(turn, integer(1), flags=("nsw",))
         turn.add_incoming(following, b.block)
-        self.incoming(phis, values, b.block)
+        ends = [self.parts(v) for v in values]
+        self.incoming(phis, ends, b.block)
         after = b.block
-        b.cbranch(b.icmp_signed("<", following, high), body, end)
-        b.position_at_end(end)
+        self.hints.attach(b.cbranch(b.icmp_signed("<", following, end), body, out), group, vectors)
+        b.position_at_end(out)
         results = self.phis(op.results, inits)
-        self.incoming(results, inits, before)
-        self.incoming(results, values, after)
-        self.own(op.results)
+        self.incoming(results, starts, before)
+        self.incoming(results, ends, after)
+        return results
 
     def enter(self, inits: Sequence[Value]) -> None:
         """A loop's own references to what it starts from."""
@@ -430,7 +474,7 @@ class Lowering:
         b.branch(head)
         b.position_at_end(head)
         phis = self.phis(before.args, op.operands)
-        self.incoming(phis, op.operands, entry)
+        self.incoming(phis, [self.parts(v) for v in op.operands], entry)
         self.own(before.args)
         self.region(before, start)
         b.cbranch(self.number(before.terminator.operands[0]), inside, end)
@@ -439,7 +483,7 @@ class Lowering:
         self.region(body, start)
         values = body.terminator.operands
         self.hand_over(values, start)
-        self.incoming(phis, values, b.block)
+        self.incoming(phis, [self.parts(v) for v in values], b.block)
         b.branch(head)
         b.position_at_end(end)
         self.ownership.last = tested
@@ -455,6 +499,7 @@ RULES: dict[str, Callable[[Lowering, Op], None]] = {
     "buffer.dim": Lowering.dim,
     "buffer.alloc": Lowering.alloc,
     "buffer.reshape": Lowering.reshape,
+    "buffer.view": Lowering.view,
     "buffer.call": Lowering.call,
     "check": Lowering.check,
     "same_extent": Lowering.same_extent,

@@ -52,6 +52,7 @@ class Memories:
         self.context, self.b = context, builder
         self.module = builder.module
         self.scopes = self.scope_metadata(classes)
+        self.group: Any = None  # of the accesses of the loop that is being written (`loop_hints`)
 
     # aliasing
 
@@ -69,6 +70,8 @@ class Memories:
         access.set_metadata("alias.scope", own)
         if len(self.scopes) > 1:
             access.set_metadata("noalias", others)
+        if self.group is not None:
+            access.set_metadata("llvm.access.group", self.group)
 
     # elements
 

@@ -1,4 +1,5 @@
-"""Matrix products in machine code: BLAS where it pays, loops where the call would cost more than the work.
+"""Matrix products in machine code: BLAS where it pays, loops where the call would cost more than the work, blocks in
+registers (`narrow`) where matrices are narrow.
 
 In: contiguous memory of the product and its factors. Out: a call of a function that is added to the module once per
 dtype and kind of product. It does what `codegen.primitives.products` does, without Numba's front end, which takes a
@@ -14,6 +15,7 @@ from llvmlite import ir
 
 from ...ir.types import F32, F64, DType
 from ..primitives.products import SMALL
+from . import narrow
 from .memory import Memories, Memory
 from .numba_parts import cgutils, linalg
 from .scalars import integer, value_type
@@ -58,6 +60,10 @@ def function_for(module: ir.Module, kernel: str, dtype: DType) -> ir.Function:
     rows, columns, inner = function.args[3:]
     size = b.mul(b.mul(rows, columns), inner)
     with b.if_then(b.icmp_signed(">=", size, integer(SMALL)), likely=True):
+        if PRODUCTS[kernel] != (True, True):
+            with b.if_then(narrow.fits(b, function.args, dtype, *PRODUCTS[kernel])):
+                narrow.by_blocks(b, function.args, dtype, *PRODUCTS[kernel])
+                b.ret_void()
         by_blas(b, function.args, dtype, *PRODUCTS[kernel])
         b.ret_void()
     by_loops(b, function.args, dtype, *PRODUCTS[kernel])

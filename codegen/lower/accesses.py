@@ -2,8 +2,8 @@
 
 In: scheduled operations. Out: `Effects` of an operation (memory by *root*: the buffer that it is part of), and
 answers about positions, which are affine forms over loop indices with their ranges. In a schedule, different
-buffers in reach are different memory, except for views (`buffer.reshape`) and what a library kernel gives back in
-place of its operand."""
+buffers in reach are different memory, except for views (`buffer.reshape`, `buffer.view`) and what a library kernel
+gives back in place of its operand."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Effects:
 def root_of(buffer: Value) -> Value:
     """The buffer whose memory a buffer is, as far as can be seen."""
     while buffer.op is not None and (
-        buffer.op.name == "buffer.reshape"
+        buffer.op.name in ("buffer.reshape", "buffer.view")
         or (buffer.op.name == "buffer.call" and isinstance(buffer.op.operands[0].type, Buffer))
     ):
         buffer = buffer.op.operands[0]

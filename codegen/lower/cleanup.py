@@ -10,7 +10,7 @@ from ...ir.ops.declare import lookup
 
 __all__ = ["cleanup"]
 
-REMOVABLE = frozenset({"buffer.load", "buffer.alloc", "buffer.reshape"})
+REMOVABLE = frozenset({"buffer.load", "buffer.alloc", "buffer.reshape", "buffer.view"})
 
 
 def cleanup(function: Function) -> None:

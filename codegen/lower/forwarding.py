@@ -21,6 +21,8 @@ from .accesses import Access, Effects, apart, effects, position_of, root_of
 __all__ = ["forward"]
 
 Key = tuple[Any, ...]
+FIRST_EXTENT = {"buffer.alloc": 0, "buffer.reshape": 1, "buffer.view": 2}
+"""Where the extents begin among the operands of what makes a buffer."""
 
 
 def forward(function: Function) -> None:
@@ -48,9 +50,8 @@ def extents_of_allocations(function: Function) -> None:
     for op in walk(function.body):
         if op.name == "buffer.dim":
             made = op.operands[0].op
-            if made is not None and made.name in ("buffer.alloc", "buffer.reshape"):
-                extents = made.operands if made.name == "buffer.alloc" else made.operands[1:]
-                renamed[op.result] = extents[op.attrs["axis"]]
+            if made is not None and made.name in FIRST_EXTENT:
+                renamed[op.result] = made.operands[FIRST_EXTENT[made.name] + op.attrs["axis"]]
     apply(function.body, renamed)
 
 

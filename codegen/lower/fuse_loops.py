@@ -29,8 +29,8 @@ __all__ = ["fuse_loops"]
 
 REACH = 24
 """How many operations back a partner is looked for."""
-BUFFERS = 14
-"""A loop over more buffers than this is not vectorized: too many would have to be told apart at run time."""
+BUFFERS = 48
+"""A loop over more buffers than this is not made: their addresses alone would fill the registers many times over."""
 
 
 def fuse_loops(function: Function) -> None:

@@ -20,7 +20,7 @@ from .hazards import may_overwrite
 from .loops import LoopBuilder
 from .shapes import Extents
 from .storage import BUSY, Frame, Storage
-from .tapes import Reserved, popped_element, read_in_place
+from .tapes import Reserved, element_of_row, rows_in_place
 
 __all__ = ["Scheduler"]
 
@@ -43,8 +43,8 @@ class Scheduler:
         self.storage = Storage(self.b, self.extents, self.scalars.get)
         self.tapes: dict[Value, tuple[Value, Value]] = {}
         self.reserved: set[Value] = set()
-        self.read_in_place = read_in_place(function)
-        self.taped: dict[Value, tuple[Value, Value, list[Value]]] = {}
+        self.in_place = rows_in_place(function)
+        self.rows: dict[Value, tuple[Value, Value]] = {}
         self.recorder: list[Read] | None = None
         self.live: set[Value] = set()
 
@@ -146,9 +146,9 @@ class Scheduler:
         if buffer is not None:
             if self.recorder is not None:
                 self.recorder.append((value, index))
+            if value in self.rows:
+                return element_of_row(self, value, index, depth)
             return self.b.load(buffer, index, max(depth, self.b.depth.get(buffer, 0)))
-        if value in self.taped:
-            return popped_element(self, value, index, depth)
         op = value.op
         assert op is not None, f"{value} is nowhere"
         with self.b.at(op.span), self.b.at_depth(depth):

@@ -4,17 +4,20 @@ In: `tape.new`, `tape.push`, `tape.pop` of the array IR. Out: loads and stores. 
 values, data and length; both are carried through loops. Growth doubles the buffer (`tape_reserve`).
 
 Where a loop with a known number of turns pushes (or pops) the same amount in every turn, the memory is reserved
-ahead and the position follows from the loop index, so that nothing is carried and the loop vectorizes:
+ahead, once for a whole nest of loops, and the position follows from the loop index, so that nothing is carried and the
+loop vectorizes:
 
     for i in range(n):                 t = tape_reserve(t, t_length, t_length + n)
         push v                         for i in range(n):
                                            t[t_length + i] = v
 
-An array that is popped is not copied out of the tape but read where it is, as often as it is needed, if nothing is
-pushed where it was as long as it may be needed (`read_in_place`):
+What is popped is read where it stands on the tape, unless the tape is pushed onto again while it is known:
 
-    rest, a = pop t                    before = t_length - n
-    use a[i]                           use t[before + i]
+    %r, %v: f64[?] = tape.pop %t, %n              %at = sub %t_length, %n
+    %w: f64[?] = exp %v                    =>     for %k in (0, %n) {
+                                                    %p = add %at, %k
+                                                    %x: f64 = buffer.load %t, %p
+                                                    ...
 """
 
 from __future__ import annotations
@@ -22,16 +25,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...ir.core import Const, Function, Op, Region, Value
-from ...ir.ops.declare import lookup
+from ...ir.core import Const, Function, Op, Value, walk
 from ...ir.types import I64, Array, Tape
-from .fusion import REDUCTIONS
-from .shapes import term
+from .shapes import Term, term
 
 if TYPE_CHECKING:
     from .scheduler import Scheduler
 
-__all__ = ["TAPE_RULES", "Reserved", "popped_element", "read_in_place"]
+__all__ = ["TAPE_RULES", "Reserved", "element_of_row", "rows_in_place"]
 
 ZERO = Const(0, I64)
 
@@ -83,8 +84,10 @@ def pop(s: Scheduler, op: Op) -> None:
     before = s.b.emit1("sub", [length, size_of(s, extents)])
     if op.operands[0] in s.reserved:
         s.reserved.add(rest)
-    if value in s.read_in_place:
-        s.taped[value] = (data, before, extents)
+    if value in s.in_place:
+        view = s.b.emit1("buffer.view", [data, before, *extents], names=[value.name])
+        s.storage.place(value, view)
+        s.rows[value] = (data, before)
     elif value.is_array:
         assert isinstance(value.type, Array)
         dest = s.storage.fresh(value.type.dtype, s.extents.of[value], value.name)
@@ -99,6 +102,39 @@ def pop(s: Scheduler, op: Op) -> None:
         loaded.name = value.name
         s.scalars[value] = loaded
     s.tapes[rest] = (data, before)
+
+
+def rows_in_place(function: Function) -> set[Value]:
+    """What is popped off tapes that are not pushed onto again while it is known: it can be read where it stands."""
+    out: set[Value] = set()
+
+    def region(ops: Sequence[Op]) -> None:
+        pushed: set[Value] = set()  # tapes that are written to further down
+        for op in reversed(ops):
+            if op.name == "tape.push":
+                pushed.add(op.operands[0])
+            elif op.name == "tape.pop":
+                if op.results[0] in pushed:
+                    pushed.add(op.operands[0])
+                elif op.results[1].is_array:
+                    out.add(op.results[1])
+            elif op.regions:
+                inside = [x for inner in op.regions for x in walk(inner)]
+                if any(r in pushed for r in op.results) or any(x.name == "tape.push" for x in inside):
+                    pushed.update(v for x in (op, *inside) for v in x.operands if isinstance(v.type, Tape))
+                # the body of a `while` sees what its condition defines
+                for part in [op.regions] if op.name == "while" else [[r] for r in op.regions]:
+                    region([x for inner in part for x in inner.ops])
+
+    region(function.body.ops)
+    return out
+
+
+def element_of_row(s: Scheduler, value: Value, at: Sequence[Value], depth: int) -> Value:
+    """An element of what was popped and stands on its tape."""
+    data, start = s.rows[value]
+    position = s.b.emit1("add", [start, linear(s, at, s.storage.extents_of(value))])
+    return s.b.load(data, [position], max(depth, s.b.depth_of([data, position])))
 
 
 def read(s: Scheduler, op: Op) -> None:
@@ -120,61 +156,6 @@ TAPE_RULES: dict[str, Callable[[Any, Op], None]] = {
 }
 
 
-BY_ELEMENT = frozenset(("update", "accumulate", "scatter", "scatter_add"))  # their operands but the first
-
-
-def read_in_place(function: Function) -> set[Value]:
-    """The popped arrays that stay where they are on the tape: what is left of it is only popped from and yielded in the
-    region in which they were popped. In loops further in nothing needs them in memory of their own, or each turn would
-    copy them."""
-    out: set[Value] = set()
-    home: dict[Value, Region] = {}
-    regions = [function.body]
-    for region in regions:
-        consumer: dict[Value, Op | None] = {}
-        for op in region.ops:
-            regions += op.regions
-            for k, value in enumerate(op.operands):
-                if isinstance(value.type, Tape):
-                    consumer[value] = op if value not in consumer else None
-                elif value in home and home[value] is not region and not reads_elements(op, k):
-                    out.discard(value)
-        for op in region.ops:
-            if op.name == "tape.pop" and op.results[1].is_array:
-                home[op.results[1]] = region
-                if stays(op.results[0], consumer, region.ops[-1]):
-                    out.add(op.results[1])
-    return out
-
-
-def stays(tape: Value, consumer: dict[Value, Op | None], terminator: Op) -> bool:
-    """Whether nothing is pushed on what is left of a tape before the region ends."""
-    while tape in consumer:
-        user = consumer[tape]
-        if user is terminator:
-            return True
-        if user is None or user.name != "tape.pop":
-            return False
-        tape = user.results[0]
-    return True
-
-
-def reads_elements(op: Op, k: int) -> bool:
-    """Whether an operation reads its operand number `k` element by element, wherever that is."""
-    definition = lookup(op.name)
-    by_element = definition.element is not None or definition.category == "elementwise" or op.name in REDUCTIONS
-    return by_element or (op.name in BY_ELEMENT and k > 0)
-
-
-def popped_element(s: Scheduler, value: Value, index: Sequence[Value], depth: int) -> Value:
-    """An element of an array that is read on the tape, at `depth` or as far out as the tape is known."""
-    data, before, extents = s.taped[value]
-    depth = max(depth, s.b.depth_of([data, before, *extents]))
-    with s.b.at_depth(depth):
-        where = s.b.emit1("add", [before, linear(s, index, extents)])
-    return s.b.load(data, [where], depth)
-
-
 class Reserved:
     """The tapes of a `for` whose growth per turn is known at its start.
 
@@ -190,38 +171,74 @@ class Reserved:
         body = op.regions[0]
         for slot, arg in enumerate(body.args[1:]):
             if isinstance(arg.type, Tape):
-                found = self.growth(slot, arg)
+                found = self.growth(op, slot)
                 if found is not None:
                     self.reserve(slot, op.operands[2 + slot], *found)
 
-    def growth(self, slot: int, arg: Value) -> tuple[Value, int] | None:
-        """(elements per turn, +1 for pushes or -1 for pops), where every turn does the same."""
-        s, body = self.s, self.op.regions[0]
+    def growth(self, loop: Op, slot: int) -> tuple[Value, int] | None:
+        """(elements per turn of a loop, +1 for pushes or -1 for pops), where every turn does the same. Loops inside
+        count as well, if they run as often in every turn."""
+        s, body = self.s, loop.regions[0]
         s.extents.keeps_shape(self.op)
-        at, sign = arg, 0
+        at, sign = body.args[1 + slot], 0
         total: Value = ZERO
         for op in body.ops[:-1]:
             if at not in op.operands:
                 continue
-            if op.name not in ("tape.push", "tape.pop") or sign == -self.sign(op):
-                return None
-            sign = self.sign(op)
-            terms = (
-                (s.extents.of[op.operands[1]] if op.operands[1].is_array else [])
-                if sign > 0
-                else [term(x) for x in op.operands[1:]]
-            )
-            size: Value = Const(1, I64)
-            for t in terms:
-                n = s.storage.extent(t)
-                if n is None:
+            if op.name == "for":
+                found = self.growth_of_inner(op, op.operands.index(at) - 2)
+                if found is None:
                     return None
-                size = s.b.emit1("mul", [size, n])
+                size, its_sign, at = *found, op.results[op.operands.index(at) - 2]
+            elif op.name in ("tape.push", "tape.pop"):
+                terms = (
+                    (s.extents.of[op.operands[1]] if op.operands[1].is_array else [])
+                    if op.name == "tape.push"
+                    else [term(x) for x in op.operands[1:]]
+                )
+                extents = [self.known_outside(t) for t in terms]
+                if not all(n is not None for n in extents):
+                    return None
+                size, its_sign, at = size_of(s, [n for n in extents if n is not None]), self.sign(op), op.results[0]
+            else:
+                return None
+            if sign == -its_sign:
+                return None
+            sign = its_sign
             total = s.b.emit1("add", [total, size])
-            at = op.results[0]
         if sign == 0 or body.terminator.operands[slot] is not at:
             return None
         return total, sign
+
+    def known_outside(self, t: Term) -> Value | None:
+        """An extent of something in the loop, from values that are known before it."""
+        found = self.s.storage.extent(t)
+        op = t.op if isinstance(t, Value) else None
+        if found is not None or op is None:
+            return found
+        if op.name == "dim":
+            return self.known_outside(self.s.extents.of[op.operands[0]][op.attrs["axis"]])
+        if op.name in ("add", "sub", "mul", "minimum", "maximum"):
+            operands = [self.known_outside(term(x)) for x in op.operands]
+            if all(x is not None for x in operands):
+                return self.s.b.emit1(op.name, [x for x in operands if x is not None])
+        return None
+
+    def growth_of_inner(self, loop: Op, slot: int) -> tuple[Value, int] | None:
+        """By how much all turns of a loop in the body make a tape longer, where that is known outside already."""
+        s = self.s
+        bounds = [v if isinstance(v, Const) else s.scalars.get(v) for v in loop.operands[:2]]
+        found = self.growth(loop, slot) if slot >= 0 and loop.operands.count(loop.operands[2 + slot]) == 1 else None
+        lo, hi = bounds
+        if found is None or lo is None or hi is None:
+            return None
+        return s.b.emit1("mul", [self.turns(lo, hi), found[0]]), found[1]
+
+    def turns(self, lo: Value, hi: Value) -> Value:
+        turns = self.s.b.emit1("sub", [hi, lo])
+        if isinstance(lo, Const) and lo.value == 0 and self.is_extent(hi):
+            return turns
+        return self.s.b.emit1("maximum", [turns, ZERO])
 
     @staticmethod
     def sign(op: Op) -> int:
@@ -230,12 +247,9 @@ class Reserved:
     def reserve(self, slot: int, init: Value, per_turn: Value, sign: int) -> None:
         s = self.s
         data, length = s.tapes[init]
-        turns = s.b.emit1("sub", [self.hi, self.lo])
-        if not (isinstance(self.lo, Const) and self.lo.value == 0 and self.is_extent(self.hi)):
-            turns = s.b.emit1("maximum", [turns, ZERO])
-        amount = s.b.emit1("mul", [turns, per_turn])
+        amount = s.b.emit1("mul", [self.turns(self.lo, self.hi), per_turn])
         end = s.b.emit1("add" if sign > 0 else "sub", [length, amount])
-        if sign > 0:
+        if sign > 0 and init not in s.reserved:
             data = s.b.emit1("buffer.call", [data, length, end], {"kernel": "tape_reserve"}, names=[data.name])
         self.slots[slot] = (data, length, end, sign)
         self.per_turn = {**getattr(self, "per_turn", {}), slot: per_turn}
@@ -262,4 +276,7 @@ class Reserved:
 
     def after(self) -> None:
         for slot, (data, _, end, _) in self.slots.items():
-            self.s.tapes[self.op.results[slot]] = (data, end)
+            result = self.op.results[slot]
+            self.s.tapes[result] = (data, end)
+            if self.op.operands[2 + slot] in self.s.reserved:
+                self.s.reserved.add(result)

@@ -98,6 +98,10 @@ class Writer:
             return f"np.empty({self.shape(op.operands)}, {dtype_text(op.results[0].type.dtype)})", ATOM
         if op.name == "buffer.reshape":
             return f"{self.plain(op.operands[0])}.reshape({self.shape(op.operands[1:])})", ATOM
+        if op.name == "buffer.view":
+            start, *extents = (f"({text})" if bound < ATOM else text for text, bound in map(self.text, op.operands[1:]))
+            part = f"{self.plain(op.operands[0])}[{start} : {start} + {' * '.join(extents)}]"
+            return (part if len(extents) == 1 else f"{part}.reshape(({', '.join(extents)}))"), ATOM
         if op.name == "buffer.call":
             name = op.attrs["kernel"]
             self.needs.add(name)

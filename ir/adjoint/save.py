@@ -11,7 +11,12 @@ In: a prepared primal, its reverse sweep with `residual` placeholders. Out: a `P
 Ways 1-3 are chosen together by a minimum cut: in the graph of how needed values are computed from values that are
 lost, the cheapest set whose saving lets everything else be recomputed (cut as late as possible, so that equal
 memory means less recomputation). Way 4 is taken for a lineage of arrays where the total gets cheaper by it. Costs are
-estimates: an element is 1 (8 bytes), an unknown extent or trip count 20.
+estimates: an element is 1 (8 bytes, written and read), an unknown extent or trip count 20. Arithmetic is free, an
+elementary function costs more than to keep its value:
+
+    y = exp %x                  forward, in a loop            y = exp %x
+                                                      =>      %q = tape.push %p, %y
+    y = exp %x                  reverse: again from %x        %p, %y = tape.pop %q
 """
 
 from __future__ import annotations
@@ -34,6 +39,10 @@ __all__ = ["Need", "Plan", "make_plan"]
 TYPICAL_EXTENT = 20.0
 UNBOUNDED = 1e18
 HIGHEST_RECOMPUTE_COST = 50
+ELEMENTARY_COST = 8
+KEEPING_PER_COST = 5.0
+"""An element costs as much to keep (in memory that has been used before) as operations whose declared costs add up to
+this; what is cheaper than an elementary function disappears behind the memory traffic."""
 NOT_RECOMPUTED = (*OVERWRITES, "concat", "empty", "dim")
 
 
@@ -156,6 +165,16 @@ def size(value: Value) -> float:
 
 def price(plan: Plan, value: Value) -> float:
     return size(value) * TYPICAL_EXTENT ** plan.prepared.loops(plan.prepared.home[value])
+
+
+def recompute_price(plan: Plan, value: Value) -> float:
+    """What it costs to compute a value again from its operands, in the unit of `price`."""
+    assert value.op is not None
+    cost = lookup(value.op.name).cost
+    if cost < ELEMENTARY_COST or not value.dtype.is_float:
+        return 0.0
+    bytes_per_element = value.dtype.itemsize / 8
+    return price(plan, value) / bytes_per_element * cost / KEEPING_PER_COST
 
 
 def undo_price(plan: Plan, op: Op) -> float:
@@ -325,6 +344,10 @@ def _minimum_cut(plan: Plan, needs: list[Need]) -> tuple[set[Value], float]:
             if operands is None:
                 graph.edge(source, (value, "in"), UNBOUNDED)
                 continue
+            if value.op is not None and plan.can_recompute(value) and plan.read_at_the_end(value) is None:
+                again = recompute_price(plan, value)
+                if again:
+                    graph.edge(source, (value, "in"), again)
             for operand in operands:
                 if not plan.exists(operand, need.versions):
                     graph.edge((operand, "out"), (value, "in"), UNBOUNDED)

@@ -1,0 +1,133 @@
+"""Products of narrow matrices in machine code: a block of rows at a time, in registers.
+
+In: the pointers and extents of a product, in the function that computes it (`products`). Out: code for shapes where
+preparing what BLAS prepares costs more than the work: at most `WIDEST` columns, few of them to be summed over, or few
+rows from a long sum. Eight rows and one vector of columns are summed in registers:
+
+    for i in blocks of rows:  for j in vectors of columns:
+        s0, ..., s7 = 0
+        for k:  y = Y[k, j:j+4];  s0 += X[i, k] * y;  ...;  s7 += X[i+7, k] * y
+
+The last block and the last vector end where the matrix ends, so that they overlap the ones before and write the same
+numbers again: nothing is left over, and nothing is masked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from ...ir.types import DType
+from .numba_parts import cgutils
+from .scalars import integer, value_type
+
+__all__ = ["by_blocks", "fits"]
+
+BLOCK = 8
+"""Rows at a time: as many sums as keep both multipliers busy."""
+BYTES = 32
+"""In a vector."""
+WIDEST = 16
+LONGEST = 4096
+"""Terms of a sum that is added up one after the other; BLAS takes longer ones apart, which is more accurate."""
+TURNED = 256
+"""Elements of a second factor that are put in order on the stack."""
+
+
+def lanes(dtype: DType) -> int:
+    return BYTES // dtype.itemsize
+
+
+def fits(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> Any:
+    """Whether `by_blocks` is for these extents (a bit)."""
+    rows, columns, inner = arguments[3:]
+
+    def among(value: Any, low: int, high: int) -> Any:
+        return b.and_(b.icmp_signed(">=", value, integer(low)), b.icmp_signed("<=", value, integer(high)))
+
+    good = b.and_(among(columns, lanes(dtype), WIDEST), b.icmp_signed(">=", rows, integer(BLOCK)))
+    few = among(inner, 1, LONGEST)
+    if left:
+        few = b.and_(few, b.icmp_signed("<=", rows, integer(2 * WIDEST)))
+    else:
+        few = among(inner, 1, 4 * WIDEST)
+    if right:
+        few = b.and_(few, b.icmp_signed("<=", b.mul(columns, inner), integer(TURNED)))
+    return b.and_(good, few)
+
+
+def by_blocks(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> None:
+    """The product; the extents are such that `fits`."""
+    out, x, y, rows, columns, inner = arguments
+    kind = value_type(dtype)
+    width = lanes(dtype)
+    vector = ir.VectorType(kind, width)
+    if right:
+        y = turned(b, y, kind, columns, inner)
+
+    def at(pointer: Any, position: Any) -> Any:
+        return b.gep(pointer, [position], inbounds=True)
+
+    def whole(pointer: Any, row: Any, column: Any) -> Any:
+        return b.bitcast(at(pointer, b.add(b.mul(row, columns), column)), vector.as_pointer())
+
+    def starts(extent: Any, step: int) -> Any:
+        """How many steps there are, and where each begins: the last is moved back inside."""
+        count = b.udiv(b.add(extent, integer(step - 1)), integer(step))
+        last = b.sub(extent, integer(step))
+
+        def start(k: Any) -> Any:
+            begin = b.mul(k, integer(step))
+            return b.select(b.icmp_signed("<", begin, last), begin, last)
+
+        return count, start
+
+    blocks, first_row = starts(rows, BLOCK)
+    parts, first_column = starts(columns, width)
+    sums = [cgutils.alloca_once(b, vector) for _ in range(BLOCK)]
+    with cgutils.for_range(b, blocks) as by_row:
+        i = first_row(by_row.index)
+        with cgutils.for_range(b, parts) as by_column:
+            j = first_column(by_column.index)
+            for total in sums:
+                b.store(ir.Constant(vector, None), total)
+            with cgutils.for_range(b, inner) as by_term:
+                k = by_term.index
+                row = load(b, whole(y, k, j), dtype)
+                for r, total in enumerate(sums):
+                    where = b.add(i, integer(r))
+                    where = b.add(b.mul(k, rows), where) if left else b.add(b.mul(where, inner), k)
+                    term = b.fmul(splat(b, b.load(at(x, where)), vector), row, flags=("contract",))
+                    b.store(b.fadd(b.load(total), term, flags=("contract",)), total)
+            for r, total in enumerate(sums):
+                store = b.store(b.load(total), whole(out, b.add(i, integer(r)), j))
+                store.align = dtype.itemsize
+
+
+def load(b: Any, pointer: Any, dtype: DType) -> Any:
+    """A vector that begins at any element."""
+    out = b.load(pointer)
+    out.align = dtype.itemsize
+    return out
+
+
+def splat(b: Any, number: Any, vector: ir.VectorType) -> Any:
+    """A vector of equal numbers."""
+    index = ir.IntType(32)
+    one = b.insert_element(ir.Constant(vector, ir.Undefined), number, index(0))
+    return b.shuffle_vector(
+        one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(index, vector.count), None)
+    )
+
+
+def turned(b: Any, y: Any, kind: Any, columns: Any, inner: Any) -> Any:
+    """The second factor, given transposed, on the stack."""
+    with b.goto_entry_block():
+        place = b.alloca(kind, TURNED)
+    with cgutils.for_range(b, columns) as by_column:
+        with cgutils.for_range(b, inner) as by_term:
+            j, k = by_column.index, by_term.index
+            element = b.load(b.gep(y, [b.add(b.mul(j, inner), k)], inbounds=True))
+            b.store(element, b.gep(place, [b.add(b.mul(k, columns), j)], inbounds=True))
+    return place
