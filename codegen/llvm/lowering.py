@@ -202,6 +202,11 @@ class Lowering:
 
     def alloc(self, op: Op) -> None:
         extents = [self.number(n) for n in op.operands]
+        if op in self.classes.slots:
+            slot = self.memories.slot(op.result, extents, self.classes.memory_class(op.result))
+            self.places[op.result] = self.in_form(slot, op.result)
+            self.own([op.result])
+            return
         memory, enough = self.memories.allocate(op.result, extents, self.classes.memory_class(op.result))
         self.require_memory(enough)
         self.places[op.result] = self.in_form(self.memories.with_data(memory), op.result)
