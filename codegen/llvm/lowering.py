@@ -25,6 +25,7 @@ from .numba_parts import types
 from .ownership import Link, Ownership
 from .products import PRODUCTS, product
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
+from .vectors import vectorized
 
 __all__ = ["OUT_OF_MEMORY", "Lowering", "checks_of", "details_are_float", "result_types"]
 
@@ -345,6 +346,8 @@ class Lowering:
         self.own(op.results)
 
     def for_loop(self, op: Op) -> None:
+        if vectorized(self, op):
+            return
         b = self.b
         lo, hi, *inits = op.operands
         (region,) = op.regions

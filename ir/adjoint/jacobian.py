@@ -28,10 +28,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..core import Builder as RegionBuilder
-from ..core import Const, Function, Region, Value, builder
-from ..ops import extents_of
+from ..core import Const, Function, Region, Value, builder, walk
+from ..ops import extents_of, lookup
 from ..rewrite import clone_op
-from ..types import I64, Scalar, Tape
+from ..types import I64, Array, Scalar, Tape
 from .activity import is_differentiable_type
 from .forward import jvp
 from .lanes import in_lanes
@@ -112,7 +112,7 @@ def over_seeds(
     shapes = [extents_of(v) for v in others]
     known = int(count.value) if isinstance(count, Const) else None
     lanes = LANES if known is None else max(1, min(known, LANES))
-    runs = in_lanes(program, [len(program.args) - 1], lanes)
+    runs = in_lanes(program, [len(program.args) - 1], lanes) if known == lanes or shares(program) else None
     if runs is None:
         results = one_by_one(seeded, others, program, operands, lead)
     elif known == lanes:
@@ -126,6 +126,19 @@ def over_seeds(
         builder().emit1("reshape", [v, *extents, *shape] if lead else [v, *shape, *extents])
         for v, shape in zip(results, shapes, strict=True)
     ]
+
+
+def shares(program: Function) -> bool:
+    """Whether seeds in lanes share work. Without control flow, what does not depend on the seed leaves the loop over
+    seeds anyway; whole arrays of tangents are then best pushed one by one, while they fit into the cache."""
+    ops = list(walk(program.body))
+    if any(op.regions or lookup(op.name).category == "library" for op in ops):
+        return True
+    return not any(
+        lookup(op.name).category == "elementwise" and isinstance(r.type, Array) and None in r.type.dims
+        for op in ops
+        for r in op.results
+    )
 
 
 def seeds(seeded: Value, count: Value, lanes: int, first: Value) -> Value:
