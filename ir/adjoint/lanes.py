@@ -334,6 +334,8 @@ def product(s: Lanes, op: Op) -> list[Value]:
         return lane_by_lane(s, op)
     emit = builder().emit1
     x, y = s.value(a), s.value(b)
+    if few_terms(a, b):
+        return [sum_of_products(x, y, a.rank - 1, b.rank - 1, a in s.differ)]
     if b in s.differ:
         inner, *columns = extents_of(y)
         if b.rank == 2:
@@ -355,6 +357,32 @@ def product(s: Lanes, op: Op) -> list[Value]:
         return [emit("reshape", [out, rows, s.count])]
     back = emit("reshape", [out, rows, s.count, extents_of(out)[-1]])
     return [emit("transpose", [back], {"perm": (0, 2, 1)})]
+
+
+def few_terms(a: Value, b: Value) -> bool:
+    """Whether the inner extent of a product is known and small: a library's product would not pay."""
+    inner = (x.type.dims[k] for x, k in ((a, -1), (b, 0)) if isinstance(x.type, Array))
+    return any(n is not None and n <= 4 for n in inner)
+
+
+def sum_of_products(x: Value, y: Value, rows: int, columns: int, first: bool) -> Value:
+    """The product, element by element: the sum over the last axis of terms in the shape (rows, columns, lanes, inner).
+    The lanes are an axis of `x` (`first`) or of `y`; `rows` and `columns`: how many axes of these there are."""
+    emit = builder().emit1
+    inner = rows + columns + 1
+    of_x = [*range(rows), *([inner - 1, inner] if first else [inner])]
+    of_y = [*range(rows, rows + columns), *([inner] if first else [inner - 1, inner])]
+    x_order = (*range(rows), rows + 1, rows) if first else tuple(range(rows + 1))  # the inner axis last
+    y_order = (*range(1, y.rank), 0)
+    if x_order != tuple(range(x.rank)):
+        x = emit("transpose", [x], {"perm": x_order})
+    if y.rank > 1:
+        y = emit("transpose", [y], {"perm": y_order})
+    known = dict(zip(of_y, extents_of(y), strict=True))
+    known.update(zip(of_x, extents_of(x), strict=True))
+    shape = [known[k] for k in range(inner + 1)]
+    terms = emit("broadcast", [x, *shape], {"axes": tuple(of_x)}) * emit("broadcast", [y, *shape], {"axes": tuple(of_y)})
+    return emit("reduce_sum", [terms], {"axes": (inner,)})
 
 
 def lane_by_lane(s: Lanes, op: Op) -> list[Value]:
