@@ -185,10 +185,7 @@ def by_chunks(
         for amount in (width, stored):  # most chunks are full: their length is a constant
             regions.append(Region())
             with RegionBuilder(regions[-1], b.span) as inner:
-                rows = [
-                    store_lanes(into, v, first, amount, lead)
-                    for into, v in zip(body.args[1:], found, strict=True)
-                ]
+                rows = [store_lanes(into, v, first, amount, lead) for into, v in zip(body.args[1:], found, strict=True)]
                 inner.emit("yield", rows)
         b.emit("yield", b.emit("if", [full], regions=regions))
     return builder().emit("for", [Const(0, I64), chunks, *initial], {"reverse": False}, regions=[body])

@@ -381,7 +381,9 @@ def sum_of_products(x: Value, y: Value, rows: int, columns: int, first: bool) ->
     known = dict(zip(of_y, extents_of(y), strict=True))
     known.update(zip(of_x, extents_of(x), strict=True))
     shape = [known[k] for k in range(inner + 1)]
-    terms = emit("broadcast", [x, *shape], {"axes": tuple(of_x)}) * emit("broadcast", [y, *shape], {"axes": tuple(of_y)})
+    terms = emit("broadcast", [x, *shape], {"axes": tuple(of_x)}) * emit(
+        "broadcast", [y, *shape], {"axes": tuple(of_y)}
+    )
     return emit("reduce_sum", [terms], {"axes": (inner,)})
 
 
@@ -437,4 +439,3 @@ RULES: dict[str, Callable[[Lanes, Op], list[Value]]] = {
         along_axes,
     ),
 }
-
