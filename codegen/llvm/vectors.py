@@ -185,7 +185,8 @@ def binary(v: Vectors, op: Op, operands: list[Any]) -> Any:
 
 
 def comparison(v: Vectors, op: Op, operands: list[Any]) -> Any:
-    return compare(v.b, COMPARISONS[op.name], *operands, op.operands[0].dtype)
+    x, y = operands
+    return compare(v.b, COMPARISONS[op.name], x, y, op.operands[0].dtype)
 
 
 def negated(v: Vectors, op: Op, operands: list[Any]) -> Any:
