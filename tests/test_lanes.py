@@ -3,18 +3,20 @@ seeds one by one. And what the code generator makes of small arrays."""
 
 import numpy as np
 import pytest
+from differential import check_program
+from random_programs import generate
+from tracing import traced_of
 
 from adjit import hessian, jacfwd, jacrev, value_and_grad
+from adjit.codegen.lower import schedule
+from adjit.codegen.scheduled import run as run_scheduled
 from adjit.ir.adjoint import jacobian as blocks
-from adjit.ir.adjoint import vjp
+from adjit.ir.adjoint import jvp, vjp
 from adjit.ir.adjoint.lanes import in_lanes
 from adjit.ir.interp import run
 from adjit.ir.pipeline import optimize
 from adjit.ir.text import parse, to_text
 from adjit.ir.verify import verify
-
-from .differential import check_program
-from .tracing import traced_of
 
 RNG = np.random.default_rng(11)
 M = RNG.normal(size=(4, 3))
@@ -133,6 +135,32 @@ def test_tapes_in_lanes(program):
     for lane in range(2):
         (want,) = run(adjoint, [xs[:, lane], *leaves[1:], *cotangents])
         np.testing.assert_allclose(found[..., lane], want, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(5000, 5008))
+def test_derivatives_of_random_programs_in_lanes(seed):
+    program = generate(seed)
+    traced, leaves = traced_of(program.function, program.argument_sets[0])
+    function = optimize(traced.function)
+    values = [*leaves, *(c.read() for c in traced.captures)]
+    wrt = [next(k for k, a in enumerate(function.args) if a.dtype.is_float)]
+    outputs = [v for v, r in zip(run(function, values), function.results, strict=True) if r.dtype.is_float]
+    tangent = jvp(function, wrt, keep=[])
+    cotangent = vjp(function, wrt, ["argument" if r.dtype.is_float else None for r in function.results], keep=[])
+    for single, like in ((tangent, [values[wrt[0]]]), (cotangent.function, outputs)):
+        single = optimize(single)
+        several = in_lanes(single, range(len(values), len(single.args)), 3)
+        assert several is not None
+        several = optimize(several, verify=True)
+        seeds = [RNG.normal(size=(*np.shape(v), 3)).astype(np.asarray(v).dtype) for v in like]
+        every = run(several, [*values, *seeds])
+        scheduled = run_scheduled(schedule(several), [*values, *seeds])
+        for lane in range(3):
+            alone = run(single, [*values, *(s[..., lane] for s in seeds)])
+            for want, *found in zip(alone, every, scheduled, strict=True):
+                size = 1.0 + np.max(np.abs(want), initial=0.0, where=np.isfinite(want))
+                for got in found:
+                    np.testing.assert_allclose(np.asarray(got)[..., lane], want, rtol=1e-10, atol=1e-10 * size)
 
 
 def decides(x, y, k):
