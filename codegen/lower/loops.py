@@ -23,7 +23,7 @@ from ...ir.types import I64, Scalar, Type
 __all__ = ["LoopBuilder", "Scope", "affine", "difference"]
 
 
-UNROLLED = 8
+UNROLLED = 4
 """Folds of at most so many constant positions are no loops."""
 
 
