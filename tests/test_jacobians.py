@@ -86,7 +86,7 @@ def test_jacobians_in_one_kernel(mode):
     compiled = mode(relax)
     np.testing.assert_allclose(compiled(X), complex_jacobian(relax, X), rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(compiled(X[:3]), complex_jacobian(relax, X[:3]), rtol=1e-11, atol=1e-12)
-    assert "seed" in compiled.ir("adjoint")
+    assert "chunk" in compiled.ir("adjoint")
     assert compiled.__wrapped__ is relax
 
 

@@ -5,7 +5,7 @@ import pytest
 from differential import check_program
 
 from adjit import grad, hessian, jacfwd, jit, vjp
-from adjit.codegen.lower.tapes import read_in_place
+from adjit.codegen.lower.tapes import rows_in_place
 from adjit.ir.text import parse
 
 X = np.array([0.3, -0.7, 1.1, 0.2])
@@ -110,7 +110,7 @@ def test_a_pullback_leaves_its_tapes_alone():
     assert value == pytest.approx(float(jit(twice_and_turned)(X, 3)))
 
 
-def test_only_what_nothing_is_pushed_over_is_read_in_place():
+def test_only_what_nothing_is_pushed_over_is_rows_in_place():
     function = parse(
         """func @f(%x: f64[?], %n: i64) -> f64 {
           %d: i64 = dim %x {axis=0}
@@ -128,4 +128,4 @@ def test_only_what_nothing_is_pushed_over_is_read_in_place():
           return %s
         }"""
     )
-    assert {v.name for v in read_in_place(function)} == {"b", "c"}
+    assert {v.name for v in rows_in_place(function)} == {"b", "c"}

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from ...ir.core import Function, Region, Value, walk
 from ...ir.types import Buffer
+from .stack import stack_slots
 
 __all__ = ["Classes"]
 
@@ -39,7 +40,8 @@ class Partition:
 
 
 class Classes:
-    """`memory_class(b)`: a number per class of memory; `strided(b)`, `owned(b)`: the form of b's representation."""
+    """`memory_class(b)`: a number per class of memory; `strided(b)`, `owned(b)`: the form of b's representation;
+    `slots`: the allocations that live on the stack."""
 
     def __init__(self, function: Function, layouts: Sequence[str], arguments_are_distinct: bool) -> None:
         self.memory, self.form = Partition(), Partition()
@@ -57,7 +59,8 @@ class Classes:
             for r in op.results
             if isinstance(r.type, Buffer)
         ]
-        self._owned = {self.form.find(r) for r in made}
+        self.slots = stack_slots(function, self.memory.find)
+        self._owned = {self.form.find(r) for r in made if r.op not in self.slots}
         self.number: dict[Value, int] = {}
         for value in [*buffers, *made]:
             self.number.setdefault(self.memory.find(value), len(self.number))

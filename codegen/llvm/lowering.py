@@ -26,6 +26,7 @@ from .numba_parts import types
 from .ownership import Link, Ownership
 from .products import PRODUCTS, product
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
+from .vectors import vectorized
 
 __all__ = ["OUT_OF_MEMORY", "Lowering", "checks_of", "details_are_float", "result_types"]
 
@@ -243,6 +244,11 @@ class Lowering:
 
     def alloc(self, op: Op) -> None:
         extents = [self.number(n) for n in op.operands]
+        if op in self.classes.slots:
+            slot = self.memories.slot(op.result, extents, self.classes.memory_class(op.result))
+            self.places[op.result] = self.in_form(slot, op.result)
+            self.own([op.result])
+            return
         memory, enough = self.memories.allocate(op.result, extents, self.classes.memory_class(op.result))
         self.require_memory(enough)
         self.places[op.result] = self.in_form(self.memories.with_data(memory), op.result)
@@ -389,6 +395,8 @@ class Lowering:
         self.own(op.results)
 
     def for_loop(self, op: Op) -> None:
+        if vectorized(self, op):
+            return
         b = self.b
         low, high = self.number(op.operands[0]), self.number(op.operands[1])
         inits = op.operands[2:]

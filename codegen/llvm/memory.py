@@ -110,6 +110,18 @@ class Memories:
         enough = self.b.icmp_unsigned("!=", owner, ir.Constant(POINTER, None))
         return self.owned(buffer.type, owner, tuple(extents), number), enough
 
+    def slot(self, buffer: Value, extents: Sequence[Any], number: int) -> Memory:
+        """Memory in the kernel's frame, of constant extents; nobody owns it."""
+        assert isinstance(buffer.type, Buffer)
+        size = 1
+        for extent in extents:
+            size *= int(extent.constant)
+        kind = element_type(buffer.type)
+        with self.b.goto_entry_block():
+            place = self.b.alloca(ir.ArrayType(kind, max(size, 1)))
+        place.align = ALIGNMENT if size * buffer.type.dtype.itemsize >= ALIGNMENT else 16
+        return Memory(buffer.type, self.b.bitcast(place, kind.as_pointer()), tuple(extents), None, None, number)
+
     def owned(self, type_: Buffer, owner: Any, extents: tuple[Any, ...], number: int) -> Memory:
         """The memory of a record; to be completed by `with_data` where the record is known to exist."""
         return Memory(type_, None, extents, None, owner, number)

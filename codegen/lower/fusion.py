@@ -30,6 +30,7 @@ __all__ = [
     "plan",
     "product_operands",
     "row_reduction",
+    "small_product",
     "source_of_transpose",
 ]
 
@@ -38,6 +39,9 @@ WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add"})
 REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"})
 RECOMPUTE = 3
 """What may be computed by each of several consumers: as much arithmetic as a store and a load cost."""
+
+
+SMALL_INNER = 4
 
 
 def fusible(op: Op) -> bool:
@@ -62,6 +66,15 @@ def row_reduction(op: Op) -> bool:
         matrix = a if a.rank == 2 else b
         return (a.rank == 2) == (source_of_transpose(matrix) is matrix)
     return False
+
+
+def small_product(op: Op) -> bool:
+    """A product of matrices whose inner extent is a small constant: loops read its factors where they are."""
+    a, b = op.operands
+    if a.rank != 2 or b.rank != 2:
+        return False
+    inner = {x.type.dims[k] for x, k in ((a, 1), (b, 0)) if isinstance(x.type, Array)} - {None}
+    return any(n is not None and n <= SMALL_INNER for n in inner)
 
 
 def product_operands(op: Op) -> tuple[Value, Value]:
@@ -324,6 +337,8 @@ def patterns(op: Op) -> list[tuple[Value, list[list[int]] | None]]:
         if a.rank + b.rank == 3:
             matrix, vector = product_operands(op)
             return [(vector, [[0]]), (matrix, [[0], [1]])]
+        if small_product(op):
+            return [(a, [[0], [2]]), (b, [[2], [1]])]
         return [(source_of_transpose(a), None), (source_of_transpose(b), None)]
     if op.name in WRITES:
         return [(op.operands[0], None)] + [(v, identity(v)) for v in op.operands[1:]]

@@ -11,6 +11,7 @@ Program loops and branches are barriers (`Scope.barrier`): nothing moves out of 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,10 @@ from ...ir.ops.declare import lookup
 from ...ir.types import I64, Scalar, Type
 
 __all__ = ["LoopBuilder", "Scope", "affine", "difference"]
+
+
+UNROLLED = 4
+"""Folds of at most so many constant positions are no loops."""
 
 
 @dataclass
@@ -212,16 +217,33 @@ class LoopBuilder(Builder):
     def fold(
         self, extents: Sequence[Value], inits: Sequence[Value], step: Callable[[list[Value], list[Value]], list[Value]]
     ) -> list[Value]:
-        """Loops over all positions that carry scalars: `step(indices, carried) -> carried`."""
+        """Loops over all positions that carry scalars: `step(indices, carried) -> carried`; a few constant positions
+        are written one after the other."""
+
+        unrolled = turns_of(extents) <= UNROLLED
 
         def level(indices: list[Value], carried: list[Value]) -> list[Value]:
             if len(indices) == len(extents):
                 return step(indices, carried)
+            if unrolled:
+                extent = extents[len(indices)]
+                assert isinstance(extent, Const)
+                for k in range(int(extent.value)):
+                    carried = level([*indices, Const(k, I64)], carried)
+                return carried
             return self.loop(
                 Const(0, I64), extents[len(indices)], carried, lambda index, inner: level([*indices, index], inner)
             )
 
         return level([], list(inits))
+
+
+def turns_of(extents: Sequence[Value]) -> float:
+    """How many positions lie inside constant extents; infinite where some is not constant."""
+    turns = 1.0
+    for extent in extents:
+        turns *= max(int(extent.value), 0) if isinstance(extent, Const) else math.inf
+    return turns if all(isinstance(extent, Const) for extent in extents) else math.inf
 
 
 def fold_index(name: str, operands: list[Value]) -> tuple[str, list[Value], Value | None]:

@@ -14,7 +14,7 @@ from ...ir.core import Const, Op, Value
 from ...ir.ops.shape import split_spec
 from ...ir.types import BOOL, F32, F64, I64, Array, DType
 from .data import DATA_RULES
-from .fusion import REDUCTIONS, product_operands, source_of_transpose
+from .fusion import REDUCTIONS, product_operands, small_product, source_of_transpose
 from .hazards import may_overwrite
 from .library import LIBRARY, library
 from .scheduler import Scheduler
@@ -368,6 +368,16 @@ def matmul(s: Scheduler, op: Op) -> None:
             s.b.store(s.b.emit1("add_any_order", [s.b.load(dest, at[1:]), term]), dest, at[1:])
 
         s.b.nest([rows, columns], body)
+    elif small_product(op):
+
+        def entry(at: list[Value]) -> Value:
+            def product(k: list[Value]) -> Value:
+                return s.b.emit1("mul", [s.element(a, [at[0], *k]), s.element(b, [*k, at[1]])])
+
+            return fold(s, op, "reduce_sum", [inner], product)
+
+        inner = Const(next(n for n in (a.type.dims[1], b.type.dims[0]) if n is not None), I64)  # type: ignore[union-attr]
+        s.b.nest(s.storage.extents_of(op.result), lambda at: s.b.store(entry(at), dest, at))
     else:
         flags = "".join("n" if source_of_transpose(x) is x else "t" for x in (a, b))
         kernel = "matmul" if flags == "nn" else f"matmul_{flags}"
@@ -401,9 +411,15 @@ def concat(s: Scheduler, op: Op) -> None:
 
 
 def reshape(s: Scheduler, op: Op) -> None:
-    """The result is fresh memory in C order, filled through a view of it in the operand's shape."""
+    """The operand's own memory under another shape, where that is in C order and holds nothing else; else fresh memory,
+    filled through a view of it in the operand's shape."""
     x = op.operands[0]
     assert isinstance(op.result.type, Array)
+    if s.storage.owns(x) and x not in s.live and s.storage.buffer[x] not in s.storage.foreign:
+        extents = s.storage.extents_of(op.result)
+        view = s.b.emit1("buffer.reshape", [s.storage.buffer[x], *extents], names=[op.result.name])
+        s.storage.view(op.result, view, s.storage.buffer[x])
+        return
     dest = s.storage.fresh(op.result.type.dtype, s.extents.of[op.result], op.result.name)
     extents = s.storage.extents_of(x)
     view = s.b.emit1("buffer.reshape", [dest, *extents], names=[op.result.name])

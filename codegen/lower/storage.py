@@ -118,6 +118,11 @@ class Storage:
         buffer = self.buffer.get(value)
         return buffer is not None and self.frame.owned.get(buffer) is value
 
+    def view(self, value: Value, view: Value, buffer: Value) -> None:
+        """`value` is read through a view of an owned buffer, which is kept for it and is not written to meanwhile."""
+        self.buffer[value] = view
+        self.frame.owned[buffer] = value
+
     def adopt(self, buffer: Value, shape: Sequence[Term], holder: Value | None = None) -> None:
         """A buffer is this region's from here on."""
         self.shape[buffer] = list(shape)

@@ -4,35 +4,45 @@ In: a function, the numbers of the arguments to differentiate, and the values to
 through the builder in force, and the blocks of the Jacobian: `blocks[k][j]` is the derivative of result k with respect
 to the j-th of these arguments, an array of the result's extents followed by the argument's.
 
+Seeds come in chunks of `LANES`: a turn of the loop pushes that many tangents (or pulls that many cotangents) through
+one run of the program, in lanes (`lanes.py`), so that what does not depend on the seed is computed once for all of
+them. Lanes beyond the last seed are zero, and not stored:
+
     %J0: f64[n,n] = empty %n, %n
-    %J: f64[n,n] = for %k in (0, %n) (%rows = %J0) {
-      %zeros: f64[n] = fill 0.0, %n
-      %seed: f64[n] = update %zeros, 1.0, %k {spec="i"}
-      ...                                                  ; the tangent program at %seed
-      %next: f64[n,n] = update %rows, %y_dot, %k {spec=":i"}
+    %J: f64[n,n] = for %c in (0, %chunks) (%rows = %J0) {
+      %first: i64 = mul %c, 8
+      %seeds: f64[n,8] = ...                               ; one where row = first + lane
+      ...                                                  ; the tangent program at %seeds
+      %stored: i64 = minimum 8, (%n - %first)
+      %next: f64[n,n] = update %rows, %y_dot[:, :stored], %first, %stored, 1 {spec=":s"}
       yield %next
     }
 
-What of the program does not depend on the seed leaves the loop: by loop-invariant motion, and for pullbacks because
-the forward sweep stands before the loop where it has no tapes.
+What of the program does not depend on the chunk leaves the loop: by loop-invariant motion, and for pullbacks because
+the forward sweep stands before the loop where it has no tapes. A program that cannot run in lanes gets its seeds one
+by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ..core import Builder as RegionBuilder
-from ..core import Const, Function, Region, Value, builder
-from ..ops import extents_of, zeros_like
+from ..core import Const, Function, Region, Value, builder, walk
+from ..ops import extents_of, lookup
 from ..rewrite import inline
-from ..types import I64, Tape
+from ..types import I64, Array, Scalar, Tape
 from .activity import is_differentiable_type
 from .forward import jvp
+from .lanes import in_lanes
 from .vjp import vjp
 
 __all__ = ["Blocks", "forward_blocks", "reverse_blocks", "size"]
 
 Blocks = list[list[Value]]
+
+LANES = 8
+"""How many seeds share one run of the program."""
 
 
 def size(value: Value) -> Value:
@@ -60,10 +70,7 @@ def forward_blocks(
         order = [n for n, v in enumerate(function.results) if is_differentiable_type(v)]
         assert len(order) == len(values), "every result of a Jacobian is a float"
 
-        def turn(seed: Value, program: Function = program) -> list[Value]:
-            return inline(program, [*operands, seed])
-
-        found.append(over_seeds(operands[k], values, turn, lead))
+        found.append(over_seeds(operands[k], values, program, operands, lead))
     return [[found[j][n] for j in range(len(wrt))] for n in range(len(values))]
 
 
@@ -79,49 +86,130 @@ def reverse_blocks(
         adjoint = vjp(function, wrt, seeds, keep=[])
         forward, reverse = adjoint.split()
         if value.is_array and not any(isinstance(v.type, Tape) for v in forward.results):
-            residuals = inline(forward, operands)
-
-            def turn(seed: Value, reverse: Function = reverse, residuals: list[Value] = residuals) -> list[Value]:
-                return inline(reverse, [*residuals, seed])
+            out.append(over_seeds(value, inputs, reverse, inline(forward, operands), lead=True))
         else:
-
-            def turn(seed: Value, joint: Function = adjoint.function) -> list[Value]:  # type: ignore[misc]
-                return inline(joint, [*operands, seed])
-
-        out.append(over_seeds(value, inputs, turn, lead=True))
+            out.append(over_seeds(value, inputs, adjoint.function, operands, lead=True))
     return out
 
 
-def over_seeds(seeded: Value, others: Sequence[Value], turn: Callable[[Value], list[Value]], lead: bool) -> list[Value]:
-    """What `turn(seed)` gives (one value like each of `others`) for every one-hot seed like `seeded`, as arrays: with
-    the axes of `seeded` first (`lead`) or last."""
+def over_seeds(
+    seeded: Value, others: Sequence[Value], program: Function, operands: Sequence[Value], lead: bool
+) -> list[Value]:
+    """What `program(*operands, seed)` gives (one value like each of `others`) for every one-hot seed like `seeded`, as
+    arrays: with the axes of `seeded` first (`lead`) or last."""
     if not seeded.is_array:
-        return turn(Const(1, seeded.dtype))
+        return inline(program, [*operands, Const(1, seeded.dtype)])
     extents = extents_of(seeded)
     count = size(seeded)
-    shapes = [extents_of(v) if v.is_array else [] for v in others]
-    initial = [
-        builder().emit1("empty", [count, *shape] if lead else [*shape, count], {"dtype": v.dtype})
-        for v, shape in zip(others, shapes, strict=True)
-    ]
-    index = Value(Const(0, I64).type, "seed")
-    body = Region([index, *(Value(v.type) for v in initial)])
-    with RegionBuilder(body, builder().span) as b:
-        blank = b.emit1("fill", [Const(0, seeded.dtype), count])
-        seed = b.emit1("update", [blank, Const(1, seeded.dtype), index], {"spec": "i"})
-        if seeded.rank != 1:
-            seed = b.emit1("reshape", [seed, *extents])
-        found = turn(seed)
-        rows: list[Value] = []
-        for into, v, like in zip(body.args[1:], found, others, strict=True):
-            colons = ":" * like.rank
-            v = zeros_like(like) if v is None else v
-            rows.append(b.emit1("update", [into, v, index], {"spec": f"i{colons}" if lead else f"{colons}i"}))
-        b.emit("yield", rows)
-    results = builder().emit("for", [Const(0, I64), count, *initial], {"reverse": False}, regions=[body])
+    shapes = [extents_of(v) for v in others]
+    known = int(count.value) if isinstance(count, Const) else None
+    lanes = LANES if known is None else max(1, min(known, LANES))
+    runs = in_lanes(program, [len(program.args) - 1], lanes) if known == lanes or shares(program) else None
+    if runs is None:
+        results = one_by_one(seeded, others, program, operands, lead)
+    elif known == lanes:
+        found = inline(runs, [*operands, seeds(seeded, count, lanes, Const(0, I64))])
+        results = [lanes_first(v) if lead else v for v in found]
+    else:
+        results = by_chunks(seeded, others, runs, operands, lead, lanes)
     if seeded.rank == 1:
         return results
     return [
         builder().emit1("reshape", [v, *extents, *shape] if lead else [v, *shape, *extents])
         for v, shape in zip(results, shapes, strict=True)
     ]
+
+
+def shares(program: Function) -> bool:
+    """Whether seeds in lanes share work. Without control flow, what does not depend on the seed leaves the loop over
+    seeds anyway; whole arrays of tangents are then best pushed one by one, while they fit into the cache."""
+    ops = list(walk(program.body))
+    if any(op.regions or lookup(op.name).category == "library" for op in ops):
+        return True
+    return not any(
+        lookup(op.name).category == "elementwise" and isinstance(r.type, Array) and None in r.type.dims
+        for op in ops
+        for r in op.results
+    )
+
+
+def seeds(seeded: Value, count: Value, lanes: int, first: Value) -> Value:
+    """The one-hot arrays with their ones at `first`, `first` + 1 and so on, in lanes."""
+    emit = builder().emit1
+    shape = [count, Const(lanes, I64)]
+    rows = emit("broadcast", [emit("iota", [count]), *shape], {"axes": (0,)})
+    numbers = emit("broadcast", [emit("iota", [shape[1]]), *shape], {"axes": (1,)})
+    out = emit("cast", [emit("eq", [emit("sub", [rows, first]), numbers])], {"dtype": seeded.dtype})
+    return out if seeded.rank == 1 else emit("reshape", [out, *extents_of(seeded), shape[1]])
+
+
+def lanes_first(value: Value) -> Value:
+    """The axis of the lanes, which is the last, first."""
+    if value.rank == 1:
+        return value
+    return builder().emit1("transpose", [value], {"perm": (value.rank - 1, *range(value.rank - 1))})
+
+
+def blank_rows(others: Sequence[Value], count: Value, lead: bool) -> list[Value]:
+    shapes = [extents_of(v) for v in others]
+    return [
+        builder().emit1("empty", [count, *shape] if lead else [*shape, count], {"dtype": v.dtype})
+        for v, shape in zip(others, shapes, strict=True)
+    ]
+
+
+def by_chunks(
+    seeded: Value, others: Sequence[Value], runs: Function, operands: Sequence[Value], lead: bool, lanes: int
+) -> list[Value]:
+    emit = builder().emit1
+    count = size(seeded)
+    width = Const(lanes, I64)
+    initial = blank_rows(others, count, lead)
+    chunks = emit("floordiv", [emit("add", [count, Const(lanes - 1, I64)]), width])
+    index = Value(Scalar(I64), "chunk")
+    body = Region([index, *(Value(v.type) for v in initial)])
+    with RegionBuilder(body, builder().span) as b:
+        first = b.emit1("mul", [index, width])
+        found = inline(runs, [*operands, seeds(seeded, count, lanes, first)])
+        stored = b.emit1("minimum", [b.emit1("sub", [count, first]), width])
+        full = b.emit1("eq", [stored, width])
+        regions = []
+        for amount in (width, stored):  # most chunks are full: their length is a constant
+            regions.append(Region())
+            with RegionBuilder(regions[-1], b.span) as inner:
+                rows = [store_lanes(into, v, first, amount, lead) for into, v in zip(body.args[1:], found, strict=True)]
+                inner.emit("yield", rows)
+        b.emit("yield", b.emit("if", [full], regions=regions))
+    return builder().emit("for", [Const(0, I64), chunks, *initial], {"reverse": False}, regions=[body])
+
+
+def store_lanes(into: Value, found: Value, first: Value, amount: Value, lead: bool) -> Value:
+    """The first `amount` lanes, as rows or columns `first` and following."""
+    emit = builder().emit1
+    one = Const(1, I64)
+    colons = ":" * (found.rank - 1)
+    part = emit("index", [found, Const(0, I64), amount, one], {"spec": colons + "s"})
+    if lead:
+        part = lanes_first(part)
+    return emit("update", [into, part, first, amount, one], {"spec": "s" + colons if lead else colons + "s"})
+
+
+def one_by_one(
+    seeded: Value, others: Sequence[Value], program: Function, operands: Sequence[Value], lead: bool
+) -> list[Value]:
+    count = size(seeded)
+    initial = blank_rows(others, count, lead)
+    index = Value(Scalar(I64), "seed")
+    body = Region([index, *(Value(v.type) for v in initial)])
+    with RegionBuilder(body, builder().span) as b:
+        blank = b.emit1("fill", [Const(0, seeded.dtype), count])
+        seed = b.emit1("update", [blank, Const(1, seeded.dtype), index], {"spec": "i"})
+        if seeded.rank != 1:
+            seed = b.emit1("reshape", [seed, *extents_of(seeded)])
+        found = inline(program, [*operands, seed])
+        rows: list[Value] = []
+        for into, v in zip(body.args[1:], found, strict=True):
+            colons = ":" * v.rank
+            rows.append(b.emit1("update", [into, v, index], {"spec": f"i{colons}" if lead else f"{colons}i"}))
+        b.emit("yield", rows)
+    return builder().emit("for", [Const(0, I64), count, *initial], {"reverse": False}, regions=[body])
