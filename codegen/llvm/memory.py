@@ -26,6 +26,7 @@ __all__ = ["Memories", "Memory"]
 
 I8, I32, I64 = (ir.IntType(n) for n in (8, 32, 64))
 POINTER = I8.as_pointer()
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 @dataclass(frozen=True)
