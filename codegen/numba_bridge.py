@@ -159,6 +159,11 @@ def _kernel_library() -> Any:
     class KernelLibrary(base):  # type: ignore[misc]
         kernel_module = ""
         arguments: tuple[Argument, ...] = ()
+        passes: Callable[[Any, Any], None] | None = None  # other passes than Numba's, on a module and target machine
+
+        def _optimize_functions(self, module: Any) -> None:
+            if self.passes is None:
+                super()._optimize_functions(module)
 
         def _optimize_final_module(self) -> None:
             for function in self._final_module.functions:
@@ -176,7 +181,10 @@ def _kernel_library() -> Any:
                     and self.kernel_module not in variable.name
                 ):
                     variable.linkage = "internal"
-            super()._optimize_final_module()
+            if self.passes is None:
+                super()._optimize_final_module()
+            else:
+                self.passes(self._final_module, self._codegen._tm)
 
     return KernelLibrary
 

@@ -23,6 +23,7 @@ from .classes import Classes
 from .memory import POINTER, Memories, Memory
 from .numba_parts import types
 from .ownership import Link, Ownership
+from .passes import is_short, unrolled
 from .products import PRODUCTS, product
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
 
@@ -80,6 +81,7 @@ class Lowering:
         self.way_out = builder.append_basic_block("failed")
         self.ownership = Ownership(self.memories, self.way_out)
         self.scope: Link | None = None
+        self.short_loops = 0
 
     def run(self, arguments: Sequence[Number]) -> None:
         for value, given, layout in zip(self.function.args, arguments, self.layouts, strict=True):
@@ -368,7 +370,10 @@ class Lowering:
         turn.add_incoming(following, b.block)
         self.incoming(phis, values, b.block)
         after = b.block
-        b.cbranch(b.icmp_signed("<", following, high), body, end)
+        again = b.cbranch(b.icmp_signed("<", following, high), body, end)
+        if is_short(op):
+            self.short_loops += 1
+            unrolled(b.module, again, self.short_loops)
         b.position_at_end(end)
         results = self.phis(op.results, inits)
         self.incoming(results, inits, before)
