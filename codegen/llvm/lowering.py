@@ -25,6 +25,7 @@ from .numba_parts import types
 from .ownership import Link, Ownership
 from .passes import is_short, unrolled
 from .products import PRODUCTS, product
+from .routines import call_routine, is_routine
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
 
 __all__ = ["OUT_OF_MEMORY", "Lowering", "checks_of", "details_are_float", "result_types"]
@@ -238,6 +239,9 @@ class Lowering:
             else:
                 kinds.append(numba_scalar(operand.dtype))
                 values.append(self.number(operand))
+        if is_routine(name):
+            call_routine(self.context, self.b, name, kinds, values)
+            return
         given, kind = call_primitive(self.context, self.b, name, kinds, values)
         several = isinstance(kind, types.BaseTuple)
         given_kinds = list(kind) if several else [kind]
