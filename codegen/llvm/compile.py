@@ -17,6 +17,7 @@ from .. import entry, numba_bridge, pool
 from ..entry import Argument
 from .lowering import Lowering, result_types
 from .numba_parts import Environment, callconv, funcdesc, targetconfig, types
+from .passes import optimize
 
 __all__ = ["compile_scheduled"]
 
@@ -51,6 +52,7 @@ def _compiled(
     errors = callconv.create_error_model(settings.error_model, target)
     context = target.subtarget(enable_nrt=True, error_model=errors)
     library = numba_bridge.kernel_library(module_name, arguments)
+    library.passes = optimize
     kinds = tuple(numba_bridge.numba_type(a.type, a.layout) for a in arguments)
     descriptor = funcdesc.FunctionDescriptor(
         native=True,

@@ -129,9 +129,11 @@ class Hints:
         """What the accesses of one loop have in common."""
         return Distinct(self.module, [], False)
 
-    def attach(self, branch: Any, group: Distinct | None, vectors: Vectors | None) -> None:
-        """Give the branch at a loop's end its hints."""
+    def attach(self, branch: Any, group: Distinct | None, vectors: Vectors | None, *, whole: bool = False) -> None:
+        """Give the branch at a loop's end its hints. `whole`: it is to be unrolled altogether."""
         hints: list[Any] = []
+        if whole:
+            hints.append(["llvm.loop.unroll.full"])
         if group is not None:
             hints.append(["llvm.loop.parallel_accesses", group])
         if vectors is not None:

@@ -24,7 +24,9 @@ from .loop_hints import FULL, LANES, MASKED, Hints, Vectors, independent, short_
 from .memory import POINTER, Memories, Memory
 from .numba_parts import types
 from .ownership import Link, Ownership
+from .passes import is_short
 from .products import PRODUCTS, product
+from .routines import call_routine, is_routine
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
 from .vectors import vectorized
 
@@ -291,6 +293,9 @@ class Lowering:
             else:
                 kinds.append(numba_scalar(operand.dtype))
                 values.append(self.number(operand))
+        if is_routine(name):
+            call_routine(self.context, self.b, name, kinds, values)
+            return
         given, kind = call_primitive(self.context, self.b, name, kinds, values)
         several = isinstance(kind, types.BaseTuple)
         given_kinds = list(kind) if several else [kind]
@@ -458,7 +463,8 @@ class Lowering:
         ends = [self.parts(v) for v in values]
         self.incoming(phis, ends, b.block)
         after = b.block
-        self.hints.attach(b.cbranch(b.icmp_signed("<", following, end), body, out), group, vectors)
+        again = b.cbranch(b.icmp_signed("<", following, end), body, out)
+        self.hints.attach(again, group, vectors, whole=is_short(op))
         b.position_at_end(out)
         results = self.phis(op.results, inits)
         self.incoming(results, starts, before)
