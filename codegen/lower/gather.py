@@ -1,0 +1,297 @@
+"""`assemble` as one loop nest over its result, with the interior of each row apart from its ends.
+
+In: the `Scheduler` and an `assemble` (see `slice_sums`). Out: a nest in which each element is made of what its links
+add, read from wherever that is: nothing is scattered, and no element is visited twice. With three links along one
+axis that take the ranges `lo_k` to before `hi_k`:
+
+    for %i in (L, H) {                        L: the largest lo_k, H: the smallest hi_k (at least L)
+      store base[i] + v_1[i - lo_1] + v_2[i - lo_2] + v_3[i - lo_3]
+    }
+    for %side in (0, 2) {
+      for %i in (side == 0 ? 0 : H, side == 0 ? L : n) {
+        %a_1 = if lo_1 <= i < hi_1 { base[i] + v_1[i - lo_1] } else { base[i] }
+        %a_2 = if lo_2 <= i < hi_2 { a_1 + v_2[i - lo_2] } else { a_1 }
+        ...
+
+Of more axes, the last one is treated so in every row for whose other indices all links count; a row for which they do
+not is all end. So the code is that of two bodies, however many axes there are. Nothing is read where a link does not
+reach: every read stands behind its condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...ir.core import Const, Op, Region, Value
+from ...ir.types import I64, Scalar
+from .hazards import may_overwrite
+from .scheduler import Scheduler
+from .slice_sums import Piece, pieces_of
+
+__all__ = ["assemble"]
+
+ZERO, TWO = Const(0, I64), Const(2, I64)
+Range = tuple[Value, Value]
+Element = Callable[[list[Value]], Value]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How the nest runs along an axis of the target.
+
+    `kind` "at": not at all (every link takes position `lo`); "all": over its whole range `lo` to before `hi`, which
+    every link takes; "ends": over the whole axis, `ranges` being those of the links and `lo` to before `hi` what they
+    have in common.
+    """
+
+    kind: str
+    extent: Value
+    lo: Value
+    hi: Value
+    ranges: tuple[Range, ...] = ()
+
+
+def assemble(s: Scheduler, op: Op) -> None:
+    base = op.operands[0]
+    pieces = pieces_of(op)
+    if op.attrs["whole"]:
+        axes = [axis(s, op, pieces, k, True) for k in range(base.rank)]
+        dest = overwritten(s, base, pieces, axes)
+        if dest is None:
+            dest = s.storage.fresh(op.result.dtype, s.extents.of[op.result], op.result.name)
+        Nest(s, lambda at: s.element(base, at), dest, pieces, axes).row_or_loop([])
+    else:
+        axes = [axis(s, op, pieces, k, False) for k in range(base.rank)]
+        dest = s.writable(base)
+        in_place(s, dest, pieces, axes)
+    s.storage.place(op.result, dest)
+
+
+def in_place(s: Scheduler, dest: Value, pieces: Sequence[Piece], axes: Sequence[Axis]) -> None:
+    """The nest over what `dest` holds; values that would read what it has already overwritten are computed into memory
+    before."""
+    for piece in pieces:
+        if piece.value.is_array and not safe(s, dest, [piece], pieces, axes):
+            with s.temporary(piece.value):
+                in_place(s, dest, pieces, axes)
+            return
+    Nest(s, lambda at: s.b.load(dest, at), dest, pieces, axes).row_or_loop([])
+
+
+def overwritten(s: Scheduler, base: Value, pieces: Sequence[Piece], axes: Sequence[Axis]) -> Value | None:
+    """The base's own buffer, where nothing needs what is in it."""
+    buffer = s.storage.buffer.get(base)
+    if buffer is None or not s.storage.owns(base) or base in s.live or buffer in s.storage.foreign:
+        return None
+    return buffer if safe(s, buffer, pieces, pieces, axes) else None
+
+
+def safe(s: Scheduler, dest: Value, asked: Sequence[Piece], pieces: Sequence[Piece], axes: Sequence[Axis]) -> bool:
+    """Whether the values of `asked` may be computed while `dest` is being written, in any order of turns."""
+    loops = [Value(Scalar(I64)) for _ in axes]
+    with s.b.scope(Region(loops), barrier=True):
+        position = [a.lo if a.kind == "at" else i for a, i in zip(axes, loops)]
+        reads = []
+        for piece in asked:
+            if piece.value.is_array:
+                number = pieces.index(piece)
+                found = s.reads_of(piece.value, source(s, piece, number, axes, position))
+                reads += [where for value, where in found if s.storage.buffer[value] is dest]
+    return may_overwrite(position, [i for i, a in zip(loops, axes) if a.kind != "at"], reads)
+
+
+def axis(s: Scheduler, op: Op, pieces: Sequence[Piece], k: int, whole: bool) -> Axis:
+    extent = s.storage.extents_of(op.operands[0])[k]
+    first = pieces[0]
+    same = all(p.spec[k] == first.spec[k] and p.parts[k] == first.parts[k] for p in pieces)
+    if first.spec[k] == "i":
+        at = s.get(first.parts[k][0])
+        return Axis("at", extent, at, at)
+    if same and (first.spec[k] == ":" or not whole):
+        lo, hi = limits(s, first, k, extent)
+        return Axis("all", extent, lo, hi)
+    ranges = tuple(limits(s, p, k, extent) for p in pieces)
+    lo = hi = ranges[0][0]
+    for number, (a, b) in enumerate(dict.fromkeys(ranges)):
+        lo = s.b.emit1("maximum", [lo, a]) if number else a
+        hi = s.b.emit1("minimum", [hi, b]) if number else b
+    lo = s.b.emit1("minimum", [lo, extent])
+    hi = s.b.emit1("maximum", [s.b.emit1("minimum", [hi, extent]), lo])
+    return Axis("ends", extent, lo, hi, ranges)
+
+
+def limits(s: Scheduler, piece: Piece, k: int, extent: Value) -> Range:
+    """Where a link begins and ends along an axis."""
+    if piece.spec[k] == ":":
+        return ZERO, extent
+    start, length = s.get(piece.parts[k][0]), s.storage.known(piece.parts[k][1])
+    return start, s.b.emit1("add", [start, length])
+
+
+def source(s: Scheduler, piece: Piece, number: int, axes: Sequence[Axis], at: Sequence[Value]) -> list[Value]:
+    """Where in a link's value the element is that goes to `at`."""
+    out = []
+    for letter, a, i in zip(piece.spec, axes, at):
+        if letter != "i":
+            lo = a.ranges[number][0] if a.kind == "ends" else a.lo
+            out.append(s.b.emit1("sub", [i, lo]))
+    return out
+
+
+class Nest:
+    """The loops of one `assemble`. `base`: gives an element of what the links add to."""
+
+    def __init__(self, s: Scheduler, base: Element, dest: Value, pieces: Sequence[Piece], axes: Sequence[Axis]) -> None:
+        self.s = s
+        self.b = s.b
+        self.base = base
+        self.dest = dest
+        self.pieces = pieces
+        self.axes = axes
+        self.last = max(k for k, a in enumerate(axes) if a.kind != "at")
+
+    def row_or_loop(self, at: list[Value]) -> None:
+        """The loops over the axes from `len(at)` on."""
+        a = self.axes[len(at)]
+        if len(at) == self.last:
+            self.row(at)
+        elif a.kind == "at":
+            self.row_or_loop([*at, a.lo])
+        else:
+
+            def inner(index: Value, carried: list[Value]) -> list[Value]:
+                self.row_or_loop([*at, index])
+                return []
+
+            lo, hi = (ZERO, a.extent) if a.kind == "ends" else (a.lo, a.hi)
+            self.b.loop(lo, hi, [], inner)
+
+    def row(self, at: list[Value]) -> None:
+        """Everything along the last axis that is run through."""
+        a = self.axes[self.last]
+        after = [x.lo for x in self.axes[self.last + 1 :]]
+        inside = self.inside(at)
+        if inside is None:
+            self.loop(at, after, a.lo, a.hi, self.interior)
+            if a.kind != "ends":
+                return
+            low, high = a.lo, a.hi
+        else:
+            region, otherwise = Region(), Region()
+            with self.b.scope(region, barrier=True):
+                self.loop(at, after, a.lo, a.hi, self.interior)
+            for branch in (region, otherwise):
+                branch.ops.append(Op("yield", [], [], {}, (), self.b.span))
+            self.b.emit("if", [inside], {}, [region, otherwise])
+            if a.kind != "ends":
+                last = self.b.emit1("select", [inside, a.lo, a.hi])
+                self.ends(at, after, a.lo, last)
+                return
+            low = self.b.emit1("select", [inside, a.lo, a.extent])
+            high = self.b.emit1("select", [inside, a.hi, a.extent])
+
+        def side(number: Value, carried: list[Value]) -> list[Value]:
+            first = self.b.emit1("eq", [number, ZERO])
+            lo = self.b.emit1("select", [first, ZERO, high])
+            hi = self.b.emit1("select", [first, low, a.extent])
+            self.ends(at, after, lo, hi)
+            return []
+
+        self.b.loop(ZERO, TWO, [], side)
+
+    def loop(
+        self,
+        before: list[Value],
+        after: list[Value],
+        lo: Value,
+        hi: Value,
+        element: Element,
+    ) -> None:
+        def turn(index: Value, carried: list[Value]) -> list[Value]:
+            at = [*before, index, *after]
+            self.b.store(element(at), self.dest, at)
+            return []
+
+        self.b.loop(lo, hi, [], turn)
+
+    def inside(self, at: list[Value]) -> Value | None:
+        """Whether all links take what the outer indices say; None where they always do."""
+        out: Value | None = None
+        for a, i in zip(self.axes, at):
+            if a.kind == "ends":
+                out = self.both(out, self.within(i, (a.lo, a.hi)))
+        return out
+
+    def both(self, a: Value | None, b: Value) -> Value:
+        return b if a is None else self.b.emit1("logical_and", [a, b])
+
+    def within(self, i: Value, where: Range) -> Value:
+        return self.both(self.b.emit1("ge", [i, where[0]]), self.b.emit1("lt", [i, where[1]]))
+
+    # elements
+
+    def add(self, total: Value, number: int, at: list[Value]) -> Value:
+        """What is there after a link that takes the position."""
+        piece = self.pieces[number]
+        where = source(self.s, piece, number, self.axes, at) if piece.value.is_array else []
+        new = self.s.element(piece.value, where)
+        return new if piece.sets else self.b.emit1("add", [total, new])
+
+    def interior(self, at: list[Value]) -> Value:
+        """An element that every link takes."""
+        first = max((k for k, p in enumerate(self.pieces) if p.sets), default=-1)
+        total = self.base(at) if first < 0 else ZERO
+        for number in range(max(first, 0), len(self.pieces)):
+            total = self.add(total, number, at)
+        return total
+
+    def ends(self, before: list[Value], after: list[Value], lo: Value, hi: Value) -> None:
+        """A loop over elements that not every link takes."""
+        rows: dict[tuple[Range, ...], Value | None] = {}
+        for number in range(len(self.pieces)):
+            rows[self.box(number, before)] = self.takes(number, before)
+        if len({self.box(number, [*before, ZERO]) for number in range(len(self.pieces))}) == 1:
+            self.loop(before, after, lo, hi, lambda at: self.base(at))  # then none takes it
+            return
+
+        def element(at: list[Value]) -> Value:
+            total = self.base(at)
+            number = 0
+            while number < len(self.pieces):
+                group = [number]
+                while group[-1] + 1 < len(self.pieces) and self.box(group[-1] + 1, at) == self.box(number, at):
+                    group.append(group[-1] + 1)
+                total = self.conditional(total, group, at, rows[self.box(number, before)])
+                number = group[-1] + 1
+            return total
+
+        self.loop(before, after, lo, hi, element)
+
+    def box(self, number: int, at: Sequence[Value]) -> tuple[Range, ...]:
+        return tuple(a.ranges[number] for a, _ in zip(self.axes, at) if a.kind == "ends")
+
+    def takes(self, number: int, at: list[Value]) -> Value | None:
+        """Whether a link takes what the outer indices say."""
+        out: Value | None = None
+        for a, i in zip(self.axes, at):
+            if a.kind == "ends":
+                out = self.both(out, self.within(i, a.ranges[number]))
+        return out
+
+    def conditional(self, total: Value, group: Sequence[int], at: list[Value], row: Value | None) -> Value:
+        """The element after links of one range. The condition is on the index of the innermost loop: one that is the
+        same in all turns would have the loop copied for each outcome."""
+        a = self.axes[self.last]
+        lo, hi = a.ranges[group[0]] if a.kind == "ends" else (a.lo, a.hi)
+        if row is not None:
+            hi = self.b.emit1("select", [row, hi, lo])
+        region, otherwise = Region(), Region()
+        with self.b.scope(region, barrier=True):
+            new = total
+            for number in group:
+                new = self.add(new, number, at)
+        region.ops.append(Op("yield", [new], [], {}, (), self.b.span))
+        otherwise.ops.append(Op("yield", [total], [], {}, (), self.b.span))
+        condition = self.within(at[self.last], (lo, hi))
+        return self.b.emit1("if", [condition], {}, regions=[region, otherwise], result_types=[total.type])
