@@ -27,11 +27,11 @@ from ...ir.core import Const, Op, Region, Value
 from ...ir.types import I64, Scalar
 from .hazards import may_overwrite
 from .scheduler import Scheduler
-from .slice_sums import Piece, pieces_of
+from .slice_sums import Piece, common, margins, pieces_of
 
 __all__ = ["assemble"]
 
-ZERO, TWO = Const(0, I64), Const(2, I64)
+ZERO = Const(0, I64)
 Range = tuple[Value, Value]
 Element = Callable[[list[Value]], Value]
 
@@ -50,6 +50,7 @@ class Axis:
     lo: Value
     hi: Value
     ranges: tuple[Range, ...] = ()
+    cut: tuple[tuple[int, int], ...] = ()
 
 
 def assemble(s: Scheduler, op: Op) -> None:
@@ -118,7 +119,8 @@ def axis(s: Scheduler, op: Op, pieces: Sequence[Piece], k: int, whole: bool) -> 
         hi = s.b.emit1("minimum", [hi, b]) if number else b
     lo = s.b.emit1("minimum", [lo, extent])
     hi = s.b.emit1("maximum", [s.b.emit1("minimum", [hi, extent]), lo])
-    return Axis("ends", extent, lo, hi, ranges)
+    cut = tuple(margins(op.operands[0], p, k) or (0, 0) for p in pieces)
+    return Axis("ends", extent, lo, hi, ranges, cut)
 
 
 def limits(s: Scheduler, piece: Piece, k: int, extent: Value) -> Range:
@@ -150,6 +152,7 @@ class Nest:
         self.pieces = pieces
         self.axes = axes
         self.last = max(k for k, a in enumerate(axes) if a.kind != "at")
+        self.plain, self.planned = self.plan()
 
     def row_or_loop(self, at: list[Value]) -> None:
         """The loops over the axes from `len(at)` on."""
@@ -171,34 +174,39 @@ class Nest:
         """Everything along the last axis that is run through."""
         a = self.axes[self.last]
         after = [x.lo for x in self.axes[self.last + 1 :]]
-        inside = self.inside(at)
-        if inside is None:
+        plain = self.plain
+        for x, i in zip(self.axes, at):
+            if x.kind == "ends":
+                plain = self.both(plain, self.within(i, (x.lo, x.hi)))
+
+        def inside() -> None:
             self.loop(at, after, a.lo, a.hi, self.interior)
-            if a.kind != "ends":
-                return
-            low, high = a.lo, a.hi
-        else:
-            region, otherwise = Region(), Region()
-            with self.b.scope(region, barrier=True):
-                self.loop(at, after, a.lo, a.hi, self.interior)
-            for branch in (region, otherwise):
-                branch.ops.append(Op("yield", [], [], {}, (), self.b.span))
-            self.b.emit("if", [inside], {}, [region, otherwise])
-            if a.kind != "ends":
-                last = self.b.emit1("select", [inside, a.lo, a.hi])
-                self.ends(at, after, a.lo, last)
-                return
-            low = self.b.emit1("select", [inside, a.lo, a.extent])
-            high = self.b.emit1("select", [inside, a.hi, a.extent])
+            for position, takers in self.planned:
+                number: Value = Const(position, I64)
+                if position < 0:
+                    number = self.b.emit1("sub", [a.extent, Const(-position, I64)])
+                where = [*at, number, *after]
+                total = self.base(where)
+                for k in takers:
+                    total = self.add(total, k, where)
+                self.b.store(total, self.dest, where)
 
-        def side(number: Value, carried: list[Value]) -> list[Value]:
-            first = self.b.emit1("eq", [number, ZERO])
-            lo = self.b.emit1("select", [first, ZERO, high])
-            hi = self.b.emit1("select", [first, low, a.extent])
+        def generic() -> None:
+            lo, hi = (ZERO, a.extent) if a.kind == "ends" else (a.lo, a.hi)
             self.ends(at, after, lo, hi)
-            return []
 
-        self.b.loop(ZERO, TWO, [], side)
+        if plain is None:
+            inside()
+        else:
+            self.either(plain, inside, generic)
+
+    def either(self, condition: Value, one: Callable[[], None], other: Callable[[], None]) -> None:
+        regions = [Region(), Region()]
+        for region, emit in zip(regions, (one, other)):
+            with self.b.scope(region, barrier=True):
+                emit()
+            region.ops.append(Op("yield", [], [], {}, (), self.b.span))
+        self.b.emit("if", [condition], {}, regions)
 
     def loop(
         self,
@@ -215,19 +223,27 @@ class Nest:
 
         self.b.loop(lo, hi, [], turn)
 
-    def inside(self, at: list[Value]) -> Value | None:
-        """Whether all links take what the outer indices say; None where they always do."""
-        out: Value | None = None
-        for a, i in zip(self.axes, at):
-            if a.kind == "ends":
-                out = self.both(out, self.within(i, (a.lo, a.hi)))
-        return out
-
     def both(self, a: Value | None, b: Value) -> Value:
         return b if a is None else self.b.emit1("logical_and", [a, b])
 
     def within(self, i: Value, where: Range) -> Value:
         return self.both(self.b.emit1("ge", [i, where[0]]), self.b.emit1("lt", [i, where[1]]))
+
+    def plan(self) -> tuple[Value | None, list[tuple[int, list[int]]]]:
+        """The positions at the ends of a row, those at the far end from -1 downwards, with the links that take them;
+        and whether it is so: where the array is large enough. (Where nothing has ends, there is nothing to ask.)"""
+        a = self.axes[self.last]
+        if a.kind != "ends":
+            return None, []
+        low, high = common(a.cut)
+        holds = self.b.emit1("ge", [a.extent, Const(low + high, I64)])
+        for (lo, hi), (first, final) in dict.fromkeys(zip(a.ranges, a.cut)):
+            end = self.b.emit1("sub", [a.extent, Const(final, I64)])
+            holds = self.both(holds, self.b.emit1("eq", [lo, Const(first, I64)]))
+            holds = self.both(holds, self.b.emit1("eq", [hi, end]))
+        near = [(i, [k for k, (first, _) in enumerate(a.cut) if first <= i]) for i in range(low)]
+        far = [(-i - 1, [k for k, (_, final) in enumerate(a.cut) if final <= i]) for i in range(high)]
+        return holds, near + far
 
     # elements
 

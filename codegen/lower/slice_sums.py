@@ -28,7 +28,7 @@ from ...ir.ops.shape import evaluate_accumulate, evaluate_update, infer_update, 
 from ...ir.rewrite import clone_function
 from ...ir.types import Type
 
-__all__ = ["Piece", "assemble_slices", "pieces_of"]
+__all__ = ["Piece", "assemble_slices", "common", "margins", "pieces_of"]
 
 MARGIN = 16
 """How much of an axis the parts of a chain may leave out."""
@@ -186,24 +186,31 @@ def same_part(pieces: Sequence[Piece], axis: int) -> bool:
 
 def nearly_all(array: Value, pieces: Sequence[Piece], axis: int) -> bool:
     """Whether what the parts of an axis have in common lacks only a few elements at its ends, for any extent."""
-    if any(p.spec[axis] == "i" for p in pieces):
-        return False
+    cut = [margins(array, piece, axis) for piece in pieces]
     known = array.type.dims[axis]  # type: ignore[union-attr]
-    lost: list[tuple[int, int]] = []
+    room = min(MARGIN, known // 2) if known is not None else MARGIN
+    return all(c is not None for c in cut) and sum(common([c for c in cut if c is not None])) <= room
+
+
+def margins(array: Value, piece: Piece, axis: int) -> tuple[int, int] | None:
+    """How many elements at either end of an axis a part leaves out, if it is the same number for any large extent."""
+    if piece.spec[axis] != "s":
+        return None if piece.spec[axis] == "i" else (0, 0)
+    start, length, _ = piece.parts[axis]
+    known = array.type.dims[axis]  # type: ignore[union-attr]
+    found: set[tuple[int, int]] = set()
     for sample in SAMPLES:
-        extent = sample if known is None else known
-        lo, hi = 0, extent
-        for piece in pieces:
-            if piece.spec[axis] == "s":
-                start, length, _ = piece.parts[axis]
-                a, n = tried(start, sample), tried(length, sample)
-                if a is None or n is None:
-                    return False
-                lo, hi = max(lo, a), min(hi, a + n)
-        lost.append((lo, extent - hi))
-        if sum(lost[0]) > min(MARGIN, extent // 2):
-            return False
-    return lost[0] == lost[1]
+        a, n = tried(start, sample), tried(length, sample)
+        if a is None or n is None:
+            return None
+        found.add((a, (sample if known is None else known) - a - n))
+    (one, *others) = found
+    return None if others or min(one) < 0 else one
+
+
+def common(cut: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """What is left out of what parts have in common."""
+    return max(low for low, _ in cut), max(high for _, high in cut)
 
 
 TRIED: dict[str, Any] = {
