@@ -311,7 +311,6 @@ class Pulls:
                 else:
                     self.pull(x, Pull(op, loops, tuple(frozenset(p) for p in pattern), x in op.operands[2:]))
 
-
     @staticmethod
     def identity(op: Op, x: Value, loops: tuple[Op, ...], turn: int) -> Pull:
         return Pull(op, loops, tuple(frozenset([k]) for k in range(x.rank)), turn=turn)

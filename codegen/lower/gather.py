@@ -7,15 +7,17 @@ axis that take the ranges `lo_k` to before `hi_k`:
     for %i in (L, H) {                        L: the largest lo_k, H: the smallest hi_k (at least L)
       store base[i] + v_1[i - lo_1] + v_2[i - lo_2] + v_3[i - lo_3]
     }
-    for %side in (0, 2) {
-      for %i in (side == 0 ? 0 : H, side == 0 ? L : n) {
+    if lo_1 == 0, lo_2 == 1, lo_3 == 2, hi_1 == n - 2, ... {
+      store base[0] + v_1[0], base[1] + v_1[1] + v_2[0] and, at the other end, ...
+    } else {
+      for %i in (0, L) and in (H, n) {
         %a_1 = if lo_1 <= i < hi_1 { base[i] + v_1[i - lo_1] } else { base[i] }
         %a_2 = if lo_2 <= i < hi_2 { a_1 + v_2[i - lo_2] } else { a_1 }
         ...
 
-Of more axes, the last one is treated so in every row for whose other indices all links count; a row for which they do
-not is all end. So the code is that of two bodies, however many axes there are. Nothing is read where a link does not
-reach: every read stands behind its condition.
+The condition holds for arrays that are not tiny. Of more axes, the last one is treated so in every row for whose other
+indices all links count; a row for which they do not is made by the last loop alone. So there are two bodies to compile,
+however many axes there are. Nothing is read where a link does not reach: every read stands behind its condition.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from .slice_sums import Piece, common, margins, pieces_of
 
 __all__ = ["assemble"]
 
-ZERO = Const(0, I64)
+ZERO, TWO = Const(0, I64), Const(2, I64)
 Range = tuple[Value, Value]
 Element = Callable[[list[Value]], Value]
 
@@ -152,7 +154,8 @@ class Nest:
         self.pieces = pieces
         self.axes = axes
         self.last = max(k for k, a in enumerate(axes) if a.kind != "at")
-        self.plain, self.planned = self.plan()
+        self.boxes = len({self.box(number, axes) for number in range(len(pieces))})
+        self.holds, self.plan = self.make_plan()
 
     def row_or_loop(self, at: list[Value]) -> None:
         """The loops over the axes from `len(at)` on."""
@@ -174,31 +177,56 @@ class Nest:
         """Everything along the last axis that is run through."""
         a = self.axes[self.last]
         after = [x.lo for x in self.axes[self.last + 1 :]]
-        plain = self.plain
+        inside: Value | None = None  # whether all links take what the outer indices say; None: they always do
         for x, i in zip(self.axes, at):
             if x.kind == "ends":
-                plain = self.both(plain, self.within(i, (x.lo, x.hi)))
+                inside = self.both(inside, self.within(i, (x.lo, x.hi)))
 
-        def inside() -> None:
+        def interior() -> None:
             self.loop(at, after, a.lo, a.hi, self.interior)
-            for position, takers in self.planned:
-                number: Value = Const(position, I64)
-                if position < 0:
-                    number = self.b.emit1("sub", [a.extent, Const(-position, I64)])
-                where = [*at, number, *after]
-                total = self.base(where)
-                for k in takers:
-                    total = self.add(total, k, where)
-                self.b.store(total, self.dest, where)
 
-        def generic() -> None:
-            lo, hi = (ZERO, a.extent) if a.kind == "ends" else (a.lo, a.hi)
-            self.ends(at, after, lo, hi)
+        def rest(lo: Value, hi: Value) -> None:
+            if self.boxes == 1:  # no link takes what not every link takes
+                self.loop(at, after, lo, hi, self.base)
+            else:
+                self.mixed(at, after, lo, hi)
 
-        if plain is None:
-            inside()
+        def ends() -> None:
+            low, high = a.lo, a.hi
+            if inside is not None:
+                low = self.b.emit1("select", [inside, low, a.extent])
+                high = self.b.emit1("select", [inside, high, a.extent])
+
+            def side(number: Value, carried: list[Value]) -> list[Value]:
+                first = self.b.emit1("eq", [number, ZERO])
+                rest(self.b.emit1("select", [first, ZERO, high]), self.b.emit1("select", [first, low, a.extent]))
+                return []
+
+            self.b.loop(ZERO, TWO, [], side)
+
+        if a.kind != "ends":
+            if inside is None:
+                interior()
+            else:
+                self.either(inside, interior, lambda: rest(a.lo, a.hi))
+            return
+        if inside is None:
+            interior()
         else:
-            self.either(plain, inside, generic)
+            self.either(inside, interior, lambda: None)
+        self.either(self.both(inside, self.holds), lambda: self.planned(at, after), ends)
+
+    def planned(self, before: list[Value], after: list[Value]) -> None:
+        """The ends of a row for which the plan holds."""
+        for position, takers in self.plan:
+            number: Value = Const(position, I64)
+            if position < 0:
+                number = self.b.emit1("sub", [self.axes[self.last].extent, Const(-position, I64)])
+            at = [*before, number, *after]
+            total = self.base(at)
+            for k in takers:
+                total = self.add(total, k, at)
+            self.b.store(total, self.dest, at)
 
     def either(self, condition: Value, one: Callable[[], None], other: Callable[[], None]) -> None:
         regions = [Region(), Region()]
@@ -229,13 +257,11 @@ class Nest:
     def within(self, i: Value, where: Range) -> Value:
         return self.both(self.b.emit1("ge", [i, where[0]]), self.b.emit1("lt", [i, where[1]]))
 
-    def plan(self) -> tuple[Value | None, list[tuple[int, list[int]]]]:
+    def make_plan(self) -> tuple[Value, list[tuple[int, list[int]]]]:
         """The positions at the ends of a row, those at the far end from -1 downwards, with the links that take them;
-        and whether it is so: where the array is large enough. (Where nothing has ends, there is nothing to ask.)"""
+        and whether it is so: where the array is large enough, and what links leave out is what was foreseen."""
         a = self.axes[self.last]
-        if a.kind != "ends":
-            return None, []
-        low, high = common(a.cut)
+        low, high = common(a.cut) if a.kind == "ends" else (0, 0)
         holds = self.b.emit1("ge", [a.extent, Const(low + high, I64)])
         for (lo, hi), (first, final) in dict.fromkeys(zip(a.ranges, a.cut)):
             end = self.b.emit1("sub", [a.extent, Const(final, I64)])
@@ -262,14 +288,11 @@ class Nest:
             total = self.add(total, number, at)
         return total
 
-    def ends(self, before: list[Value], after: list[Value], lo: Value, hi: Value) -> None:
+    def mixed(self, before: list[Value], after: list[Value], lo: Value, hi: Value) -> None:
         """A loop over elements that not every link takes."""
         rows: dict[tuple[Range, ...], Value | None] = {}
         for number in range(len(self.pieces)):
             rows[self.box(number, before)] = self.takes(number, before)
-        if len({self.box(number, [*before, ZERO]) for number in range(len(self.pieces))}) == 1:
-            self.loop(before, after, lo, hi, lambda at: self.base(at))  # then none takes it
-            return
 
         def element(at: list[Value]) -> Value:
             total = self.base(at)
@@ -284,7 +307,7 @@ class Nest:
 
         self.loop(before, after, lo, hi, element)
 
-    def box(self, number: int, at: Sequence[Value]) -> tuple[Range, ...]:
+    def box(self, number: int, at: Sequence[object]) -> tuple[Range, ...]:
         return tuple(a.ranges[number] for a, _ in zip(self.axes, at) if a.kind == "ends")
 
     def takes(self, number: int, at: list[Value]) -> Value | None:

@@ -34,7 +34,7 @@ MARGIN = 16
 """How much of an axis the parts of a chain may leave out."""
 SAMPLES = (1000, 2000)
 """Extents with which it is tried out how much they leave out."""
-PIECES = 40
+PIECES = 24
 """A chain longer than this is cut: one loop that reads too much runs out of registers."""
 
 
