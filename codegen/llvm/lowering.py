@@ -20,6 +20,7 @@ from ...ir.errors import InternalError
 from ...ir.ops.declare import lookup
 from ...ir.types import F64, I64, Buffer, Scalar
 from .classes import Classes
+from .loop_hints import short_loop
 from .memory import POINTER, Memories, Memory
 from .numba_parts import types
 from .ownership import Link, Ownership
@@ -368,7 +369,9 @@ class Lowering:
         turn.add_incoming(following, b.block)
         self.incoming(phis, values, b.block)
         after = b.block
-        b.cbranch(b.icmp_signed("<", following, high), body, end)
+        again = b.cbranch(b.icmp_signed("<", following, high), body, end)
+        if op.attrs.get("short"):
+            again.set_metadata("llvm.loop", short_loop(b.module))
         b.position_at_end(end)
         results = self.phis(op.results, inits)
         self.incoming(results, inits, before)

@@ -37,6 +37,8 @@ __all__ = [
 TRIVIAL = frozenset({"fill", "iota", "index", "broadcast", "transpose", "cast", "stop_gradient", "neg"})
 WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add", "assemble"})
 REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"})
+REPEAT = 8
+"""What a consumer may compute in several places of its code, one of which is run for an element."""
 RECOMPUTE = 3
 """What may be computed by each of several consumers: as much arithmetic as a store and a load cost."""
 
@@ -95,14 +97,15 @@ def element_of(op: Op, get: object, index: list[Value], positions: list[Value]) 
 class Pull:
     """One consumer of a value: inside which program loops, and which loops of the nest each index depends on.
 
-    `deps` None: the value must be in memory. `turn`: of one that computes an element in several turns, which.
+    `deps` None: the value must be in memory. `turn`: of one that computes elements in several
+    turns, and in several places of its code, which.
     """
 
     anchor: Op
     loops: tuple[Op, ...]
     deps: tuple[frozenset[int], ...] | None
     random: bool = False
-    turn: int = 0
+    turn: int | None = None
 
 
 def repeats(pull: Pull) -> bool:
@@ -246,6 +249,8 @@ class Pulls:
         if any(repeats(p) for p in whole) or any(len(p.loops) > len(loops) for p in pulls):
             return price > 0
         distinct = {(p.anchor, p.deps, p.turn) for p in whole}
+        if price > REPEAT and any(p.turn is not None for p in whole):
+            return True
         return len(distinct) > 1 and price > RECOMPUTE
 
     def through(self, op: Op, pull: Pull) -> None:
@@ -300,9 +305,11 @@ class Pulls:
     def anchor(self, op: Op, loops: tuple[Op, ...]) -> None:
         """The pulls of an operation that is carried out where it stands."""
         if op.name == "assemble":
-            self.pull(op.operands[0], self.identity(op, op.operands[0], loops, 0))
-            for turn, piece in enumerate(pieces_of(op)):
-                self.pull(piece.value, self.identity(op, piece.value, loops, turn))
+            pieces = pieces_of(op)
+            several = len({(piece.spec, piece.parts) for piece in pieces}) > 1
+            self.pull(op.operands[0], self.identity(op, op.operands[0], loops, None))
+            for turn, piece in enumerate(pieces):
+                self.pull(piece.value, self.identity(op, piece.value, loops, turn if several else None))
             return
         for x, pattern in patterns(op):
             if x.is_array:
@@ -312,7 +319,7 @@ class Pulls:
                     self.pull(x, Pull(op, loops, tuple(frozenset(p) for p in pattern), x in op.operands[2:]))
 
     @staticmethod
-    def identity(op: Op, x: Value, loops: tuple[Op, ...], turn: int) -> Pull:
+    def identity(op: Op, x: Value, loops: tuple[Op, ...], turn: int | None) -> Pull:
         return Pull(op, loops, tuple(frozenset([k]) for k in range(x.rank)), turn=turn)
 
 

@@ -202,7 +202,7 @@ class Nest:
                 rest(self.b.emit1("select", [first, ZERO, high]), self.b.emit1("select", [first, low, a.extent]))
                 return []
 
-            self.b.loop(ZERO, TWO, [], side)
+            self.b.loop(ZERO, TWO, [], side, short=True)
 
         if a.kind != "ends":
             if inside is None:
@@ -243,13 +243,14 @@ class Nest:
         lo: Value,
         hi: Value,
         element: Element,
+        short: bool = False,
     ) -> None:
         def turn(index: Value, carried: list[Value]) -> list[Value]:
             at = [*before, index, *after]
             self.b.store(element(at), self.dest, at)
             return []
 
-        self.b.loop(lo, hi, [], turn)
+        self.b.loop(lo, hi, [], turn, short=short)
 
     def both(self, a: Value | None, b: Value) -> Value:
         return b if a is None else self.b.emit1("logical_and", [a, b])
@@ -305,7 +306,7 @@ class Nest:
                 number = group[-1] + 1
             return total
 
-        self.loop(before, after, lo, hi, element)
+        self.loop(before, after, lo, hi, element, short=True)
 
     def box(self, number: int, at: Sequence[object]) -> tuple[Range, ...]:
         return tuple(a.ranges[number] for a, _ in zip(self.axes, at) if a.kind == "ends")
