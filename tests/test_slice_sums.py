@@ -7,9 +7,10 @@ from differential import check_program
 
 from adjit.codegen.lower import schedule
 from adjit.codegen.lower.slice_sums import assemble_slices
-from adjit.ir.core import walk
+from adjit.ir.core import Const, walk
 from adjit.ir.interp import run
 from adjit.ir.text import parse
+from adjit.ir.types import I64
 from adjit.ir.verify import verify
 
 rng = np.random.default_rng(0)
@@ -179,6 +180,29 @@ def test_what_is_read_in_between_and_afterwards():
     agree(text, (rng.random(9), rng.random(8)), (rng.random(1), rng.random(0)), assembles=2)
 
 
+def test_memory_outside_of_all_parts_is_left_alone():
+    """A part of a long array, in a loop, costs what the part costs."""
+    text = """func @f(%a: f64[?], %v: f64[?], %steps: i64) -> f64[?] {
+      %m: i64 = dim %v {axis=0}
+      %k: i64 = add %m, -1
+      %w: f64[?] = index %v, 1, %k, 1 {spec="s"}
+      %r: f64[?] = for %t in (0, %steps) (%c = %a) {
+        %c_1: f64[?] = accumulate %c, %v, 0, %m, 1 {spec="s"}
+        %c_2: f64[?] = accumulate %c_1, %w, 1, %k, 1 {spec="s"}
+        yield %c_2
+      }
+      return %r
+    }"""
+    low = agree(
+        text, (rng.random(9), rng.random(3), 2), (rng.random(1), rng.random(1), 1), (rng.random(5), rng.random(4), 3)
+    )
+    (steps,) = [
+        op for op in low.body.ops if op.name == "for" and any(inner.name == "for" for inner in op.regions[0].ops)
+    ]
+    inner = [op for op in walk(steps.regions[0]) if op.name == "for" and not op.attrs.get("short")]
+    assert inner and all(loop.operands[0] != Const(0, I64) for loop in inner)
+
+
 def test_known_extents():
     text = """func @f(%a: f64[6,2], %v: f64[5,2], %w: f64[6,1]) -> f64[6,2] {
       %a_1: f64[6,2] = accumulate %a, %v, 0, 5, 1 {spec="s:"}
@@ -269,6 +293,15 @@ def margins(field, out):
     return np.sum(out * (res[1:, :] - res[:-1, :]) ** 2)
 
 
+def prefix(a, w, steps):
+    """Parts that may be a small share of the array."""
+    m = len(w)
+    total = 0.0
+    for t in range(steps):
+        total += np.sum(w * a[:m] ** 2) + t * np.sum(w[1:] * a[1:m]) + np.sum(np.sin(a[2 : m + 2]) * w)
+    return total
+
+
 @pytest.mark.parametrize(
     ("function", "argument_sets", "argnums"),
     [
@@ -279,6 +312,7 @@ def margins(field, out):
         (wide, [(rng.random(n), rng.random(9)) for n in (30, 9, 12)], (0, 1)),
         (rows, [(rng.random(s), s[0]) for s in [(4, 9), (3, 3), (2, 4)]], (0,)),
         (mixed, [(rng.random(9), 3), (rng.random(8), 0), (rng.random(5), 5)], (0,)),
+        (prefix, [(rng.random(n), rng.random(m), 3) for n, m in [(9, 7), (30, 4), (5, 1)]], (0, 1)),
         (margins, [(rng.random((n + 4, m + 4)), rng.random((n, m))) for n, m in [(5, 6), (1, 1), (3, 9)]], (0, 1)),
     ],
 )

@@ -29,6 +29,7 @@ from ...ir.core import Const, Op, Region, Value
 from ...ir.types import I64, Scalar
 from .hazards import may_overwrite
 from .scheduler import Scheduler
+from .shapes import Term
 from .slice_sums import Piece, common, margins, pieces_of
 
 __all__ = ["assemble"]
@@ -51,24 +52,43 @@ class Axis:
     extent: Value
     lo: Value
     hi: Value
+    first: Value = ZERO
+    final: Value = ZERO
     ranges: tuple[Range, ...] = ()
     cut: tuple[tuple[int, int], ...] = ()
 
 
 def assemble(s: Scheduler, op: Op) -> None:
+    """The result takes the base's memory, where nothing reads that afterwards; then only what the links take is
+    touched. Else, or where the values of the links read it too, it is made elsewhere, all of it."""
     base = op.operands[0]
     pieces = pieces_of(op)
-    if op.attrs["whole"]:
-        axes = [axis(s, op, pieces, k, True) for k in range(base.rank)]
-        dest = overwritten(s, base, pieces, axes)
-        if dest is None:
-            dest = s.storage.fresh(op.result.dtype, s.extents.of[op.result], op.result.name)
-        Nest(s, lambda at: s.element(base, at), dest, pieces, axes).row_or_loop([])
-    else:
+    held = s.storage.buffer.get(base)
+    dies = held is not None and s.storage.owns(base) and base not in s.live and held not in s.storage.foreign
+    elsewhere = not dies
+    if dies and held is not None:
         axes = [axis(s, op, pieces, k, False) for k in range(base.rank)]
+        elsewhere = not safe(s, held, pieces, pieces, axes) and all_own(s, base, pieces)
+    if op.attrs["whole"] and elsewhere:
+        axes = [axis(s, op, pieces, k, True) for k in range(base.rank)]
+        dest = s.storage.fresh(op.result.dtype, s.extents.of[op.result], op.result.name)
+        Nest(s, lambda at: s.element(base, at), dest, pieces, axes, True).row_or_loop([])
+    else:
         dest = s.writable(base)
-        in_place(s, dest, pieces, axes)
+        in_place(s, dest, pieces, [axis(s, op, pieces, k, False) for k in range(base.rank)])
     s.storage.place(op.result, dest)
+
+
+def all_own(s: Scheduler, base: Value, pieces: Sequence[Piece]) -> bool:
+    """Whether links take nearly all of the base, whatever other arrays are like."""
+    for k, extent in enumerate(s.extents.of[base]):
+
+        def own(dim: Value, extent: Term = extent) -> bool:
+            return s.extents.equal(dim, extent)
+
+        if any(margins(base, piece, k, own) is None for piece in pieces):
+            return False
+    return True
 
 
 def in_place(s: Scheduler, dest: Value, pieces: Sequence[Piece], axes: Sequence[Axis]) -> None:
@@ -79,15 +99,7 @@ def in_place(s: Scheduler, dest: Value, pieces: Sequence[Piece], axes: Sequence[
             with s.temporary(piece.value):
                 in_place(s, dest, pieces, axes)
             return
-    Nest(s, lambda at: s.b.load(dest, at), dest, pieces, axes).row_or_loop([])
-
-
-def overwritten(s: Scheduler, base: Value, pieces: Sequence[Piece], axes: Sequence[Axis]) -> Value | None:
-    """The base's own buffer, where nothing needs what is in it."""
-    buffer = s.storage.buffer.get(base)
-    if buffer is None or not s.storage.owns(base) or base in s.live or buffer in s.storage.foreign:
-        return None
-    return buffer if safe(s, buffer, pieces, pieces, axes) else None
+    Nest(s, lambda at: s.b.load(dest, at), dest, pieces, axes, False).row_or_loop([])
 
 
 def safe(s: Scheduler, dest: Value, asked: Sequence[Piece], pieces: Sequence[Piece], axes: Sequence[Axis]) -> bool:
@@ -115,14 +127,23 @@ def axis(s: Scheduler, op: Op, pieces: Sequence[Piece], k: int, whole: bool) -> 
         lo, hi = limits(s, first, k, extent)
         return Axis("all", extent, lo, hi)
     ranges = tuple(limits(s, p, k, extent) for p in pieces)
-    lo = hi = ranges[0][0]
-    for number, (a, b) in enumerate(dict.fromkeys(ranges)):
-        lo = s.b.emit1("maximum", [lo, a]) if number else a
-        hi = s.b.emit1("minimum", [hi, b]) if number else b
-    lo = s.b.emit1("minimum", [lo, extent])
-    hi = s.b.emit1("maximum", [s.b.emit1("minimum", [hi, extent]), lo])
+    lows, highs = (list(dict.fromkeys(ends)) for ends in zip(*ranges))
+    lo = s.b.emit1("minimum", [of_all(s, "maximum", lows), extent])
+    hi = s.b.emit1("maximum", [s.b.emit1("minimum", [of_all(s, "minimum", highs), extent]), lo])
+    begin: Value = ZERO
+    end: Value = extent
+    if not whole:
+        begin = s.b.emit1("minimum", [of_all(s, "minimum", lows), extent])
+        end = s.b.emit1("minimum", [of_all(s, "maximum", highs), extent])
     cut = tuple(margins(op.operands[0], p, k) or (0, 0) for p in pieces)
-    return Axis("ends", extent, lo, hi, ranges, cut)
+    return Axis("ends", extent, lo, hi, begin, end, ranges, cut)
+
+
+def of_all(s: Scheduler, name: str, values: Sequence[Value]) -> Value:
+    out = values[0]
+    for x in values[1:]:
+        out = s.b.emit1(name, [out, x])
+    return out
 
 
 def limits(s: Scheduler, piece: Piece, k: int, extent: Value) -> Range:
@@ -144,15 +165,18 @@ def source(s: Scheduler, piece: Piece, number: int, axes: Sequence[Axis], at: Se
 
 
 class Nest:
-    """The loops of one `assemble`. `base`: gives an element of what the links add to."""
+    """The loops of one `assemble`. `base`: gives an element of what the links add to; `whole`: `dest` holds nothing."""
 
-    def __init__(self, s: Scheduler, base: Element, dest: Value, pieces: Sequence[Piece], axes: Sequence[Axis]) -> None:
+    def __init__(
+        self, s: Scheduler, base: Element, dest: Value, pieces: Sequence[Piece], axes: Sequence[Axis], whole: bool
+    ) -> None:
         self.s = s
         self.b = s.b
         self.base = base
         self.dest = dest
         self.pieces = pieces
         self.axes = axes
+        self.whole = whole
         self.last = max(k for k, a in enumerate(axes) if a.kind != "at")
         self.boxes = len({self.box(number, axes) for number in range(len(pieces))})
         self.holds, self.plan = self.make_plan()
@@ -170,7 +194,7 @@ class Nest:
                 self.row_or_loop([*at, index])
                 return []
 
-            lo, hi = (ZERO, a.extent) if a.kind == "ends" else (a.lo, a.hi)
+            lo, hi = (a.first, a.final) if a.kind == "ends" else (a.lo, a.hi)
             self.b.loop(lo, hi, [], inner)
 
     def row(self, at: list[Value]) -> None:
@@ -194,12 +218,12 @@ class Nest:
         def ends() -> None:
             low, high = a.lo, a.hi
             if inside is not None:
-                low = self.b.emit1("select", [inside, low, a.extent])
-                high = self.b.emit1("select", [inside, high, a.extent])
+                low = self.b.emit1("select", [inside, low, a.final])
+                high = self.b.emit1("select", [inside, high, a.final])
 
             def side(number: Value, carried: list[Value]) -> list[Value]:
                 first = self.b.emit1("eq", [number, ZERO])
-                rest(self.b.emit1("select", [first, ZERO, high]), self.b.emit1("select", [first, low, a.extent]))
+                rest(self.b.emit1("select", [first, a.first, high]), self.b.emit1("select", [first, low, a.final]))
                 return []
 
             self.b.loop(ZERO, TWO, [], side, short=True)
@@ -219,6 +243,8 @@ class Nest:
     def planned(self, before: list[Value], after: list[Value]) -> None:
         """The ends of a row for which the plan holds."""
         for position, takers in self.plan:
+            if not takers and not self.whole:
+                continue
             number: Value = Const(position, I64)
             if position < 0:
                 number = self.b.emit1("sub", [self.axes[self.last].extent, Const(-position, I64)])

@@ -16,7 +16,7 @@ little in common would leave no interior.) Every element sees the links in their
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,15 +192,18 @@ def nearly_all(array: Value, pieces: Sequence[Piece], axis: int) -> bool:
     return all(c is not None for c in cut) and sum(common([c for c in cut if c is not None])) <= room
 
 
-def margins(array: Value, piece: Piece, axis: int) -> tuple[int, int] | None:
-    """How many elements at either end of an axis a part leaves out, if it is the same number for any large extent."""
+def margins(
+    array: Value, piece: Piece, axis: int, own: Callable[[Value], bool] = lambda dim: True
+) -> tuple[int, int] | None:
+    """How many elements at either end of an axis a part leaves out, if it is the same number for any large extent.
+    (`own`: which extents are that of the axis. Where others matter, it is so only if they are as large.)"""
     if piece.spec[axis] != "s":
         return None if piece.spec[axis] == "i" else (0, 0)
     start, length, _ = piece.parts[axis]
     known = array.type.dims[axis]  # type: ignore[union-attr]
     found: set[tuple[int, int]] = set()
     for sample in SAMPLES:
-        a, n = tried(start, sample), tried(length, sample)
+        a, n = tried(start, sample, own), tried(length, sample, own)
         if a is None or n is None:
             return None
         found.add((a, (sample if known is None else known) - a - n))
@@ -224,7 +227,7 @@ TRIED: dict[str, Any] = {
 }
 
 
-def tried(value: Value, sample: int, depth: int = 24) -> int | None:
+def tried(value: Value, sample: int, own: Callable[[Value], bool], depth: int = 24) -> int | None:
     """An integer where every extent is `sample`; None where it depends on something else."""
     if isinstance(value, Const):
         return int(value.value)
@@ -232,11 +235,11 @@ def tried(value: Value, sample: int, depth: int = 24) -> int | None:
     if op is None or not depth:
         return None
     if op.name == "dim":
-        return sample
+        return sample if own(value) else None
     rule = TRIED.get(op.name)
     if rule is None:
         return None
-    operands = [tried(x, sample, depth - 1) for x in op.operands]
+    operands = [tried(x, sample, own, depth - 1) for x in op.operands]
     if any(x is None for x in operands):
         return None
     out: int = rule(*operands)
