@@ -134,6 +134,10 @@ class Hints:
         hints: list[Any] = []
         if whole:
             hints.append(["llvm.loop.unroll.full"])
+        elif few:
+            hints.append(["llvm.loop.unroll.disable"])
+            if vectors is None:
+                hints.append(["llvm.loop.interleave.count", ir.IntType(32)(1)])
         if group is not None:
             hints.append(["llvm.loop.parallel_accesses", group])
         if vectors is not None:

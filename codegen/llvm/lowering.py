@@ -464,7 +464,7 @@ class Lowering:
         self.incoming(phis, ends, b.block)
         after = b.block
         again = b.cbranch(b.icmp_signed("<", following, end), body, out)
-        self.hints.attach(again, group, vectors, whole=is_short(op))
+        self.hints.attach(again, group, vectors, whole=is_short(op), few=bool(op.attrs.get("short")))
         b.position_at_end(out)
         results = self.phis(op.results, inits)
         self.incoming(results, starts, before)
