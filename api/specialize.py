@@ -33,7 +33,7 @@ from ..ir.types import Array, Scalar
 from ..tracer import Capture, Derivative, Guard, Result, Traced, trace
 from .arguments import NAMESPACE, Call, flatten_tree, leaf_names, leaf_type, to_leaf, unflatten
 
-__all__ = ["Specialization", "Transform", "specialize", "traced_as"]
+__all__ = ["Specialization", "Transform", "specialize", "thread_count", "traced_as"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Transform:
     """What to make of a function: kind (jit, grad, value_and_grad, vjp) and which arguments to differentiate.
 
     `loose`: extents that turn out to be 1 are repeated as NumPy repeats them (see `tracer.broadcasting`).
+    `threads`: how many the kernel may use, 0 for all there are; None: it is not to be parallel at all.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Transform:
     has_aux: bool
     static_argnames: tuple[str, ...]
     loose: bool = False
+    threads: int | None = None
 
     @property
     def reverse(self) -> bool:
@@ -157,6 +159,7 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
         out.forward = optimized
         out.stages.adjoint = None if transform.kind == "jit" else optimized
         out.forward.attrs["donated"] = {result: arg for arg, result in traced.mutated.items()}
+        on_threads(transform, out.forward)
         return out
     out.wrt = differentiated_leaves(function, transform, call)
     value_leaves, aux_leaves = split_results(function, transform, traced, results, call)
@@ -180,7 +183,16 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     else:
         with timed(seconds, "optimize adjoint"):
             out.forward = out.stages.adjoint = pipeline.optimize(out.plan.function)
+    on_threads(transform, out.forward)
+    if out.reverse is not None:
+        on_threads(transform, out.reverse)
     return out
+
+
+def on_threads(transform: Transform, function: Function) -> None:
+    """Tell the code generator how many threads the transform allows."""
+    if transform.threads is not None:
+        function.attrs["threads"] = transform.threads
 
 
 @contextmanager
@@ -247,6 +259,17 @@ def static_names(names: Any) -> tuple[str, ...]:
     if not all(isinstance(n, str) for n in chosen):
         raise ArgumentError(f"static_argnames={names!r} is no parameter's name and no tuple of names")
     return chosen
+
+
+def thread_count(parallel: Any) -> int | None:
+    """`parallel` as `Transform.threads`."""
+    if isinstance(parallel, bool | np.bool_):
+        return 0 if parallel else None
+    if isinstance(parallel, int | np.integer) and parallel >= 1:
+        return int(parallel)
+    raise ArgumentError(
+        f"parallel={parallel!r} is no number of threads", help="write `parallel=True`, or a number of at least 1"
+    )
 
 
 def as_tuple(argnums: int | tuple[int, ...]) -> tuple[int, ...]:

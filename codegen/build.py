@@ -49,7 +49,7 @@ from . import numba_bridge as bridge
 __all__ = ["F64", "Kernel", "Scalar", "Stats", "compile_kernel", "python_kernel", "stats"]
 
 _FORMAT = "1"  # of what is stored; another one makes other keys
-_PRIMITIVES = ("primitives.py", "primitives", "vecmath", "llvm", "numba_bridge.py", "entry.py")
+_PRIMITIVES = ("primitives.py", "primitives", "vecmath", "llvm", "numba_bridge.py", "entry.py", "threads.py")
 
 
 @dataclasses.dataclass

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from ...ir.core import Function
-from .. import entry, numba_bridge
+from .. import entry, numba_bridge, threads
 from ..entry import Argument
 from .lowering import Lowering, result_types
 from .numba_parts import Environment, callconv, funcdesc, targetconfig, types
@@ -43,6 +43,8 @@ def _compiled(
     checked = entry.supported()
     if checked:
         entry.register_symbols()
+    if "threads" in function.attrs:
+        threads.register_symbols()
     settings = numba_bridge.settings(flags)
     target = numba_bridge.kernel_context(checked)
     target.typing_context.refresh()

@@ -19,10 +19,12 @@ from ...ir.core import Const, Function, Op, Region, Value, walk
 from ...ir.errors import InternalError
 from ...ir.ops.declare import lookup
 from ...ir.types import F64, I64, Buffer, Scalar
+from ..lower.parallel import plans
 from .classes import Classes
 from .memory import POINTER, Memories, Memory
 from .numba_parts import types
 from .ownership import Link, Ownership
+from .parallel import parallel_loop
 from .products import PRODUCTS, product
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
 
@@ -80,6 +82,11 @@ class Lowering:
         self.way_out = builder.append_basic_block("failed")
         self.ownership = Ownership(self.memories, self.way_out)
         self.scope: Link | None = None
+        self.plans = plans(function) if "threads" in function.attrs else {}
+        self.threads = int(function.attrs.get("threads", 1))
+        self.inside = False  # of a parallel loop: those inside run serially
+        self.depth = 0  # loops around
+        self.rooms: dict[str, Any] = {}  # on the stack, for the records of chunks
 
     def run(self, arguments: Sequence[Number]) -> None:
         for value, given, layout in zip(self.function.args, arguments, self.layouts, strict=True):
@@ -340,6 +347,13 @@ class Lowering:
         self.own(op.results)
 
     def for_loop(self, op: Op) -> None:
+        plan = None if self.inside else self.plans.get(op)
+        if plan is None:
+            self.serial_loop(op)
+        else:
+            parallel_loop(self, op, plan)
+
+    def serial_loop(self, op: Op) -> None:
         b = self.b
         lo, hi, *inits = op.operands
         (region,) = op.regions
@@ -361,7 +375,9 @@ class Lowering:
             self.numbers[index] = b.sub(last, turn, flags=("nsw",))
         else:
             self.numbers[index] = turn
+        self.depth += 1
         self.region(region, start)
+        self.depth -= 1
         values = region.terminator.operands
         self.hand_over(values, start)
         following = b.add(turn, integer(1), flags=("nsw",))
@@ -398,7 +414,9 @@ class Lowering:
         b.cbranch(self.number(before.terminator.operands[0]), inside, end)
         tested = self.ownership.last
         b.position_at_end(inside)
+        self.depth += 1
         self.region(body, start)
+        self.depth -= 1
         values = body.terminator.operands
         self.hand_over(values, start)
         self.incoming(phis, values, b.block)
