@@ -29,6 +29,7 @@ from ...ir.core import Const, Op, Value, walk
 from ...ir.types import Buffer
 from ..lower.induction import defined_in
 from ..lower.parallel import Plan
+from . import alone
 from .memory import POINTER, Memory, element_type
 from .numba_parts import cgutils
 from .ownership import Ownership
@@ -145,7 +146,12 @@ def run(low: Lowering, op: Op, plan: Plan, chunks: Any, trips: Any) -> None:
     symbol = cgutils.get_or_insert_function(
         b.module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, I64]), "adjit_threads_run"
     )
+    calls = any(inner.name == "buffer.call" for inner in walk(op.regions[0]))
+    if calls:
+        alone.enter(b)
     b.call(symbol, [b.bitcast(frame.task, POINTER), context, chunks, threads_there])
+    if calls:
+        alone.leave(b)
     if plan.fails:
         first_failure(low, frame, chunks)
     sums(low, frame, chunks)

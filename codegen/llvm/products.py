@@ -14,6 +14,7 @@ from llvmlite import ir
 
 from ...ir.types import F32, F64, DType
 from ..primitives.products import SMALL
+from . import alone
 from .memory import Memories, Memory
 from .numba_parts import cgutils, linalg
 from .scalars import integer, value_type
@@ -23,6 +24,9 @@ __all__ = ["PRODUCTS", "product"]
 I8, I32, I64 = (ir.IntType(n) for n in (8, 32, 64))
 PRODUCTS = {"matmul": (False, False), "matmul_nt": (False, True), "matmul_tn": (True, False), "matmul_tt": (True, True)}
 """Which factors are meant transposed."""
+SHARED, LARGE = 1 << 17, 1 << 28
+"""Products of so many multiplications BLAS may share out to threads of its own, and is left to do so: below, it would
+not; in between, it would, and they would cost more than they do."""
 
 
 @cache
@@ -58,7 +62,12 @@ def function_for(module: ir.Module, kernel: str, dtype: DType) -> ir.Function:
     rows, columns, inner = function.args[3:]
     size = b.mul(b.mul(rows, columns), inner)
     with b.if_then(b.icmp_signed(">=", size, integer(SMALL)), likely=True):
+        quick = b.and_(b.icmp_signed(">=", size, integer(SHARED)), b.icmp_signed("<", size, integer(LARGE)))
+        with b.if_then(quick):
+            alone.enter(b)
         by_blas(b, function.args, dtype, *PRODUCTS[kernel])
+        with b.if_then(quick):
+            alone.leave(b)
         b.ret_void()
     by_loops(b, function.args, dtype, *PRODUCTS[kernel])
     b.ret_void()

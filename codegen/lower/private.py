@@ -1,6 +1,6 @@
 """Memory that each thread may have a copy of its own of: workspaces, and what is only added to.
 
-In: a scheduled function, one of its loops, a buffer that is written in turns of the loop in a way that may collide. Out:
+In: a scheduled function, one of its loops, a buffer that turns of the loop write to in a way that may collide. Out:
 whether turns get along with copies.
 
 A *workspace* is written as a whole in each turn before it is read there. Copies start with any contents:
