@@ -1,7 +1,7 @@
 """How many threads BLAS uses while a kernel calls it.
 
-In: nothing. Out: symbols that machine code links to: the functions of the BLAS that kernels call (SciPy's) that tell and
-set the number of its threads, and three words of memory: a lock, how many sections want BLAS to work alone, and the
+In: nothing. Out: symbols that machine code links to: the functions of the BLAS that kernels call (SciPy's) that tell
+and set the number of its threads, and three words of memory: a lock, how many sections want BLAS to work alone, and the
 number of threads to go back to. `codegen.llvm.products` makes of them code that enters and leaves such a section.
 
 OpenBLAS shares out products of some ten microseconds to threads of its own, and a program of many of them takes a
@@ -86,4 +86,4 @@ def forked() -> None:
     found = functions()
     if _words[1] > 0 and found is not None and _words[2] != 1:
         found[1](ctypes.c_int(_words[2]))
-    _words[:] = (0, 0, 0)
+    _words[:] = [0, 0, 0]

@@ -167,8 +167,8 @@ def compile_kernel(
         arg_types: the argument types; an array's rank and dtype count, its extents do not.
         layouts: per argument ``C`` (contiguous in C order), ``F`` (in Fortran order) or ``A`` (any strides);
             ignored for scalars.
-        threads: how many the kernel's parallel loops may use (`codegen.threads`), 0 for all there are, None where it has
-            none. It tells kernels apart; what is parallel is said by `scheduled`, and without it nothing is.
+        threads: how many the kernel's parallel loops may use (`codegen.threads`), 0 for all there are, None where it
+            has none. It tells kernels apart; what is parallel is said by `scheduled`, and without it nothing is.
         fastmath: False, True, or LLVM's names of single permissions (``{"contract", "reassoc"}``).
         noalias: memory that the kernel writes is reached through one argument only. True is right for every
             kernel that writes to no argument, even if they overlap; for others the host must have checked.

@@ -1,8 +1,8 @@
 """Sections of machine code in which BLAS works on one thread.
 
 In: an LLVM builder. Out: calls of two functions that are added to the module once. Sections nest, and may overlap in
-several threads: the first to enter notes how many threads BLAS had, the last to leave puts that back. The words they share
-are the process's (`codegen.blas_threads`), under a lock that is held for a few instructions.
+several threads: the first to enter notes how many threads BLAS had, the last to leave puts that back. The words they
+share are the process's (`codegen.blas_threads`), under a lock that is held for a few instructions.
 """
 
 from __future__ import annotations
