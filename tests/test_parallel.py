@@ -13,7 +13,7 @@ import pytest
 from numba.core.runtime import _nrt_python, rtsys
 
 from adjit import grad, hessian, jacrev, jit, jvp, linearize, value_and_grad, vjp
-from adjit.codegen import threads
+from adjit.codegen import blas_threads, threads
 from adjit.codegen.lower.parallel import plans
 from adjit.ir.errors import ArgumentError
 from adjit.ir.text import parse, to_text
@@ -423,6 +423,37 @@ def test_nested_transforms_take_the_outer_ones_threads():
     close(outer(x), grad(lambda x: np.sum(grad(expression)(x) ** 2))(x))
 
 
+PRODUCTS = {  # functions, and which of their arguments are transposed
+    "nn": (lambda a, b: a @ b, False, False),
+    "tn": (lambda a, b: a.T @ b, True, False),
+    "nt": (lambda a, b: a @ b.T, False, True),
+    "tt": (lambda a, b: a.T @ b.T, True, True),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("kind", PRODUCTS)
+def test_products_are_shared_out(kind, dtype):
+    function, left, right = PRODUCTS[kind]
+    tolerance = 1e-3 if dtype is np.float32 else 1e-11
+    for rows, columns, inner in ((200, 300, 250), (1000, 40, 64), (40, 1000, 64), (17, 5000, 33), (300, 1, 900)):
+        a = array(*((inner, rows) if left else (rows, inner))).astype(dtype)
+        b = array(*((columns, inner) if right else (inner, columns))).astype(dtype)
+        made = [jit(function, parallel=count)(a, b) for count in (1, 2, 3)]
+        np.testing.assert_allclose(made[0], function(a, b), rtol=tolerance, atol=tolerance)
+        identical(made[1], made[0])
+        identical(made[2], made[0])
+
+
+def test_blas_has_its_threads_back():
+    before = blas_threads.threads_of_blas()
+    args = PROGRAMS[products][0]
+    for how in (False, 2):
+        value_and_grad(products, argnums=(0, 1), parallel=how)(*args)
+        jit(PRODUCTS["nn"][0], parallel=how)(array(150, 150), array(150, 150))
+        assert blas_threads.threads_of_blas() == before
+
+
 def test_numbers_of_threads():
     for wrong in (0, -1, 1.5, "all", None):
         with pytest.raises(ArgumentError, match="parallel"):
@@ -497,7 +528,7 @@ SCRIPT = """
     import threading, time
     import numpy as np
     from adjit import grad
-    from adjit.codegen import threads
+    from adjit.codegen import blas_threads, threads
 
     def function(x):
         return np.sum(np.exp(np.sin(x)))
@@ -550,7 +581,7 @@ def test_threads_are_started_when_they_are_needed(tmp_path):
     script = """
         import numpy as np
         from adjit import jit
-        from adjit.codegen import threads
+        from adjit.codegen import blas_threads, threads
 
         @jit(parallel=2)
         def f(x):

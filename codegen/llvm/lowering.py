@@ -232,8 +232,11 @@ class Lowering:
         if name == "tape_reserve":
             self.reserve(op)
             return
-        if name in PRODUCTS and product(self.memories, name, *(self.memory(x) for x in op.operands)):
-            return
+        if name in PRODUCTS:
+            shared = self.threads if "threads" in self.function.attrs and not self.inside else None
+            out, left, right = (self.memory(x) for x in op.operands)
+            if product(self.memories, name, out, left, right, shared):
+                return
         kinds, values = [], []
         for operand in op.operands:
             if isinstance(operand.type, Buffer):

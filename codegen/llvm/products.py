@@ -18,6 +18,7 @@ from . import alone
 from .memory import Memories, Memory
 from .numba_parts import cgutils, linalg
 from .scalars import integer, value_type
+from .shared_products import gemm, shared
 
 __all__ = ["PRODUCTS", "product"]
 
@@ -34,8 +35,9 @@ def find_blas() -> None:
     linalg.ensure_blas()
 
 
-def product(memories: Memories, kernel: str, out: Memory, a: Memory, b: Memory) -> bool:
-    """Add the product to the program; False where its operands need the general way."""
+def product(memories: Memories, kernel: str, out: Memory, a: Memory, b: Memory, threads: int | None = None) -> bool:
+    """Add the product to the program, on that many threads (None: on one); False where its operands need the general
+    way."""
     dtype = out.type.dtype
     if dtype not in (F64, F32) or any(m.strides is not None for m in (out, a, b)):
         return False
@@ -43,7 +45,12 @@ def product(memories: Memories, kernel: str, out: Memory, a: Memory, b: Memory) 
     builder = memories.b
     inner = a.extents[0] if PRODUCTS[kernel][0] else a.extents[1]
     function = function_for(memories.module, kernel, dtype)
-    builder.call(function, [out.data, a.data, b.data, *out.extents, inner])
+    arguments = [out.data, a.data, b.data, *out.extents, inner]
+    if threads is None:
+        builder.call(function, arguments)
+    else:
+        several = shared(memories.module, f"{function.name}_shared", function, dtype, *PRODUCTS[kernel])
+        builder.call(several, [*arguments, integer(threads)])
     return True
 
 
@@ -75,30 +82,10 @@ def function_for(module: ir.Module, kernel: str, dtype: DType) -> ir.Function:
 
 
 def by_blas(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> None:
-    """BLAS thinks in columns: it is asked for the transpose of the product."""
+    """The whole product."""
     out, x, y, rows, columns, inner = arguments
-    kind = value_type(dtype)
-    generic = I8.as_pointer()
-    signature = ir.FunctionType(
-        I32, [I8, I8, I8, I64, I64, I64, generic, generic, I64, generic, I64, generic, generic, I64]
-    )
-    gemm = cgutils.get_or_insert_function(b.module, signature, "numba_xxgemm")
-
-    def place(value: float) -> Any:
-        return b.bitcast(cgutils.alloca_once_value(b, ir.Constant(kind, value)), generic)
-
-    def letter(text: str) -> ir.Constant:
-        return I8(ord(text))
-
-    def memory(pointer: Any) -> Any:
-        return b.bitcast(pointer, generic)
-
-    b.call(
-        gemm,
-        [letter("d" if dtype is F64 else "s"), letter("T" if right else "N"), letter("T" if left else "N")]
-        + [columns, rows, inner, place(1.0), memory(y), inner if right else columns]
-        + [memory(x), rows if left else inner, place(0.0), memory(out), columns],
-    )
+    widths = (columns, rows if left else inner, inner if right else columns)
+    gemm(b, (out, x, y), widths, (rows, columns, inner), dtype, left, right)
 
 
 def by_loops(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> None:
