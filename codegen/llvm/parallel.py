@@ -48,8 +48,8 @@ COPIES = 16
 """The most chunks of a loop that accumulates: each has its own copy of the memory."""
 GRAIN = 10000.0
 """The least work in a chunk, in nanoseconds: threads are woken for two chunks or more."""
-COPY_COST = 15.0
-"""The least work, in nanoseconds, for each element of an accumulated copy: ten times what a copy costs."""
+COPY_COST = 30.0
+"""The least work, in nanoseconds, for each element of an accumulated copy: twenty times what a copy costs."""
 LINE = 64
 """Chunks of many turns begin at multiples of a quarter of this."""
 
@@ -72,11 +72,11 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
     low_, high = low.number(op.operands[0]), low.number(op.operands[1])
     trips = b.sub(high, low_)
     trips = b.select(b.icmp_signed(">", trips, integer(0)), trips, integer(0))
-    chunks = chunk_count(low, op, plan, trips)
-    several = b.icmp_signed(">", chunks, integer(1))
+    parts = parts_worth_it(low, op, plan)
+    several = b.and_(b.fcmp_ordered(">=", parts, ir.Constant(F64, 2.0)), b.icmp_signed(">", trips, integer(1)))
     if low.depth == 0 and not plan.accumulated:
         # run once in a call: one code for all
-        chunks = b.select(several, chunks, integer(1))
+        chunks = b.select(several, chunk_count(low, plan, parts, trips), integer(1))
         run(low, op, plan, chunks, trips)
         return
     ends = []
@@ -87,7 +87,7 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
     for head in heads:
         b.position_at_end(head)
         if head is heads[0]:
-            run(low, op, plan, chunks, trips)
+            run(low, op, plan, chunk_count(low, plan, parts, trips), trips)
         else:
             low.serial_loop(op)
         assert low.ownership.last is start
@@ -101,22 +101,25 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
         low.numbers[value] = phi
 
 
-def chunk_count(low: Lowering, op: Op, plan: Plan, trips: Any) -> Any:
-    """Into how many chunks the turns go; less than 2: no work for threads."""
+def parts_worth_it(low: Lowering, op: Op, plan: Plan) -> Any:
+    """How many chunks the work is worth (f64); less than 2: no work for threads."""
     b = low.b
     work = Work(low, op).of_loop()
-    many = b.fmul(work, ir.Constant(F64, 1.0 / GRAIN))
-    limit = float(CHUNKS)
-    if plan.accumulated:
-        limit = float(COPIES)
-        size: Any = ir.Constant(F64, 1.0)
-        for root in plan.accumulated:
-            size = b.fadd(size, b.sitofp(elements(b, low.memory(root)), F64))
-        share = b.fdiv(work, b.fmul(size, ir.Constant(F64, COPY_COST)))
-        many = b.select(b.fcmp_ordered("<", share, many), share, many)
-    most = ir.Constant(F64, limit)
-    many = b.select(b.fcmp_ordered("<", many, most), many, most)
-    chunks = b.fptosi(many, I64)
+    parts = b.fmul(work, ir.Constant(F64, 1.0 / GRAIN))
+    if not plan.accumulated:
+        return parts
+    size: Any = ir.Constant(F64, 1.0)
+    for root in plan.accumulated:
+        size = b.fadd(size, b.sitofp(elements(b, low.memory(root)), F64))
+    share = b.fdiv(work, b.fmul(size, ir.Constant(F64, COPY_COST)))
+    return b.select(b.fcmp_ordered("<", share, parts), share, parts)
+
+
+def chunk_count(low: Lowering, plan: Plan, parts: Any, trips: Any) -> Any:
+    """Into how many chunks the turns go, where it is more than one."""
+    b = low.b
+    most = ir.Constant(F64, float(COPIES if plan.accumulated else CHUNKS))
+    chunks = b.fptosi(b.select(b.fcmp_ordered("<", parts, most), parts, most), I64)
     for count in (2, 4, 8, 16):  # few chunks are shared out evenly if they are a power of two
         between = b.and_(b.icmp_signed(">", chunks, integer(count)), b.icmp_signed("<", chunks, integer(2 * count)))
         chunks = b.select(between, integer(count), chunks)
@@ -138,7 +141,8 @@ def run(low: Lowering, op: Op, plan: Plan, chunks: Any, trips: Any) -> None:
     start = low.ownership.last
     frame = prepare(low, op, plan)
     threads_there = call(b, "adjit_threads_acquire", I64, [integer(low.threads)], chunks)
-    copies = [copies_of(low, root, threads_there) for root in plan.workspaces]
+    copied = b.select(b.icmp_signed(">", chunks, integer(1)), threads_there, integer(0))
+    copies = [copies_of(low, root, copied) for root in plan.workspaces]
     more = b.sub(chunks, integer(1))
     copies += [copies_of(low, root, more) for root in plan.accumulated]
     fill_context(low, frame, chunks, copies)

@@ -21,9 +21,11 @@ __all__ = ["gemm", "shared"]
 
 I8, I32, I64 = (ir.IntType(n) for n in (8, 32, 64))
 POINTER = I8.as_pointer()
-PART = 1 << 18
+PART = 1 << 19
 """The least number of multiplications in a part."""
 PARTS = 16
+NARROW = 128
+"""The fewest rows (or columns) in a part: each part has BLAS rearrange all of the other factor."""
 WIDTH = 16
 """Parts begin at multiples of this many rows or columns."""
 
@@ -44,8 +46,11 @@ def shared(module: ir.Module, name: str, whole: Any, dtype: DType, left: bool, r
     rows, columns, inner = arguments[3:]
     longest = b.select(b.icmp_signed(">=", rows, columns), rows, columns)
     parts = b.udiv(b.mul(b.mul(rows, columns), inner), integer(PART))
-    for most in (b.udiv(longest, integer(WIDTH)), integer(PARTS)):
+    for most in (b.udiv(longest, integer(NARROW)), integer(PARTS)):
         parts = b.select(b.icmp_signed("<", parts, most), parts, most)
+    for count in (2, 4, 8):  # a power of two: parts are shared out evenly
+        between = b.and_(b.icmp_signed(">", parts, integer(count)), b.icmp_signed("<", parts, integer(2 * count)))
+        parts = b.select(between, integer(count), parts)
     with b.if_then(b.icmp_signed("<=", parts, integer(1)), likely=False):
         b.call(whole, arguments)
         b.ret_void()

@@ -47,11 +47,6 @@ class Work:
         """Of the whole loop, as an LLVM value."""
         return self.llvm(self.loop_cost(self.loop))
 
-    def of_turn(self) -> Number:
-        """Of one turn in the middle."""
-        self.middle(self.loop)
-        return self.llvm(self.region(self.loop.regions[0]))
-
     def llvm(self, x: Number) -> Any:
         return ir.Constant(F64, x) if isinstance(x, float) else x
 
