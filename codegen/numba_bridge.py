@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.types import Array, DType, Scalar
-from . import entry, external, shared
+from . import blas_threads, entry, external, shared, threads
 from .entry import Argument
 
 __all__ = [
@@ -468,6 +468,10 @@ def _require_symbols(names: Sequence[str]) -> None:
 
     external.register(names)
     shared.register(names)
+    if not threads.SYMBOLS.isdisjoint(names):
+        threads.register_symbols()
+    if not blas_threads.SYMBOLS.isdisjoint(names):
+        blas_threads.register_symbols()
     if any(name.startswith(("numba_xx", "numba_ez", "numba_raw")) for name in names):
         # is SciPy's BLAS still of the integer width that the code was compiled for?
         _numba("np.linalg").ensure_blas()

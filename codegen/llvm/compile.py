@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from ...ir.core import Function
-from .. import entry, numba_bridge, pool
+from ...ir.core import Function, walk
+from .. import blas_threads, entry, numba_bridge, pool, threads
 from ..entry import Argument
 from .lowering import Lowering, result_types
 from .numba_parts import Environment, callconv, funcdesc, targetconfig, types
@@ -45,6 +45,10 @@ def _compiled(
     if checked:
         entry.register_symbols()
     pool.register()
+    if "threads" in function.attrs:
+        threads.register_symbols()
+    if any(op.name == "buffer.call" for op in walk(function.body)):
+        blas_threads.register_symbols()
     settings = numba_bridge.settings(flags)
     target = numba_bridge.kernel_context(checked)
     target.typing_context.refresh()

@@ -15,6 +15,7 @@ from . import fusion
 from .cleanup import cleanup
 from .forwarding import forward
 from .fuse_loops import fuse_loops
+from .parallel import mark
 from .scheduler import Scheduler
 from .slice_sums import assemble_slices
 
@@ -51,6 +52,9 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     for _ in range(2):
         fuse_loops(out)
         forward(out)
+        cleanup(out)
+    if "threads" in out.attrs:
+        mark(out)
         cleanup(out)
     return out
 
