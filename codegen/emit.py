@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir.core import Function, Span
-from .primitives import NAMES
 from .render.writer import Writer
 
 __all__ = ["Rendered", "Site", "render"]
@@ -54,6 +53,8 @@ def render(scheduled: Function, name: str) -> Rendered:
 
     It returns ``(status, detail0, detail1, *results)``: status 0, or the number (from 1) of the check that
     failed, with the values it is about and results without meaning. It writes to no argument."""
+    from .primitives import NAMES  # here, since it loads Numba, which nothing needs before the first kernel
+
     writer = Writer(scheduled, name, NAMES)
     body = writer.write()
     head = ["import numpy as np"]
