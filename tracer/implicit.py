@@ -117,7 +117,7 @@ def all_floats(t: Tracer, what: str, x: Any) -> Any:
 
 def bind_custom_root(t: Tracer, f: Any, guess: Any, solve: Any, tangent_solve: Any) -> Any:
     """x with f(x) = 0, as `solve(f, guess)` finds it."""
-    p = program(t, solve, [f, guess], {}, ())
+    p = program(t, solve, [f, guess], {}, (), called=True)
     found = dict(enumerate(inline(p.function, p.operands)))
     x = results_of(t, p.result, found)
     e = equation(t, "the function whose root is wanted", f, x)
@@ -154,7 +154,7 @@ def bind_custom_linear_solve(
 ) -> Any:
     """x with matvec(x) = b, as `solve(matvec, b)` finds it."""
     b = all_floats(t, "the right side of custom_linear_solve", b)
-    p = program(t, solve, [matvec, b], {}, ())
+    p = program(t, solve, [matvec, b], {}, (), called=True)
     found = dict(enumerate(inline(p.function, p.operands)))
     x = results_of(t, p.result, found)
     if structure(t, x) != structure(t, b):
