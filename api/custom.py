@@ -39,6 +39,15 @@ class WithRule:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 
+    def require_no_rule(self, rule: Function | None) -> None:
+        """Refuse a second rule: programs that are compiled would go on with the first one."""
+        if rule is not None:
+            name = getattr(self, "__name__", "the function")
+            raise ArgumentError(
+                f"`{name}` has a rule already",
+                help=f"make the function anew, `{name} = {type(self).__name__}({name}.__wrapped__)`, and give it that",
+            )
+
 
 class custom_vjp(WithRule):
     """A function whose derivative in reverse mode is given by two functions:
@@ -65,6 +74,7 @@ class custom_vjp(WithRule):
 
     def defvjp(self, forward: Function, backward: Function) -> None:
         """Give the rule."""
+        self.require_no_rule(self.forward)
         self.forward, self.backward = forward, backward
 
     @property
@@ -97,11 +107,13 @@ class custom_jvp(WithRule):
 
     def defjvp(self, rule: Function) -> Function:
         """Give the rule; returns it, so that this is a decorator."""
+        self.require_no_rule(self.rule)
         self.rule = rule
         return rule
 
     def defjvps(self, *rules: Function | None) -> None:
         """Give a rule for each argument, `rule(tangent, value, *primals)`; None where the tangent is zero."""
+        self.require_no_rule(self.rule)
         function = self.__wrapped__
 
         def rule(primals: Any, tangents: Any) -> Any:

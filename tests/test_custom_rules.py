@@ -154,6 +154,28 @@ def test_arguments_that_are_not_differentiated():
     assert grad(lambda x: applied(np.sin, x, 2))(0.5) == pytest.approx(np.sin(0.5) * 200.0)
 
 
+def test_a_second_rule_is_refused_and_a_new_function_has_its_own():
+    @custom_jvp
+    def f(x):
+        return x * x
+
+    f.defjvp(lambda primals, tangents: (f(*primals), 2.0 * primals[0] * tangents[0]))
+
+    def loss(x):
+        return f(x)
+
+    slope = grad(loss)
+    assert slope(3.0) == 6.0
+    for give in (f.defjvp, f.defjvps):
+        with pytest.raises(ArgumentError, match="has a rule already"):
+            give(lambda *_: 0.0)
+    with pytest.raises(ArgumentError, match="has a rule already"):
+        times_seven.defvjp(exponential_forward, exponential_forward)
+    f = custom_jvp(f.__wrapped__)
+    f.defjvp(lambda primals, tangents: (f(*primals), 20.0 * primals[0] * tangents[0]))
+    assert slope(3.0) == 60.0
+
+
 def test_methods():
     class Model:
         def __init__(self, k):

@@ -7,6 +7,8 @@ import pytest
 
 from adjit import (
     AdjitError,
+    ArgumentError,
+    ShapeError,
     custom_linear_solve,
     custom_root,
     fixed_point,
@@ -197,3 +199,35 @@ def integers(a):
 def test_refusals(program):
     with pytest.raises(AdjitError):
         grad(program)(2.0)
+
+
+def relaxed(f, x):
+    for _ in range(60):
+        x = x - 0.2 * f(x)
+    return x
+
+
+PAIR = np.array([[4.0, 1.0], [1.0, 3.0]])
+
+
+@pytest.mark.parametrize(
+    "tangent_solve", [lambda g, y: y[0], lambda g, y: y[:1], lambda g, y: y[:, None] * y, lambda g, y: (y, y)]
+)
+def test_tangents_of_another_shape_are_refused(tangent_solve):
+    with pytest.raises((ArgumentError, ShapeError), match="tangent_solve"):
+        grad(lambda a: np.sum(custom_root(lambda x: PAIR @ x - a, np.zeros(2), relaxed, tangent_solve)))(np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("matvec", "solve"),
+    [
+        (lambda x: PAIR @ x, lambda _, b: b[:1]),
+        (lambda x: PAIR @ x, lambda _, b: b[0]),
+        (lambda x: PAIR @ x, lambda _, b: b.astype(np.float32)),
+        (lambda x: (PAIR @ x)[:1], lambda _, b: 1.0 * b),
+        (lambda x: (PAIR @ x).astype(np.float32), lambda _, b: 1.0 * b),
+    ],
+)
+def test_systems_of_another_shape_are_refused(matvec, solve):
+    with pytest.raises((ArgumentError, ShapeError)):
+        grad(lambda b: np.sum(custom_linear_solve(matvec, b, solve, symmetric=True) ** 2))(np.ones(2))

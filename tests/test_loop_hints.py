@@ -70,6 +70,11 @@ def test_loops_with_elementary_functions_are_short_rows() -> None:
     assert not short_rows(loop_of(checked + "\n buffer.store %e, %t, %k"))
 
 
+@pytest.mark.parametrize("body", DEPENDENT[:6])
+def test_turns_that_wait_for_each_other_are_no_short_rows(body: str) -> None:
+    assert not short_rows(loop_of("%u: f64 = buffer.load %x, %k\n %e: f64 = exp %u\n " + body))
+
+
 def rows(x: Any, w: Any) -> Any:
     out = np.zeros_like(x)
     total = 0.0

@@ -190,6 +190,26 @@ def test_no_examples():
     assert grad(lambda x: np.sum(vmap(histogram)(x)))(np.zeros((0, 4))).shape == (0, 4)
 
 
+def by_number(x, n):
+    return np.ones(n) * x
+
+
+def positive(x):
+    return x[x > 0]
+
+
+@pytest.mark.parametrize("numbers", [(2, 3), (3, 2), (1, 3), (3, 1), (2, 0)])
+def test_results_of_other_shapes_are_refused(numbers):
+    x, n = np.array([1.0, 2.0]), np.array(numbers)
+    with pytest.raises(ShapeError, match="other shapes for other examples"):
+        vmap(by_number)(x, n)
+    with pytest.raises(ShapeError, match="other shapes for other examples"):
+        grad(lambda x, n: np.sum(vmap(by_number)(x, n)))(x, n)
+    with pytest.raises(ShapeError, match="other shapes for other examples"):
+        vmap(positive)(np.array([[1.0, 2.0], [1.0, -1.0]]))
+    np.testing.assert_array_equal(vmap(by_number)(x, np.array([2, 2])), [[1.0, 1.0], [2.0, 2.0]])
+
+
 def test_text_round_trip():
     args = (W, X)
     transform = Transform("vmap", None, False, (), options=((None, 0), 0))

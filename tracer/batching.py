@@ -163,14 +163,16 @@ def stacked(t: Tracer, p: Program, count: Value, places: dict[int, Row], out_axe
         initial.append(t.emit1("empty", shape, {"dtype": p.function.results[k].dtype}))
     index = Value(Const(0, I64).type, "example")
     body = Region([index, *(Value(v.type) for v in initial)])
-    with RegionBuilder(body, builder().span) as b:
+    with t.inside(body), builder().at(t.span()):
         operands = [places[k].at(index) if k in places else v for k, v in enumerate(p.operands)]
         found = inline(p.function, operands)
         filled = []
         for k, into in zip(order, body.args[1:], strict=True):
+            for own, extent in zip(extents_of(found[k]) if found[k].is_array else [], extents[k], strict=True):
+                agree(t, own, extent, f"the results of `{p.name}` have other shapes for other examples")
             before, after = ":" * outputs[k], ":" * (found[k].rank - outputs[k])
-            filled.append(b.emit1("update", [into, found[k], index], {"spec": f"{before}i{after}"}))
-        b.emit("yield", filled)
+            filled.append(t.emit1("update", [into, found[k], index], {"spec": f"{before}i{after}"}))
+        t.emit("yield", filled)
     arrays = t.emit("for", [Const(0, I64), count, *initial], {"reverse": False}, regions=[body])
     known = dict(zip(order, arrays, strict=True))
     return fill(t, p.result, lambda o: t.new_array(known[o.index]))

@@ -17,7 +17,7 @@ from ..ir.ops import extents_of
 from ..ir.types import I64
 from .context import Tracer
 from .numeric import describe
-from .programs import Derivative, program, results_of
+from .programs import Derivative, mark_shared, program, results_of
 from .values import BoundMethod, FunctionValue, Host, Number, Partial
 
 __all__ = ["Checkpointed", "bind_checkpoint", "checkpointed_call", "checkpointed_loop"]
@@ -55,8 +55,9 @@ def size_in_bytes(t: Tracer, memory: Any) -> int:
 
 
 def checkpointed_call(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """A call of a function whose inside is not kept. It works on copies of its arguments."""
-    p = program(t, made.__wrapped__, args, kwargs, ())
+    """A call of a function whose inside is not kept."""
+    p = program(t, made.__wrapped__, args, kwargs, (), called=True)
+    mark_shared(t, p, p.result)
     return results_of(t, p.result, dict(enumerate(recomputed(p.function, p.operands))))
 
 

@@ -22,7 +22,18 @@ from . import calls, views
 from .broadcasting import agree
 from .context import Tracer
 from .numeric import describe
-from .programs import Derivative, Program, leaves, program, refuse, results_of, structure, tree_map, value_of
+from .programs import (
+    Derivative,
+    Program,
+    leaves,
+    mark_shared,
+    program,
+    refuse,
+    results_of,
+    structure,
+    tree_map,
+    value_of,
+)
 from .values import ListObject, Number, Reference
 
 __all__ = ["RULES", "bind_custom_rule", "custom_jvp", "custom_vjp"]
@@ -40,7 +51,7 @@ def custom_vjp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, A
     free = [a for k, a in enumerate(args) if k not in fixed]
     if t.rules.count(made.__wrapped__) == DEEPEST:
         return without_rule(t, made, args, free, name)
-    p = rule_program(t, made, forward, args)
+    p = rule_program(t, made, forward, args, called=True)
     if not isinstance(p.result, tuple) or len(p.result) != 2:
         refuse(
             t,
@@ -73,7 +84,7 @@ def custom_jvp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, A
     free = tuple(a for k, a in enumerate(args) if k not in fixed)
     if t.rules.count(made.__wrapped__) == DEEPEST:
         return without_rule(t, made, args, free, name)
-    p = program(t, made.__wrapped__, args, {}, ())
+    p = program(t, made.__wrapped__, args, {}, (), called=True)
     found = dict(enumerate(inline(p.function, p.operands)))
     result = results_of(t, p.result, found)
     tangents = tree_map(t, float_or_zero, free)
@@ -88,16 +99,16 @@ def custom_jvp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, A
 
 def without_rule(t: Tracer, made: Derivative, args: list[Any], free: Sequence[Any], name: str) -> Any:
     """A call that may not be differentiated."""
-    p = program(t, made.__wrapped__, args, {}, ())
+    p = program(t, made.__wrapped__, args, {}, (), called=True)
     found = dict(enumerate(inline(p.function, p.operands)))
     return marked(t, p, p.result, found, floats_of(t, tuple(free)), [], {"deepest": name})
 
 
-def rule_program(t: Tracer, made: Derivative, rule: Any, args: list[Any]) -> Program:
+def rule_program(t: Tracer, made: Derivative, rule: Any, args: list[Any], called: bool = False) -> Program:
     """A rule as a program; calls of its own function inside are counted."""
     t.rules.append(made.__wrapped__)
     try:
-        return program(t, rule, args, {}, ())
+        return program(t, rule, args, {}, (), called)
     finally:
         t.rules.pop()
 
@@ -112,6 +123,7 @@ def marked(
     attrs: dict[str, Any],
 ) -> Any:
     """The result, its floats through an operation `custom`; `args`: the leaves that the rule is about."""
+    mark_shared(t, p, tree)
     outs = [o.index for o in p.outputs_of(t, tree) if found[o.index].dtype.is_float]
     if args and outs:
         operands = [*(value_of(t, x) for x in args), *(found[k] for k in outs), *rest]

@@ -18,12 +18,13 @@ from ..ir.adjoint import jvp as ir_jvp
 from ..ir.adjoint import vjp as ir_vjp
 from ..ir.core import Function, Region, Value, builder, const
 from ..ir.rewrite import clone_region, inline
-from . import calls
+from . import calls, views
+from .broadcasting import agree
 from .context import Tracer
-from .custom import DEEPEST, dynamic, floats_of, marked
+from .custom import DEEPEST, directions_like, dynamic, floats_of, marked, zero
 from .numeric import describe
 from .programs import Derivative, Program, leaves, program, refuse, results_of, structure, tree_map, value_of
-from .values import Number
+from .values import Number, Reference
 
 __all__ = ["KINDS", "bind_custom_linear_solve", "bind_custom_root"]
 
@@ -92,11 +93,29 @@ class Equation:
 def equation(t: Tracer, what: str, f: Any, x: Any) -> Equation:
     """The function traced at something like `x`; it must give something like `x`."""
     p = program(t, f, [x], {}, ())
-    if structure(t, p.result) != structure(t, x) or len(p.function.results) != len(leaves(t, x)):
-        refuse(
-            t, f"{what} gives {describe(p.result)} for {describe(x)}", "it has to return the structure of its argument"
-        )
+    found = results_of(t, p.result, dict(enumerate(inline(p.function, p.operands))))  # for its extents
+    require_alike(t, what, found, x)
     return Equation(p, dynamic(t, x))
+
+
+def require_alike(t: Tracer, what: str, found: Any, x: Any) -> None:
+    """That `what` gives something of the structure, shapes and dtypes of `x`."""
+    pairs = zip(leaves(t, found), leaves(t, x), strict=False)
+    if structure(t, found) != structure(t, x) or not all(
+        isinstance(a, Number | Reference) and a.dtype is b.dtype and rank_of(a) == rank_of(b) for a, b in pairs
+    ):
+        refuse(
+            t,
+            f"{what} gives {describe(found)} for {describe(x)}",
+            "it has to return the structure of its argument, with its shapes and dtypes",
+        )
+    for a, b in zip(leaves(t, found), leaves(t, x), strict=True):
+        for axis in range(rank_of(a)):
+            agree(t, views.extent(t, a, axis), views.extent(t, b, axis), f"{what} gives another shape")
+
+
+def rank_of(leaf: Any) -> int:
+    return leaf.rank if isinstance(leaf, Reference) else 0
 
 
 def all_floats(t: Tracer, what: str, x: Any) -> Any:
@@ -117,7 +136,7 @@ def all_floats(t: Tracer, what: str, x: Any) -> Any:
 
 def bind_custom_root(t: Tracer, f: Any, guess: Any, solve: Any, tangent_solve: Any) -> Any:
     """x with f(x) = 0, as `solve(f, guess)` finds it."""
-    p = program(t, solve, [f, guess], {}, ())
+    p = program(t, solve, [f, guess], {}, (), called=True)
     found = dict(enumerate(inline(p.function, p.operands)))
     x = results_of(t, p.result, found)
     e = equation(t, "the function whose root is wanted", f, x)
@@ -143,7 +162,8 @@ def root_tangent(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str,
     jacobian = LinearMap(lambda v: inline(along, [*operands, *v]), x)
     sign = iter([builder().emit1("neg", [v]) for v in moved])
     found = calls.call(t, made.__wrapped__, [jacobian, like(t, x, lambda: next(sign))], {})
-    return tuple(leaves(t, found))
+    given = directions_like(t, "the tangent_solve of custom_root", "a change of the solution", x, found)
+    return tuple(zero(t, leaf) if dx is None else dx for leaf, dx in zip(floats_of(t, x), given, strict=True))
 
 
 # ---------------------------------------------------------------- linear systems
@@ -154,13 +174,10 @@ def bind_custom_linear_solve(
 ) -> Any:
     """x with matvec(x) = b, as `solve(matvec, b)` finds it."""
     b = all_floats(t, "the right side of custom_linear_solve", b)
-    p = program(t, solve, [matvec, b], {}, ())
+    p = program(t, solve, [matvec, b], {}, (), called=True)
     found = dict(enumerate(inline(p.function, p.operands)))
     x = results_of(t, p.result, found)
-    if structure(t, x) != structure(t, b):
-        refuse(
-            t, f"the solver gives {describe(x)} for {describe(b)}", "it has to return the structure of the right side"
-        )
+    require_alike(t, "the solver of custom_linear_solve", x, b)
     e = equation(t, "the linear function", matvec, b)
     given = tuple(as_leaf(t, e.program.operands[k]) for k in e.parameters)
     wrt = [*floats_of(t, b), *given]

@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.core import Const
-from ..ir.types import I64
-from . import views
+from . import shared, views
 from .context import Tracer
 from .joins import make_tuple
 from .numeric import elementwise
@@ -43,12 +41,23 @@ def constant(t: Tracer, x: Any) -> Any:
     """The same value, held constant in every derivative."""
     if isinstance(x, tuple):
         return make_tuple(type(x), [constant(t, v) for v in x])
-    if isinstance(x, ListObject):
-        return t.new_list([constant(t, v) for v in t.items(x)])
-    if isinstance(x, DictObject):
-        return t.new_dict([(k, constant(t, v)) for k, v in t.items(x)])
+    if isinstance(x, ListObject | DictObject | Instance):
+        made: Any
+        if isinstance(x, ListObject):
+            made = t.new_list([constant(t, v) for v in t.items(x)])
+        elif isinstance(x, DictObject):
+            made = t.new_dict([(k, constant(t, v)) for k, v in t.items(x)])
+        else:
+            made = Instance(x.cls, tuple((k, constant(t, v)) for k, v in t.items(x)), t.region, t.birth())
+        made.merged_from = ((x, t.items(x)),)  # plain Python has one object
+        return made
     if isinstance(x, Number | Reference) and x.dtype.is_float:
-        return elementwise(t, "stop_gradient", np.positive, [x], "stop_gradient", isinstance(x, Number) and x.weak)
+        out = elementwise(t, "stop_gradient", np.positive, [x], "stop_gradient", isinstance(x, Number) and x.weak)
+        if isinstance(x, Reference):
+            origins = shared.sources(t, shared.memory_of(t, x), t.store)
+            if origins:
+                shared.link(t, out.object, origins)
+        return out
     return x
 
 
@@ -61,9 +70,9 @@ def paused_block(t: Tracer, node: ast.With, run: Callable[[], None]) -> None:
                     "leaving a `with stop_gradient():` block early", "assign a value in the block, and leave after it"
                 )
     before = dict(t.store)
-    marker = ArrayObject(Const(0, I64), [], t.region).serial
+    marker = shared.now(t)
     run()
-    held: set[ArrayObject] = set()
+    held: set[ArrayObject | ListObject | DictObject | Instance] = set()
     frames = {t.frame, *(key[0] for key in before if isinstance(key, tuple))}  # not those of calls in the block
 
     def hold(x: Any) -> Any:
@@ -74,7 +83,25 @@ def paused_block(t: Tracer, node: ast.With, run: Callable[[], None]) -> None:
         if isinstance(x, Reference):
             hold_contents(x.object)
             return x
+        if isinstance(x, ListObject | DictObject | Instance):
+            hold_items(x)
+            return x
         return constant(t, x)
+
+    def hold_items(x: ListObject | DictObject | Instance) -> None:
+        """In place: there may be further names for it."""
+        if x in held:
+            return
+        held.add(x)
+        if x.serial < marker or x.merged_from is not None:
+            t.unsupported(
+                "a name, given in a `with stop_gradient():` block, for a container made before it",
+                "make a new one in the block",
+            )
+        items = t.items(x)
+        t.store[x] = (
+            tuple(hold(v) for v in items) if isinstance(x, ListObject) else tuple((k, hold(v)) for k, v in items)
+        )
 
     def hold_contents(obj: ArrayObject) -> None:
         if not obj.dtype.is_float or obj in held:

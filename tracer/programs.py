@@ -18,8 +18,8 @@ from ..ir.core import Function, Region, Value, const
 from ..ir.errors import ArgumentError
 from ..ir.rewrite import clone_region, free_values
 from ..ir.types import F64
-from . import calls, views
-from .context import DEAD, Tracer
+from . import calls, shared, views
+from .context import DEAD, Store, Tracer
 from .expressions import usable
 from .joins import make_tuple
 from .numeric import describe
@@ -43,6 +43,7 @@ __all__ = [
     "fill",
     "float_outputs",
     "leaves",
+    "mark_shared",
     "of_arguments",
     "only",
     "program",
@@ -168,7 +169,10 @@ def value_of(t: Tracer, leaf: Any) -> Value:
 def abstract(t: Tracer, value: Value, like: Any = None) -> Any:
     """A leaf that holds `value`; of numbers, of the kind of `like` (unless given, a float64 is a Python number)."""
     if value.is_array:
-        return t.new_array(value)
+        made = t.new_array(value)
+        if isinstance(like, Output) and like.shared is not None:
+            shared.link(t, made.object, like.shared)
+        return made
     if isinstance(like, Output):
         return Number(value, like.weak, like.array)
     return Number(value, value.dtype is F64)
@@ -193,6 +197,10 @@ class Output:
     index: int
     weak: bool = False
     array: int = False
+    memory: frozenset[ArrayObject] = frozenset()
+    """The objects that an array may be a view of."""
+    shared: Sequence[ArrayObject] | None = None
+    """Not None for an array that is a view in plain Python: of these objects, of another result."""
 
 
 @dataclass(eq=False)
@@ -206,16 +214,23 @@ class Program:
     wrt_trees: list[Any]
     """The differentiated arguments, with numbers of leaves (positions in `wrt`) as leaves."""
     result: Any
-    outputs: list[Output] = field(default_factory=list)
+    before: Store = field(default_factory=dict)
+    """What the tracer's store held where the call stands."""
 
     def outputs_of(self, t: Tracer, tree: Any) -> list[Output]:
         return [leaf for leaf in leaves(t, tree) if isinstance(leaf, Output)]
 
 
 def program(
-    t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any], argnums: int | tuple[int, ...] | None
+    t: Tracer,
+    function: Any,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    argnums: int | tuple[int, ...] | None,
+    called: bool = False,
 ) -> Program:
-    """Trace a function into a program of its own. `argnums`: the arguments to differentiate (None: all)."""
+    """Trace a function into a program of its own. `argnums`: the arguments to differentiate (None: all). `called`: it
+    is one that plain Python calls as it is, on the arguments themselves (see `shared`)."""
     named_by = function
     while isinstance(named_by, Derivative):
         named_by = named_by.__wrapped__
@@ -238,11 +253,14 @@ def program(
         inputs.append(Input(leaf, value, inner))
         order = views.is_c_order(leaf) if not leaf.stages else True
         known = list(leaf.object.extents) if not leaf.stages else list(views.extents(t, leaf))
-        return Reference(ArrayObject(inner, known, body, ("argument", len(inputs)), order))
+        arrays[ArrayObject(inner, known, body, ("argument", len(inputs)), order)] = leaf
+        return Reference(next(reversed(arrays)))
 
     def enter_constant(leaf: Any) -> Any:
         return leaf if type(leaf) is float else enter(leaf)
 
+    arrays: dict[ArrayObject, Reference] = {}
+    born = shared.now(t)
     given: list[Any] = []
     trees: dict[int, Any] = {}
     for k, a in enumerate(args):
@@ -264,6 +282,8 @@ def program(
             outputs.append(Output(len(results), leaf.weak, leaf.array))
         else:
             outputs.append(Output(len(results), type(leaf) is float, False))
+        if called and isinstance(leaf, Reference):
+            outputs[-1].memory = frozenset(shared.memory_outside(t, leaf, arrays))
         results.append(value_of(t, leaf))
         return outputs[-1]
 
@@ -274,6 +294,10 @@ def program(
         result = tree_map(t, leave, value)
         t.emit("return", results)
     check_effects(t, name, entry)
+    if called:
+        shared.refuse_writes(t, name, arrays)
+        pairs = [*zip(args, given, strict=True), *((kwargs[k], v) for k, v in named.items())]
+        shared.keep_containers(t, value, result, pairs, born)
     t.store = entry
     free = free_values(body)
     env: dict[Value, Value] = {v: Value(v.type, v.name) for v in free}
@@ -282,7 +306,7 @@ def program(
     identifier = name if name.isidentifier() else "lambda_" if name == "<lambda>" else "function"
     made = pipeline.optimize(Function(identifier, lifted))
     operands = [*(x.value for x in inputs), *free]
-    return Program(name, made, operands, wrt, [trees[k] for k in chosen], result, outputs)
+    return Program(name, made, operands, wrt, [trees[k] for k in chosen], result, entry)
 
 
 @dataclass(eq=False)
@@ -303,12 +327,15 @@ def fill(t: Tracer, tree: Any, f: Callable[[Any], Any]) -> Any:
     if isinstance(tree, tuple):
         return make_tuple(type(tree), [fill(t, v, f) for v in tree])
     if isinstance(tree, ListObject):
-        return t.new_list([fill(t, v, f) for v in t.items(tree)])
-    if isinstance(tree, DictObject):
-        return t.new_dict([(k, fill(t, v, f)) for k, v in t.items(tree)])
-    if isinstance(tree, Instance):
-        return Instance(tree.cls, tuple((k, fill(t, v, f)) for k, v in t.items(tree)), t.region, t.birth())
-    return tree
+        made: Any = t.new_list([fill(t, v, f) for v in tree.initial])
+    elif isinstance(tree, DictObject):
+        made = t.new_dict([(k, fill(t, v, f)) for k, v in tree.initial])
+    elif isinstance(tree, Instance):
+        made = Instance(tree.cls, tuple((k, fill(t, v, f)) for k, v in tree.initial), t.region, t.birth())
+    else:
+        return tree
+    made.merged_from = tree.merged_from
+    return made
 
 
 def refuse(t: Tracer, message: str, help: str) -> NoReturn:
@@ -393,6 +420,15 @@ def float_outputs(t: Tracer, p: Program, tree: Any) -> list[Output]:
                 "return floats; with has_aux=True, a pair (value, anything else)",
             )
     return out
+
+
+def mark_shared(t: Tracer, p: Program, tree: Any) -> None:
+    """Note on the arrays in a result of a function that is called as it is what they share memory with."""
+    outputs = p.outputs_of(t, tree)
+    for o in outputs:
+        origins = shared.sources(t, o.memory, p.before)
+        if origins or any(o.memory & other.memory for other in outputs if other is not o):
+            o.shared = origins
 
 
 def results_of(t: Tracer, tree: Any, found: dict[int, Value]) -> Any:

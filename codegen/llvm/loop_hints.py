@@ -79,11 +79,13 @@ def along_row(access: Access, index: Value, changing: set[Value]) -> bool:
 
 
 def short_rows(loop: Op) -> bool:
-    """Whether a loop computes elementary functions, in turns that can be had side by side."""
+    """Whether a loop computes elementary functions, in turns that can be had side by side. Where they cannot, LLVM
+    would say on the terminal that it does not do as it is told."""
     ops = loop.regions[0].ops
     return (
         innermost(loop)
         and not sequential(loop)
+        and (not effects(loop).writes or independent(loop, ()))
         and any(op.name in ELEMENTARY for op in ops)
         and all(not lookup(op.name).effect or op.name in ("buffer.load", "buffer.store") for op in ops[:-1])
     )

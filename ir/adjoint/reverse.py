@@ -13,7 +13,7 @@ contents can be put back. The scheme is that of Futhark's reverse mode (Schenck 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..ops import Into, call_rule, lookup
 from ..ops.declare import OpDef, declare
 from ..types import BOOL, I64, Scalar, Tape
 from .activity import is_differentiable_type, loop_parts
-from .cotangents import FALSE, TRUE, Cotangent, Cotangents, both_masks, masked
+from .cotangents import FALSE, TRUE, Cotangent, Cotangents, both_masks, masked, merge_masks
 from .prepare import Prepared
 
 __all__ = ["OVERWRITES", "Reverse"]
@@ -106,18 +106,25 @@ class Reverse:
     # ------------------------------------------------------------ regions
 
     def run(
-        self, seeds: Sequence[tuple[Value, Value]], inputs: Sequence[Value], begins: Sequence[Value] = ()
-    ) -> list[Value]:
+        self,
+        seeds: Sequence[tuple[Value, Cotangent]],
+        inputs: Sequence[Value],
+        begins: Mapping[Value, Cotangent],
+    ) -> list[Cotangent]:
         """Emit the whole sweep; the cotangents of `inputs` (zeros where nothing arrives), added to `begins`."""
         with _MirrorBuilder(self.region, self):
             scope = Cotangents()
-            for primal, begin in zip(inputs, begins, strict=False):
-                scope.set(primal, Cotangent(begin))
+            for primal, begin in begins.items():
+                scope.set(primal, begin)
             for result, seed in seeds:
                 if result in self.active:
-                    scope.add(result, Cotangent(seed))
+                    scope.add(result, seed)
             self.walk(self.prepared.function.body, scope)
-            return [self.value_or_zero(scope, v) for v in inputs]
+            out = []
+            for v in inputs:
+                found = scope.get(v)
+                out.append(Cotangent(self.value_or_zero(scope, v), FALSE if found is None else found.mask))
+            return out
 
     def value_or_zero(self, scope: Cotangents, primal: Value) -> Value:
         cotangent = scope.get(primal)
@@ -199,7 +206,7 @@ class Reverse:
     ) -> None:
         operands = [self.residual(v) for v in op.operands]
         values = [self.zeros(r) if c is None else c.value for r, c in zip(op.results, dys, strict=True)]
-        mask = dys[0].mask if len(dys) == 1 and dys[0] is not None else None
+        mask = dys[0].mask if len(dys) == 1 and dys[0] is not None else mask_of_all(dys)
         dy: Any = values[0] if len(values) == 1 else values
         y = (lambda: self.residual(op.results[0])) if len(op.results) == 1 else None
         function = rule.transpose or rule.vjp
@@ -233,28 +240,35 @@ class Reverse:
 
     def recompute(self, op: Op, wanted: list[int], dys: Sequence[Cotangent | None], scope: Cotangents) -> None:
         """The forward and the reverse sweep of a function, here; it adds to what was collected so far, in place."""
-        from .vjp import vjp
+        from .vjp import Collected, vjp
 
         function: Function = op.attrs["recompute"]
         floats = [k for k, v in enumerate(function.args) if is_differentiable_type(v)]
-        seeds = ["argument" if is_differentiable_type(v) else None for v in function.results]
-        adjoint = vjp(function, [floats[k] for k in wanted], seeds, keep=[], accumulate=True).function
+        of_results = iter(dys)
+        seeded = [next(of_results) if is_differentiable_type(v) else None for v in function.results]
         given = [self.residual(v) for v in op.operands[op.attrs["args"] + op.attrs["outs"] :]]
-        values = [self.zeros(r) if c is None else c.value for r, c in zip(op.results, dys, strict=True)]
-        begins: list[Value] = []
-        first: list[bool] = []
-        for k in wanted:
-            primal = op.operands[k]
-            first.append(all(op.operands[j] is not primal for j in wanted[: len(first)]))
-            cotangent = scope.get(primal) if first[-1] else None
-            begins.append(self.zeros(primal) if cotangent is None else cotangent.value)
-        names = [adjoint_name(op.operands[k]) for k in wanted]
-        found = builder().emit("call", [*given, *values, *begins], {"function": adjoint}, names=names)
-        for k, value, alone in zip(wanted, found, first, strict=True):
-            if alone:
-                scope.set(op.operands[k], Cotangent(value))
+        before: list[Cotangent | None] = []
+        for n, k in enumerate(wanted):  # what was collected goes to the first of the arguments that are one value
+            first = all(op.operands[j] is not op.operands[k] for j in wanted[:n])
+            before.append(scope.get(op.operands[k]) if first else None)
+        collected = Collected(
+            [None if c is None or c.mask is None else c.mask.type for c in seeded],
+            [c is not None for c in before],
+            [None if c is None or c.mask is None else c.mask.type for c in before],
+        )
+        seeds = [None if c is None else "argument" for c in seeded]
+        adjoint = vjp(function, [floats[k] for k in wanted], seeds, [], collected)
+        cotangents = [c for c in (*seeded, *before) if c is not None]
+        masks = [c.mask for c in cotangents if c.mask is not None]
+        names = [adjoint_name(op.operands[k]) for k in wanted] + [None] * len(adjoint.masked)
+        operands = [*given, *(c.value for c in cotangents), *masks]
+        found = builder().emit("call", operands, {"function": adjoint.function}, names=names)
+        masked = dict(zip(adjoint.masked, found[len(wanted) :], strict=True))
+        for n, (k, value) in enumerate(zip(wanted, found, strict=False)):
+            if before[n] is not None or scope.get(op.operands[k]) is None:
+                scope.set(op.operands[k], Cotangent(value, masked.get(n)))
             else:
-                self.contribute(scope, op.operands[k], Cotangent(value))
+                self.contribute(scope, op.operands[k], Cotangent(value, masked.get(n)))
 
     def moved_mask(self, op: Op, operands: list[Value], mask: Value | None, k: int) -> Value | None:
         """The mask of a contribution through an operation that only moves or adds elements."""
@@ -465,6 +479,15 @@ class _Lane:
     def result(self, results: Any) -> Cotangent:
         value = next(results)
         return Cotangent(value, next(results) if self.has_mask else None)
+
+
+def mask_of_all(cotangents: Sequence[Cotangent | None]) -> Value | None:
+    """Whether any of several cotangents may not be zero by structure; None where one has no mask that says so."""
+    out: Value | None = FALSE
+    for c in cotangents:
+        if c is not None:
+            out = merge_masks(out, c.mask if c.mask is not None and not c.mask.is_array else None)
+    return out
 
 
 def times(dy: Value, partial: Any) -> Value:

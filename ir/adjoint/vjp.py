@@ -7,20 +7,22 @@ cotangent is. Out: an `Adjoint`: one function that runs forward and back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core import Builder, Const, Function, Op, Region, Value, walk
 from ..ops.declare import REGISTRY
 from ..rewrite import clone_function
+from ..types import Type
 from .activity import active_values, is_differentiable_type, loop_parts
 from .assemble import assemble
+from .cotangents import Cotangent
 from .expand import expand_calls
 from .prepare import prepare
 from .reverse import Reverse
 from .save import Plan, make_plan
 
-__all__ = ["Adjoint", "vjp"]
+__all__ = ["Adjoint", "Collected", "vjp"]
 
 
 @dataclass
@@ -32,6 +34,8 @@ class Adjoint:
     plan: Plan
     boundary: int
     """How many operations the forward sweep has."""
+    masked: list[int] = field(default_factory=list)
+    """With `collected`: the positions in `wrt` of the cotangents whose masks are further results."""
 
     def split(self) -> tuple[Function, Function]:
         """The two halves: forward (primal arguments -> results, then residuals) and reverse (residuals, then
@@ -52,42 +56,72 @@ class Adjoint:
         return clone_function(forward), clone_function(reverse)
 
 
+@dataclass(frozen=True)
+class Collected:
+    """What a sweep within another one goes on from, in further arguments: the cotangents collected so far, then masks.
+
+    `masks`: per result, the type of the mask of its cotangent, if there is one. `begins`, per differentiated argument:
+    whether its cotangent is added to something. `begin_masks`: the types of the masks of these, if there are any. Masks
+    of the cotangents that come out are further results (`Adjoint.masked`)."""
+
+    masks: Sequence[Type | None]
+    begins: Sequence[bool]
+    begin_masks: Sequence[Type | None]
+
+
 def vjp(
     function: Function,
     wrt: Sequence[int],
     seeds: Sequence[str | None],
     keep: Sequence[int] | None = None,
-    accumulate: bool = False,
+    collected: Collected | None = None,
 ) -> Adjoint:
     """Differentiate `function`.
 
     `wrt`: argument numbers. `seeds`: per result, "one" (its cotangent is 1: a scalar), "argument" (the cotangent is
     a further argument) or None (not differentiated). `keep`: numbers of the results to return (all unless given).
-    `accumulate`: the cotangents are added to values that are the last arguments, one for each of `wrt`.
+    `collected`: the sweep is part of another one, see there.
     """
     prepared = prepare(function)
     body = prepared.function.body
     results = list(body.terminator.operands)
     inputs = [body.args[k] for k in wrt]
-    seeded: list[tuple[Value, Value]] = []
+    seeded: list[tuple[Value, Cotangent]] = []
     arguments: list[Value] = []
-    for result, seed in zip(results, seeds, strict=True):
+    masks: list[Value] = []
+
+    def with_mask(value: Value, type_: Type | None) -> Cotangent:
+        if type_ is None:
+            return Cotangent(value)
+        masks.append(Value(type_))
+        return Cotangent(value, masks[-1])
+
+    given = collected.masks if collected is not None else [None] * len(results)
+    for result, seed, mask in zip(results, seeds, given, strict=True):
         if seed is None:
             continue
         if not is_differentiable_type(result):
             raise TypeError(f"a result of type {result.type} has no cotangent")
         if seed == "one":
-            seeded.append((result, Const(1, result.dtype)))
+            seeded.append((result, Cotangent(Const(1, result.dtype))))
         else:
             argument = Value(result.type, f"{result.name}_adj" if result.name else "y_adj")
             arguments.append(argument)
-            seeded.append((result, argument))
+            seeded.append((result, with_mask(argument, mask)))
     # seeded results count as active where they are arguments themselves, too
     active = active_values(prepared.function, inputs, [r for r, _ in seeded])
     reverse = Reverse(prepared, active)
-    begins = [Value(v.type, f"{v.name}_adj" if v.name else "x_adj") for v in inputs] if accumulate else []
-    arguments += begins
-    cotangents = reverse.run(seeded, inputs, begins)
+    begins: dict[Value, Cotangent] = {}
+    if collected is not None:
+        for v, wants, mask in zip(inputs, collected.begins, collected.begin_masks, strict=True):
+            if wants:
+                arguments.append(Value(v.type, f"{v.name}_adj" if v.name else "x_adj"))
+                begins[v] = with_mask(arguments[-1], mask)
+    arguments += masks
+    found = reverse.run(seeded, inputs, begins)
+    cotangents = [c.value for c in found]
+    masked = [k for k, c in enumerate(found) if c.mask is not None] if collected is not None else []
+    cotangents += [m for k in masked if (m := found[k].mask) is not None]
     drop_dead(reverse, cotangents)
     plan = make_plan(prepared, reverse)
     drop_unchosen_undo(reverse, plan)
@@ -103,7 +137,7 @@ def vjp(
     attrs: dict[str, Any] = {k: v for k, v in function.attrs.items() if k != "donated"}
     attrs |= {"kept": len(kept), "seeds": len(arguments)}
     expand_calls(body)
-    return Adjoint(Function(f"{function.name}.vjp", body, attrs), plan, boundary)
+    return Adjoint(Function(f"{function.name}.vjp", body, attrs), plan, boundary, masked)
 
 
 # ---------------------------------------------------------------- dead code in the sweep

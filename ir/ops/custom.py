@@ -111,16 +111,20 @@ def forward(
     pushforward_at: Sequence[int] = (),
     recompute: Function | None = None,
     deepest: str = "",
-) -> list[Value]:
+) -> Sequence[Value | None]:
     if deepest:
         too_deep(deepest)
     if recompute is not None:
-        from ..adjoint.activity import is_differentiable_type
+        from ..adjoint.activity import is_differentiable_type, varied_values
         from ..adjoint.forward import jvp
 
-        moved = [k for k, v in enumerate(recompute.args) if is_differentiable_type(v)]
-        directions = [zeros_like(x) if dx is None else dx for x, dx in zip(operands[:args], tangents, strict=False)]
-        return inline(jvp(recompute, moved, keep=[]), [*operands[args + outs :], *directions])
+        floats = [k for k, v in enumerate(recompute.args) if is_differentiable_type(v)]
+        moved = [(k, dx) for k, dx in zip(floats, tangents, strict=False) if dx is not None]
+        along = jvp(recompute, [k for k, _ in moved], keep=[])
+        found = iter(inline(along, [*operands[args + outs :], *(dx for _, dx in moved)]))
+        varied = varied_values(recompute, [recompute.args[k] for k, _ in moved])
+        pairs = [(v, next(found)) for v in recompute.results if is_differentiable_type(v)]
+        return [dv if v in varied else None for v, dv in pairs]
     if pushforward is None:
         raise UnsupportedError(
             "a function with a custom_vjp rule has no derivative in forward mode",
