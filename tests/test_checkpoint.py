@@ -216,6 +216,7 @@ def test_nothing_inside_is_kept():
     f(0.5)
     text = f.ir("adjoint")
     assert text[: text.index("reverse(")].count("tape.push") == 1  # of the states at the starts of segments
+    assert text.count("tape.new") == 2  # and of one segment: not of the elementary functions
     traced = f.ir("traced")
     assert "recompute=func" in traced and to_text(parse(traced)) == traced
 

@@ -65,6 +65,8 @@ class Plan:
     saved: set[Value] = field(default_factory=set)
     undone: set[Value] = field(default_factory=set)
     cost: float = 0.0
+    frugal: bool = False
+    """Memory counts alone: nothing is kept to save computing it again."""
 
     @property
     def undone_writes(self) -> list[Op]:
@@ -135,15 +137,15 @@ class Plan:
         )
 
 
-def make_plan(prepared: Prepared, reverse: Reverse) -> Plan:
+def make_plan(prepared: Prepared, reverse: Reverse, frugal: bool = False) -> Plan:
     """The cheapest plan found: greedily, lineage by lineage, undo where it pays."""
     lineages = Lineages(prepared, reverse.reversed_ops)
     final = final_reads(lineages, reverse)
-    best = _evaluate(Plan(prepared, lineages, reverse, final))
+    best = _evaluate(Plan(prepared, lineages, reverse, final, frugal=frugal))
     for lineage in lineages.overwrites:
         if best.cost == 0:
             break
-        candidate = _evaluate(Plan(prepared, lineages, reverse, final, undone={*best.undone, lineage}))
+        candidate = _evaluate(Plan(prepared, lineages, reverse, final, undone={*best.undone, lineage}, frugal=frugal))
         if candidate.cost < best.cost:
             best = candidate
     return best
@@ -171,7 +173,7 @@ def recompute_price(plan: Plan, value: Value) -> float:
     """What it costs to compute a value again from its operands, in the unit of `price`."""
     assert value.op is not None
     cost = lookup(value.op.name).cost
-    if cost < ELEMENTARY_COST or not value.dtype.is_float:
+    if plan.frugal or cost < ELEMENTARY_COST or not value.dtype.is_float:
         return 0.0
     bytes_per_element = value.dtype.itemsize / 8
     return price(plan, value) / bytes_per_element * cost / KEEPING_PER_COST

@@ -123,7 +123,7 @@ def vjp(
     masked = [k for k, c in enumerate(found) if c.mask is not None] if collected is not None else []
     cotangents += [m for k in masked if (m := found[k].mask) is not None]
     drop_dead(reverse, cotangents)
-    plan = make_plan(prepared, reverse)
+    plan = make_plan(prepared, reverse, frugal=collected is not None)  # what is computed again is to save memory
     drop_unchosen_undo(reverse, plan)
     drop_dead(reverse, cotangents)
     operations, outputs = assemble(plan, cotangents)
