@@ -46,7 +46,7 @@ COMPILED = Compiled(greedy, Transform("jit", (), False, ()))
 
 def color_columns(pattern: Any) -> Indices:
     """A colour for each column of a `scipy.sparse.csr_array`; columns without an element have the colour 0."""
-    height, width = pattern.shape
+    width = pattern.shape[1]
     colors: Indices = np.zeros(width, np.int64)
     if not pattern.nnz:
         return colors

@@ -8,17 +8,19 @@ In: a plain Python function, or one that another transform made. Out: a `SparseD
       ── ir.adjoint.forward, lanes ──▶ tangent program ── per call, up to 8 colours a run ──▶ compressed ──▶ CSR
 
 The pattern is structure: a superset of the elements that are not zero, for all values of the arguments, except those
-that the dependence program reads because they decide positions, trip counts or branches (an index array, `while x > 1`).
-These are compared at each call, as are the shapes, and where they are not as before the pattern is found anew.
+that the dependence program reads because they decide positions, trip counts or branches (an index array, the `x` of
+`while x > 1`); `data(*args)` names them. They are compared at each call, as are the shapes, and where they are not as
+before the pattern is found anew.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +34,6 @@ from ..ir.core import Function
 from ..ir.errors import ArgumentError, ShapeError
 from ..ir.types import Array, Scalar
 from ..tracer import Result
-from .arguments import Call
 from .coloring import color_columns
 from .compiled import Compiled, Transform
 from .probing import dense_rows, find_pattern, matrix_of
@@ -136,6 +137,14 @@ def structure_of(pattern: Any, symmetric: bool) -> Structure:
     return Structure(pattern, colors, int(colors.max()) + 1, source_rows, colors[source_columns])
 
 
+class Directions(NamedTuple):
+    """A tangent program, of one direction or of several in lanes."""
+
+    executable: Executable
+    function: Function
+    lanes: int
+
+
 @dataclass
 class Program:
     """What is made of one specialization: the dependence program, the tangent programs, and the patterns found."""
@@ -143,7 +152,7 @@ class Program:
     spec: Specialization
     wrt: list[int]
     symmetric: bool
-    tangents: dict[int, tuple[Executable, Function]] = field(default_factory=dict)
+    tangents: dict[int, Directions] = field(default_factory=dict)
     structures: dict[Any, Structure] = field(default_factory=dict)
 
     @cached_property
@@ -164,28 +173,30 @@ class Program:
         """The arguments whose values the pattern depends on."""
         return arguments_read(self.dependence[1], len(self.spec.layouts))
 
-    def lanes(self, colors: int) -> int:
-        """How many colours share a run."""
-        program = jvp(self.function, self.wrt, keep=[])
-        if colors == 1 or not shares(program):
-            return 1
-        return min(LANES, 1 << (colors - 1).bit_length())
+    @cached_property
+    def tangent(self) -> Function:
+        return jvp(self.function, self.wrt, keep=[])
 
-    def tangent(self, lanes: int) -> tuple[Executable, Function, bool]:
-        """The tangent program for some directions at once; whether they are in lanes."""
+    @cached_property
+    def has_shared_work(self) -> bool:
+        return shares(self.tangent)
+
+    def directions(self, colors: int) -> Directions:
+        """The tangent program for some colours at once: as many as there are, up to `LANES`."""
+        lanes = min(LANES, 1 << (colors - 1).bit_length()) if colors > 1 and self.has_shared_work else 1
         if lanes not in self.tangents:
-            program = jvp(self.function, self.wrt, keep=[])
-            count = len(self.spec.layouts)
-            several = in_lanes(program, range(count, len(program.args)), lanes) if lanes > 1 else program
+            first = len(self.spec.layouts)
+            several = in_lanes(self.tangent, range(first, len(self.tangent.args)), lanes) if lanes > 1 else None
             if several is None:
-                return self.tangent(1)
-            self.tangents[lanes] = self.executable(several)
-        return (*self.tangents[lanes], lanes > 1)
+                self.tangents[lanes] = Directions(*self.executable(self.tangent), 1)
+            else:
+                self.tangents[lanes] = Directions(*self.executable(several), lanes)
+        return self.tangents[lanes]
 
 
 class SparseDerivative:
     """A sparse Jacobian or Hessian; see the module's docstring. `pattern(*args)`, `colors(*args)` and
-    `plot_pattern(*args)` tell what a call with these arguments would use."""
+    `plot_pattern(*args)` tell what a call with these arguments would use, `data(*args)` what the pattern depends on."""
 
     def __init__(
         self, function: Callable[..., Any], argnums: Argnums, names: tuple[str, ...], symmetric: bool, pattern: Any
@@ -217,6 +228,15 @@ class SparseDerivative:
     def colors(self, *args: Any, **kwargs: Any) -> Numbers:
         """For each column its colour, counted from 0: columns of one colour are computed together."""
         return np.array(self._with_repeats(self._structure, args, kwargs).colors)
+
+    def data(self, *args: Any, **kwargs: Any) -> tuple[str, ...]:
+        """The names of the arguments whose values decide the pattern: where one changes, it is found anew."""
+
+        def names(compiled: Compiled, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
+            program, _ = self._prepared(compiled, args, kwargs)
+            return tuple(program.function.args[k].name or f"argument {k}" for k in program.read)
+
+        return () if self._given is not None else self._with_repeats(names, args, kwargs)
 
     def plot_pattern(self, *args: Any, path: Any = None, **kwargs: Any) -> Any:
         """A picture of the pattern by matplotlib, which has to be installed; written to the file `path` where given.
@@ -253,9 +273,7 @@ class SparseDerivative:
                 raise
         return run(self._loose, args, kwargs)
 
-    def _prepared(
-        self, compiled: Compiled, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Program, list[Any], Call]:
+    def _prepared(self, compiled: Compiled, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Program, list[Any]]:
         call = compiled._flatten(args, kwargs)
         spec, captured = compiled._specialization(call)
         key = (compiled is self._loose, call.key)
@@ -264,10 +282,10 @@ class SparseDerivative:
             wrt = differentiated_leaves(self.__wrapped__, Transform("jacfwd", self._argnums, False, ()), call)
             check_results(spec, getattr(self.__wrapped__, "__name__", "the function"))
             program = self._programs[key] = Program(spec, wrt, self._symmetric)
-        return program, [*call.dynamic, *captured], call
+        return program, [*call.dynamic, *captured]
 
     def _structure(self, compiled: Compiled, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Structure:
-        program, leaves, _ = self._prepared(compiled, args, kwargs)
+        program, leaves = self._prepared(compiled, args, kwargs)
         return self._structure_of(program, leaves)
 
     def _structure_of(self, program: Program, leaves: list[Any]) -> Structure:
@@ -276,7 +294,7 @@ class SparseDerivative:
                 self._given_structures[True] = structure_of(self._given, self._symmetric)
             return self._given_structures[True]
         shapes = tuple(np.shape(x) for x in leaves)
-        key = (shapes, tuple(np.asarray(leaves[k]).tobytes() for k in program.read))
+        key = (shapes, tuple(digest(leaves[k]) for k in program.read))
         kept = program.structures
         if key not in kept:
             pattern = detected(program, leaves)
@@ -289,7 +307,7 @@ class SparseDerivative:
     def _matrix(self, compiled: Compiled, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from scipy.sparse import csr_array
 
-        program, leaves, _ = self._prepared(compiled, args, kwargs)
+        program, leaves = self._prepared(compiled, args, kwargs)
         structure = self._structure_of(program, leaves)
         pattern = structure.pattern
         inputs = [leaves[k] for k in program.wrt]
@@ -312,6 +330,10 @@ def given_pattern(pattern: Any) -> Any:
         raise ArgumentError(f"pattern= has {found.ndim} axes, a matrix has 2")
     rows, columns = found.coords
     return matrix_of(rows, columns, found.shape)
+
+
+def digest(leaf: Any) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(leaf).view(np.uint8).data, digest_size=32).digest()
 
 
 def same_pattern(a: Any, b: Any) -> bool:
@@ -376,12 +398,13 @@ def compressed(program: Program, leaves: list[Any], structure: Structure) -> Num
     """The sums of the columns of each colour, side by side."""
     inputs = [leaves[k] for k in program.wrt]
     dtypes = [program.function.args[k].dtype.numpy for k in program.wrt]
-    executable, function, in_lanes_ = program.tangent(program.lanes(structure.count))
-    width = function.args[-1].type.dims[-1] if in_lanes_ else 1
+    executable, function, lanes = program.directions(structure.count)
     out: list[Numbers] = []
-    for first in range(0, structure.count, width):
-        seeds = structure.colors[:, None] == np.arange(first, first + width) if in_lanes_ else structure.colors == first
+    for first in range(0, structure.count, lanes):
+        seeds = structure.colors == first
+        if lanes > 1:
+            seeds = structure.colors[:, None] == np.arange(first, first + lanes)
         given = [s.astype(t) for s, t in zip(in_shapes(seeds, inputs), dtypes, strict=True)]
-        found = joined(program, run(executable, function, [*leaves, *given]), in_lanes_)
-        out.append(found if in_lanes_ else found[:, None])
+        found = joined(program, run(executable, function, [*leaves, *given]), lanes > 1)
+        out.append(found if lanes > 1 else found[:, None])
     return np.concatenate(out, axis=1) if len(out) > 1 else out[0]

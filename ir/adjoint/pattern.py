@@ -11,13 +11,13 @@ the derivative of that element can be nonzero by. With one bit per input, it is 
       return %y                                       return %x_bits
     }                                               }
 
-This is structure, and no sampling: a derivative that is zero by its value alone (`x * 0.0`) counts, one that no rule has
-(`floor(x)`, `stop_gradient(x)`, an element overwritten) does not. Of `where`, `maximum` and the like all choices count.
-Of an `if`, the branch that is taken; but where floats decide (as far as that can be seen), and the branches only compute
-scalars, both. What decides control flow and positions is computed as in the primal, so the result holds for these values
-of the arguments that the program still reads, once dead code is removed: see `arguments_read`.
+This is structure, and no sampling: a derivative that is zero by its value alone (`x * 0.0`) counts; one that no rule
+has (`floor(x)`, `stop_gradient(x)`, an element overwritten) does not. Of `where`, `maximum` and the like all choices
+count. Of an `if`, the branch that is taken; but both where floats decide (as far as that can be seen) and the branches
+do nothing but compute scalars. What decides control flow and positions is computed as in the primal, so the result
+holds for those values of the arguments that the program still reads when dead code is removed: `arguments_read`.
 
-Products of matrices take whole rows and columns, decompositions whole matrices: a zero in them is a value, not structure.
+Products of matrices take whole rows and columns, decompositions whole matrices: a zero in them is no structure.
 """
 
 from __future__ import annotations
@@ -89,8 +89,10 @@ class Dependence(Forward):
     def rule(
         self, op: Op, rule: OpDef, operands: list[Value], given: list[Value | None], results: list[Value]
     ) -> list[Value | None]:
-        if op.name in ("tape.push", "tape.pop"):
-            return super().rule(op, rule, operands, given, results)
+        if op.name == "tape.push":
+            return [builder().emit1("tape.push", [self.tangent(v) for v in op.operands])]
+        if op.name == "tape.pop":
+            return list(builder().emit("tape.pop", [self.tangent(op.operands[0]), *operands[1:]]))
         if op.name == "custom":
             return self.custom(op, rule, operands, given, results)
         if rule.partials is not None:
@@ -270,7 +272,7 @@ def running(op: Op, operands: list[Value], given: list[Value | None]) -> Value:
     assert start is not None
     axis = op.attrs["axis"]
     count = extents_of(start)[axis]
-    spec = "".join("i" if k == axis else ":" for k in range(start.rank))
+    spec = at_axis(axis, start.rank)
     index = Value(Scalar(I64), "k")
     body = Region([index, Value(start.type)])
     with Builder(body, op.span) as b:
@@ -283,21 +285,35 @@ def running(op: Op, operands: list[Value], given: list[Value | None]) -> Value:
 def added(op: Op, operands: list[Value], given: list[Value | None]) -> Value:
     """`accumulate`: the region read, united with the value, written back."""
     array = zeros(operands[0]) if given[0] is None else given[0]
-    value, positions, spec = given[1], operands[2:], op.attrs["spec"]
-    if value is None:
-        return array
-    axis, at = 0, 0
-    for letter in spec:  # a step of 0, or one that may be, repeats one element: all values of the axis meet there
+    return array if given[1] is None else united(array, given[1], operands[2:], op.attrs["spec"])
+
+
+def united(array: Value, value: Value, positions: Sequence[Value], spec: str) -> Value:
+    """The sets of a region of an array, united with `value`. Where a step may be 0, one element stands for all of an
+    axis: position by position."""
+    axis = at = 0
+    for k, letter in enumerate(spec):
         if letter == "s":
-            step = positions[at + 2]
-            if not (isinstance(step, Const) and step.value) and value.is_array:
-                total = union_over(value, (axis,))
-                kept = tuple(k for k in range(value.rank) if k != axis)
-                value = builder().emit1("broadcast", [total, *extents_of(value)], {"axes": kept})
+            start, length, step = positions[at : at + 3]
+            if not (isinstance(step, Const) and step.value):
+                index = Value(Scalar(I64), "k")
+                body = Region([index, Value(array.type)])
+                with Builder(body) as b:
+                    spot = [*positions[:at], start + index * step, *positions[at + 3 :]]
+                    part = value
+                    if value.is_array:
+                        part = b.emit1("index", [value, index], {"spec": at_axis(axis, value.rank)})
+                    b.emit("yield", [united(body.args[1], part, spot, f"{spec[:k]}i{spec[k + 1 :]}")])
+                return builder().emit("for", [ZERO, length, array], {"reverse": False}, regions=[body])[0]
         at += {"i": 1, "s": 3, ":": 0}[letter]
         axis += letter != "i"
     region = builder().emit1("index", [array, *positions], {"spec": spec})
     return builder().emit1("update", [array, either_of(region, value), *positions], {"spec": spec})
+
+
+def at_axis(axis: int, rank: int) -> str:
+    """The `spec` of one position along an axis."""
+    return ":" * axis + "i" + ":" * (rank - axis - 1)
 
 
 def scattered(op: Op, operands: list[Value], given: list[Value | None]) -> Value:
@@ -310,12 +326,8 @@ def scattered(op: Op, operands: list[Value], given: list[Value | None]) -> Value
     after = array.rank - len(axes) - first
     spec = ":" * first + "i" * len(axes) + ":" * after
 
-    def write(into: Value, bits: Value, positions: Sequence[Value]) -> Value:
-        region = builder().emit1("index", [into, *positions], {"spec": spec})
-        return builder().emit1("update", [into, either_of(region, bits), *positions], {"spec": spec})
-
     if not rank:
-        return write(array, value, indices)
+        return united(array, value, indices, spec)
     count: Value = ONE
     for n in extents_of(indices[0]):
         count = n if count is ONE else count * n
@@ -329,8 +341,9 @@ def scattered(op: Op, operands: list[Value], given: list[Value | None]) -> Value
     with Builder(body, op.span) as b:
         bits = value
         if value.is_array:
-            bits = b.emit1("index", [value, index], {"spec": ":" * first + "i" + ":" * after})
-        b.emit("yield", [write(body.args[1], bits, [b.emit1("index", [i, index], {"spec": "i"}) for i in indices])])
+            bits = b.emit1("index", [value, index], {"spec": at_axis(first, first + 1 + after)})
+        positions = [b.emit1("index", [i, index], {"spec": "i"}) for i in indices]
+        b.emit("yield", [united(body.args[1], bits, positions, spec)])
     return builder().emit("for", [ZERO, count, array], {"reverse": False}, regions=[body])[0]
 
 
@@ -350,7 +363,9 @@ def product(op: Op, operands: list[Value], given: list[Value | None]) -> Value:
             continue
         total = union_over(bits, (lost,))
         if shape and total.rank < len(shape):
-            total = builder().emit1("broadcast", [total, *shape], {"axes": kept}) if total.rank else filled(total, shape)
+            total = (
+                builder().emit1("broadcast", [total, *shape], {"axes": kept}) if total.rank else filled(total, shape)
+            )
         terms.append(total)
     found = union(terms)
     assert found is not None
