@@ -1,7 +1,8 @@
 """The pattern of a matrix from products with sets: which columns each row has, found 64 bits at a time.
 
 In: a function that takes a set of bits for each column (i64) and returns for each row the union of the sets of its
-columns (a dependence program, `ir.adjoint.pattern`). Out: `find_pattern`: the pattern, exactly.
+columns (a dependence program, `ir.adjoint.pattern`); and the same of the transposed matrix (the dependence program of
+the pullback). Out: `find_pattern`: the pattern, exactly.
 
 A row of one product tells which of 64 sets of columns it has. The columns are divided into blocks, in order; one bit
 per block says which blocks a row has. Then all blocks are divided again: blocks that no row has in common (colours, see
@@ -9,7 +10,7 @@ per block says which blocks a row has. Then all blocks are divided again: blocks
 of any width that is small against the number of columns takes as many products as the number of columns has digits; a
 matrix whose rows have columns everywhere takes up to one product for 64 columns.
 
-Of a symmetric matrix with few dense rows (an arrow), the dense rows are left out and taken from their columns.
+A few rows that have far more columns than the others are found by the transposed products, a bit for each row.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Run = Callable[[Integers], Integers]
 
 WORD = 64
 MOST_DENSE = 128
-"""How many dense rows of a symmetric matrix are treated on their own."""
+"""How many dense rows are treated on their own."""
 
 
 def matrix_of(rows: Any, columns: Any, shape: tuple[int, int]) -> Any:
@@ -41,37 +42,42 @@ def matrix_of(rows: Any, columns: Any, shape: tuple[int, int]) -> Any:
     return out
 
 
-def dense_rows(lengths: Integers, columns: int) -> Integers:
-    """The rows that have so many columns that it pays to leave them out; none where they are many."""
-    if not len(lengths):
-        return np.zeros(0, np.int64)
-    limit = max(16, 8 * int(np.median(lengths)), columns // 16)
-    (found,) = np.nonzero(lengths > limit)
-    return found if len(found) <= MOST_DENSE else found[:0]
+def dense_rows(lengths: Integers) -> Integers:
+    """The rows to treat on their own, so that as few products as possible are needed: two for each of them (their
+    derivative is in reverse mode), and one for every element of the longest of the others. None where it saves less
+    than half."""
+    longest = np.argsort(-lengths, kind="stable")[: MOST_DENSE + 1]
+    kept = np.append(lengths[longest], 0)
+    cost = kept + 2 * np.arange(len(kept))
+    best = int(np.argmin(cost[: MOST_DENSE + 1]))
+    return np.sort(longest[:best]) if 2 * cost[best] < cost[0] else longest[:0]
 
 
-def find_pattern(run: Run, shape: tuple[int, int], symmetric: bool = False) -> Any:
+def find_pattern(run: Run, transposed: Run, shape: tuple[int, int]) -> Any:
     """The pattern of the matrix of this shape, as a `csr_array` of booleans; see the module's docstring."""
     height, width = shape
     if not height or not width:
         return matrix_of([], [], shape)
+    if 2 * height < width:
+        columns, rows = elements_of(transposed, run, width, height)
+    else:
+        rows, columns = elements_of(run, transposed, height, width)
+    return matrix_of(rows, columns, shape)
+
+
+def elements_of(run: Run, transposed: Run, height: int, width: int) -> tuple[Integers, Integers]:
+    """The rows and the columns of all elements."""
     every_row, every_column = np.arange(height), np.arange(width)
     levels = levels_of(width)
-    if not symmetric or levels < 2 * 6:
-        return matrix_of(*refined(run, every_row, every_column, width), shape)
-    first = run(bits_of(every_column >> (levels - 6)))
-    counts = np.bitwise_count(first.view(np.uint64)).astype(np.int64)
-    few = dense_rows(counts, WORD)
+    few = every_row[:0]
+    if levels > 7:
+        blocks = run(bits_of(every_column >> (levels - 6))).view(np.uint64)
+        few = dense_rows(np.bitwise_count(blocks).astype(np.int64))
     if not len(few):
-        return matrix_of(*refined(run, every_row, every_column, width), shape)
-    found = [one_by_one(run, few, width)]
-    rest = np.setdiff1d(every_row, few)
-    rows, columns = found[0]
-    below = ~np.isin(rows, few)
-    found.append((columns[below], rows[below]))
-    found.append(refined(run, rest, rest, width))
-    rows, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return matrix_of(rows, columns, shape)
+        return refined(run, every_row, every_column, width)
+    some_columns, some_rows = one_by_one(transposed, few, height)
+    rows, columns = refined(run, np.setdiff1d(every_row, few), every_column, width)
+    return np.concatenate([some_rows, rows]), np.concatenate([some_columns, columns])
 
 
 def levels_of(count: int) -> int:

@@ -30,8 +30,10 @@ from ..ir.adjoint.forward import jvp
 from ..ir.adjoint.jacobian import LANES, shares
 from ..ir.adjoint.lanes import in_lanes
 from ..ir.adjoint.pattern import arguments_read, dependence
-from ..ir.core import Function
-from ..ir.errors import ArgumentError, ShapeError
+from ..ir.adjoint.vjp import vjp
+from ..ir.core import Function, Region, Value, walk
+from ..ir.errors import ArgumentError, InternalError, ShapeError
+from ..ir.rewrite import copy_op
 from ..ir.types import Array, Scalar
 from ..tracer import Result
 from .coloring import color_columns
@@ -106,39 +108,52 @@ def sparse_hessian(
 
 @dataclass(frozen=True)
 class Structure:
-    """A pattern, and how its matrix is computed. `alone`: dense rows (of a Hessian), taken from their columns, whose
-    colours come first."""
+    """A pattern, and how its matrix is computed: from sums of columns, those of one colour, and from sums of rows.
+
+    `colors` are the columns' colours, `row_colors` those of the rows; -1 where a row or column is not computed so.
+    `from_rows` says for each element of the pattern whether it is taken from the sum of rows."""
 
     pattern: Any
     colors: Numbers
-    count: int
-    rows: Numbers
-    """For each element of the pattern, the row of the compressed matrix it is in; its column is in `places`."""
-    places: Numbers
+    row_colors: Numbers
+    from_rows: Numbers
+
+    @property
+    def rows(self) -> Numbers:
+        """The row of each element."""
+        return np.repeat(np.arange(self.pattern.shape[0]), np.diff(self.pattern.indptr))
 
 
 def structure_of(pattern: Any, symmetric: bool) -> Structure:
-    """The colours of a pattern, and where its elements are found in the compressed matrix."""
-    rows = np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr))
-    columns = pattern.indices.astype(np.int64)
-    alone = np.zeros(0, np.int64)
-    if symmetric:
-        alone = dense_rows(np.diff(pattern.indptr).astype(np.int64), pattern.shape[1])
-    if not len(alone):
-        colors = color_columns(pattern)
-        return Structure(pattern, colors, int(colors.max(initial=0)) + 1, rows, colors[columns])
-    is_alone = np.zeros(pattern.shape[1], bool)
-    is_alone[alone] = True
-    rest = ~is_alone[rows] & ~is_alone[columns]
-    colors = color_columns(matrix_of(rows[rest], columns[rest], pattern.shape)) + len(alone)
-    colors[alone] = np.arange(len(alone))
-    turned = is_alone[rows] & ~is_alone[columns]
-    source_rows, source_columns = np.where(turned, columns, rows), np.where(turned, rows, columns)
-    return Structure(pattern, colors, int(colors.max()) + 1, source_rows, colors[source_columns])
+    """The colours of a pattern. Rows that are much longer than the others are computed by themselves, and where it
+    takes less than half as many products, all rows (but not those of a Hessian, which are its columns)."""
+    height, width = pattern.shape
+    lengths = np.diff(pattern.indptr).astype(np.int64)
+    few = dense_rows(lengths)
+    row_colors = np.full(height, -1, np.int64)
+    row_colors[few] = np.arange(len(few))
+    from_rows = np.repeat(row_colors >= 0, lengths)
+    rest = pattern
+    if len(few):
+        rows = np.repeat(np.arange(height), lengths)
+        rest = matrix_of(rows[~from_rows], pattern.indices[~from_rows], pattern.shape)
+    colors = color_columns(rest)
+    count = count_of(colors)
+    if not symmetric and pattern.nnz:
+        least = int(np.bincount(pattern.indices, minlength=width).max())
+        if 2 * least < count + 2 * len(few):
+            all_rows = color_columns(pattern.T.tocsr())
+            if 2 * count_of(all_rows) < count + 2 * len(few):
+                return Structure(pattern, np.full(width, -1, np.int64), all_rows, np.ones(pattern.nnz, bool))
+    return Structure(pattern, colors, row_colors, from_rows)
+
+
+def count_of(colors: Numbers) -> int:
+    return int(colors.max(initial=-1)) + 1
 
 
 class Directions(NamedTuple):
-    """A tangent program, of one direction or of several in lanes."""
+    """A tangent program or a pullback, of one direction or of several in lanes."""
 
     executable: Executable
     function: Function
@@ -147,17 +162,25 @@ class Directions(NamedTuple):
 
 @dataclass
 class Program:
-    """What is made of one specialization: the dependence program, the tangent programs, and the patterns found."""
+    """What is made of one specialization: dependence programs, tangent programs and pullbacks, each made when first
+    needed, and the patterns found."""
 
     spec: Specialization
     wrt: list[int]
     symmetric: bool
-    tangents: dict[int, Directions] = field(default_factory=dict)
+    made: dict[tuple[bool, int], Directions] = field(default_factory=dict)
+    shared: dict[bool, bool] = field(default_factory=dict)
+    """Whether several directions share work: of the tangent program, of the pullback."""
     structures: dict[Any, Structure] = field(default_factory=dict)
 
     @cached_property
     def function(self) -> Function:
         return self.spec.complete.stages.optimized
+
+    @property
+    def order(self) -> list[int]:
+        """For each leaf of the user's result, which result of the function it is."""
+        return [leaf.index for leaf in self.spec.results]
 
     def executable(self, function: Function) -> tuple[Executable, Function]:
         layouts = [*self.spec.layouts, *("C" if a.is_array else "" for a in function.args[len(self.spec.layouts) :])]
@@ -165,8 +188,23 @@ class Program:
         return compile_function(finished, layouts), finished
 
     @cached_property
+    def tangent(self) -> Function:
+        return jvp(self.function, self.wrt, keep=[])
+
+    @cached_property
+    def pullback(self) -> Function:
+        used = set(self.order)
+        seeds = ["argument" if k in used else None for k in range(len(self.function.results))]
+        return pipeline.optimize(vjp(self.function, self.wrt, seeds, keep=[]).function)
+
+    @cached_property
     def dependence(self) -> tuple[Executable, Function]:
         return self.executable(dependence(self.function, self.wrt))
+
+    @cached_property
+    def transposed_dependence(self) -> tuple[Executable, Function]:
+        cotangents = range(len(self.spec.layouts), len(self.pullback.args))
+        return self.executable(without(pipeline.optimize(dependence(self.pullback, cotangents)), cotangents))
 
     @cached_property
     def read(self) -> list[int]:
@@ -174,24 +212,51 @@ class Program:
         return arguments_read(self.dependence[1], len(self.spec.layouts))
 
     @cached_property
-    def tangent(self) -> Function:
-        return jvp(self.function, self.wrt, keep=[])
+    def read_by_transposed(self) -> list[int]:
+        """The same of the transposed pattern."""
+        return arguments_read(self.transposed_dependence[1], len(self.spec.layouts))
 
-    @cached_property
-    def has_shared_work(self) -> bool:
-        return shares(self.tangent)
+    @property
+    def data(self) -> list[int]:
+        """The arguments whose values the pattern depends on, as far as it has been looked for."""
+        more = self.read_by_transposed if "transposed_dependence" in self.__dict__ else []
+        return sorted({*self.read, *more})
 
-    def directions(self, colors: int) -> Directions:
-        """The tangent program for some colours at once: as many as there are, up to `LANES`."""
-        lanes = min(LANES, 1 << (colors - 1).bit_length()) if colors > 1 and self.has_shared_work else 1
-        if lanes not in self.tangents:
+    def key(self, leaves: Sequence[Any]) -> Any:
+        """What the pattern depends on, at some arguments."""
+        return tuple(np.shape(x) for x in leaves), tuple((k, digest(leaves[k])) for k in self.data)
+
+    def directions(self, reverse: bool, colors: int) -> Directions:
+        """The tangent program or the pullback for some colours at once: as many as there are, up to `LANES`."""
+        function = self.pullback if reverse else self.tangent
+        if reverse not in self.shared:
+            self.shared[reverse] = shares(function)
+        lanes = min(LANES, 1 << (colors - 1).bit_length()) if colors > 1 and self.shared[reverse] else 1
+        if (reverse, lanes) not in self.made:
             first = len(self.spec.layouts)
-            several = in_lanes(self.tangent, range(first, len(self.tangent.args)), lanes) if lanes > 1 else None
+            several = in_lanes(function, range(first, len(function.args)), lanes) if lanes > 1 else None
             if several is None:
-                self.tangents[lanes] = Directions(*self.executable(self.tangent), 1)
+                self.made[reverse, lanes] = Directions(*self.executable(function), 1)
             else:
-                self.tangents[lanes] = Directions(*self.executable(several), lanes)
-        return self.tangents[lanes]
+                self.made[reverse, lanes] = Directions(*self.executable(several), lanes)
+        return self.made[reverse, lanes]
+
+
+def without(function: Function, numbers: Sequence[int]) -> Function:
+    """A dependence program without the arguments it is about, of which it needs the extents alone: it has those of
+    their sets, its last arguments."""
+    args = function.args
+    sets = dict(zip((args[k] for k in numbers), args[len(args) - len(numbers) :], strict=True))
+    env: dict[Value, Value] = {}
+    body = Region([a for k, a in enumerate(args) if k not in numbers])
+    for op in function.body.ops:
+        body.ops.append(copy_op(op, env))
+    for op in walk(body):
+        if op.name == "dim":
+            op.operands[:] = [sets.get(v, v) for v in op.operands]
+        elif any(v in sets for v in op.operands):
+            raise InternalError(f"{op.name} of a cotangent decides what depends on what", op.span)
+    return Function(function.name, body, dict(function.attrs))
 
 
 class SparseDerivative:
@@ -226,15 +291,21 @@ class SparseDerivative:
         return self._with_repeats(self._structure, args, kwargs).pattern.copy()
 
     def colors(self, *args: Any, **kwargs: Any) -> Numbers:
-        """For each column its colour, counted from 0: columns of one colour are computed together."""
+        """For each column its colour, counted from 0: columns of one colour are computed together (-1: all rows are
+        computed instead, by `row_colors`)."""
         return np.array(self._with_repeats(self._structure, args, kwargs).colors)
+
+    def row_colors(self, *args: Any, **kwargs: Any) -> Numbers:
+        """For each row that is computed as a row its colour, counted from 0; -1 for the others."""
+        return np.array(self._with_repeats(self._structure, args, kwargs).row_colors)
 
     def data(self, *args: Any, **kwargs: Any) -> tuple[str, ...]:
         """The names of the arguments whose values decide the pattern: where one changes, it is found anew."""
 
         def names(compiled: Compiled, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
-            program, _ = self._prepared(compiled, args, kwargs)
-            return tuple(program.function.args[k].name or f"argument {k}" for k in program.read)
+            program, leaves = self._prepared(compiled, args, kwargs)
+            self._structure_of(program, leaves)
+            return tuple(program.function.args[k].name or f"argument {k}" for k in program.data)
 
         return () if self._given is not None else self._with_repeats(names, args, kwargs)
 
@@ -251,8 +322,8 @@ class SparseDerivative:
         axes = figure.add_subplot()
         axes.spy(pattern, markersize=max(0.2, min(8.0, 250 / max(*pattern.shape, 1))), color="black")
         axes.set_title(
-            f"{pattern.shape[0]} × {pattern.shape[1]}, {pattern.nnz} elements, "
-            f"{structure.count} {'colour' if structure.count == 1 else 'colours'}"
+            f"{pattern.shape[0]} × {pattern.shape[1]}, {pattern.nnz} elements\n"
+            f"colours of columns: {count_of(structure.colors)}, of rows: {count_of(structure.row_colors)}"
         )
         if path is not None:
             figure.savefig(path)
@@ -293,16 +364,16 @@ class SparseDerivative:
             if not self._given_structures:
                 self._given_structures[True] = structure_of(self._given, self._symmetric)
             return self._given_structures[True]
-        shapes = tuple(np.shape(x) for x in leaves)
-        key = (shapes, tuple(digest(leaves[k]) for k in program.read))
         kept = program.structures
-        if key not in kept:
+        found = kept.get(program.key(leaves))
+        if found is None:
             pattern = detected(program, leaves)
-            same = next((s for s in kept.values() if same_pattern(s.pattern, pattern)), None)
-            if len(kept) >= KEPT:
-                del kept[next(iter(kept))]
-            kept[key] = same or structure_of(pattern, self._symmetric)
-        return kept[key]
+            same = next((s for s in list(kept.values()) if same_pattern(s.pattern, pattern)), None)
+            found = same or structure_of(pattern, self._symmetric)
+            while len(kept) >= KEPT:
+                kept.pop(next(iter(kept)), None)
+            kept[program.key(leaves)] = found  # the key may say more than before: what reverse mode reads
+        return found
 
     def _matrix(self, compiled: Compiled, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from scipy.sparse import csr_array
@@ -311,13 +382,15 @@ class SparseDerivative:
         structure = self._structure_of(program, leaves)
         pattern = structure.pattern
         inputs = [leaves[k] for k in program.wrt]
-        width = sum(np.size(x) for x in inputs)
-        if pattern.shape[1] != width:
-            raise ArgumentError(f"the pattern has {pattern.shape[1]} columns, the arguments have {width} elements")
-        data = compressed(program, leaves, structure)
-        if data.shape[0] != pattern.shape[0]:
-            raise ArgumentError(f"the pattern has {pattern.shape[0]} rows, the result has {data.shape[0]} elements")
-        values = data[structure.rows, structure.places]
+        if self._given is not None:
+            width = sum(np.size(x) for x in inputs)
+            if pattern.shape[1] != width:
+                raise ArgumentError(f"the pattern has {pattern.shape[1]} columns, the arguments have {width} elements")
+            results = results_of(program, leaves)
+            height = sum(np.size(results[k]) for k in program.order)
+            if pattern.shape[0] != height:
+                raise ArgumentError(f"the pattern has {pattern.shape[0]} rows, the result has {height} elements")
+        values = elements(program, leaves, structure)
         return csr_array((values, pattern.indices.copy(), pattern.indptr.copy()), shape=pattern.shape)
 
 
@@ -372,39 +445,84 @@ def in_shapes(flat: Numbers, like: Sequence[Any]) -> list[Any]:
     return out
 
 
-def joined(program: Program, found: Sequence[Any], lanes: bool) -> Numbers:
-    """Results as one array with an axis of all elements, in the order of the user's result."""
-    order = [leaf.index for leaf in program.spec.results]
+def joined(found: Sequence[Any], order: Sequence[int], lanes: bool) -> Numbers:
+    """Results as one array with an axis of all elements, in the order given."""
     parts = [np.asarray(found[k]) for k in order]
     return np.concatenate([p.reshape(-1, p.shape[-1]) if lanes else p.reshape(-1) for p in parts])
 
 
+def results_of(program: Program, leaves: list[Any]) -> list[Any]:
+    """The results of the function."""
+    return run(program.spec.executable, program.spec.complete.forward, leaves)
+
+
+def seeds_of(flat: Numbers, results: Sequence[Any], order: Sequence[int]) -> list[Any]:
+    """What flat cotangents of the user's result, or sets, are for each result of the function, one that is in the
+    user's result several times included."""
+    out: dict[int, Any] = {}
+    for k, part in zip(order, in_shapes(flat, [results[k] for k in order]), strict=True):
+        out[k] = part if k not in out else out[k] | part
+    return [out[k] for k in sorted(out)]
+
+
 def detected(program: Program, leaves: list[Any]) -> Any:
-    """The pattern, by the dependence program."""
-    executable, function = program.dependence
+    """The pattern, by the dependence programs."""
     inputs = [leaves[k] for k in program.wrt]
     width = sum(np.size(x) for x in inputs)
+    results = results_of(program, leaves)
+    height = sum(np.size(results[k]) for k in program.order)
 
     def product(bits: Numbers) -> Numbers:
-        seeds = in_shapes(bits, inputs)
-        found = run(executable, function, [*leaves, *(int(s) if np.ndim(s) == 0 else s for s in seeds)])
-        return joined(program, found, False).astype(np.int64, copy=False)
+        seeds = [int(s) if np.ndim(s) == 0 else s for s in in_shapes(bits, inputs)]
+        found = run(*program.dependence, [*leaves, *seeds])
+        return joined(found, program.order, False).astype(np.int64, copy=False)
 
-    height = len(product(np.zeros(width, np.int64)))
-    return find_pattern(product, (height, width), program.symmetric)
+    def transposed(bits: Numbers) -> Numbers:
+        if program.symmetric:
+            return product(bits)
+        executable, function = program.transposed_dependence
+        seeds = [int(s) if np.ndim(s) == 0 else s for s in seeds_of(bits, results, program.order)]
+        found = run(executable, function, [*leaves, *seeds])
+        return joined(found, range(len(inputs)), False).astype(np.int64, copy=False)
+
+    return find_pattern(product, transposed, (height, width))
 
 
-def compressed(program: Program, leaves: list[Any], structure: Structure) -> Numbers:
-    """The sums of the columns of each colour, side by side."""
+def elements(program: Program, leaves: list[Any], structure: Structure) -> Numbers:
+    """The values of the elements of the pattern."""
     inputs = [leaves[k] for k in program.wrt]
     dtypes = [program.function.args[k].dtype.numpy for k in program.wrt]
-    executable, function, lanes = program.directions(structure.count)
-    out: list[Numbers] = []
-    for first in range(0, structure.count, lanes):
-        seeds = structure.colors == first
-        if lanes > 1:
-            seeds = structure.colors[:, None] == np.arange(first, first + lanes)
-        given = [s.astype(t) for s, t in zip(in_shapes(seeds, inputs), dtypes, strict=True)]
-        found = joined(program, run(executable, function, [*leaves, *given]), lanes > 1)
-        out.append(found if lanes > 1 else found[:, None])
-    return np.concatenate(out, axis=1) if len(out) > 1 else out[0]
+    order = program.order
+    out = np.zeros(structure.pattern.nnz, np.result_type(*(program.function.results[k].dtype.numpy for k in order)))
+    rows, columns = structure.rows, structure.pattern.indices
+
+    def compressed(reverse: bool, colors: Numbers, split: Callable[[Numbers], list[Any]], given: list[Any]) -> Numbers:
+        """The sums of the columns, or rows, of each colour, side by side."""
+        count = count_of(colors)
+        executable, function, lanes = program.directions(reverse, count)
+        parts = []
+        for first in range(0, count, lanes):
+            chosen = colors[:, None] == np.arange(first, first + lanes) if lanes > 1 else colors == first
+            seeds = [np.asarray(s).astype(t)[()] for s, t in zip(split(chosen), given, strict=True)]
+            places = range(len(inputs)) if reverse else order
+            found = joined(run(executable, function, [*leaves, *seeds]), places, lanes > 1)
+            parts.append(found if lanes > 1 else found[:, None])
+        return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+    def forward(colors: Numbers) -> Numbers:
+        return compressed(False, colors, lambda flat: in_shapes(flat, inputs), dtypes)
+
+    mine = ~structure.from_rows
+    if mine.any():
+        found = forward(structure.colors)
+        out[mine] = found[rows[mine], structure.colors[columns[mine]]]
+    if structure.from_rows.any():
+        mine = structure.from_rows
+        if program.symmetric:
+            found = forward(structure.row_colors)
+        else:
+            results = results_of(program, leaves)
+            given = [program.function.results[k].dtype.numpy for k in sorted(set(order))]
+            found = compressed(True, structure.row_colors, lambda flat: seeds_of(flat, results, order), given)
+        out[mine] = found[columns[mine], structure.row_colors[rows[mine]]]
+    return out

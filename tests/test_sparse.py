@@ -159,7 +159,7 @@ STRUCTURES = {
     "scalar": (lambda x: x[3] * x[5], X, 2),
     "of a scalar": (lambda t: t * np.arange(4.0), 1.5, 1),
     "shifted": (lambda x: np.concatenate([x[5:], x[:5]]) * np.roll(x, 1), X, None),
-    "maxima": (lambda x: np.max(x.reshape(6, 5), axis=1), X, 5),
+    "maxima": (lambda x: np.max(x.reshape(6, 5), axis=1), X, 0),
     "triangle": (lambda x: np.cumsum(x), X, 30),
     "product": (lambda x: x.reshape(6, 5) @ np.ones((5, 2)), X, None),
     "both factors": (lambda x: x[:6].reshape(2, 3) @ x[6:18].reshape(3, 4), X, None),
@@ -174,6 +174,7 @@ def test_jacobians(name):
     check(J, dense(f, (x,)), x)
     if colors is not None:
         assert J.colors(x).max() + 1 == colors
+    assert (J.row_colors(x).max() >= 0) == (name in ("maxima", "product"))
     assert runs_of(J) == [1]
 
 
@@ -299,7 +300,68 @@ def test_an_arrow_needs_few_colors():
             v = RNG.normal(size=n)
             np.testing.assert_allclose(H(x) @ v, adjit.hvp(arrow, x, v), rtol=1e-9, atol=1e-9)
         if n >= 64:
-            assert H.colors(x).max() + 1 == 3
+            assert H.colors(x).max() + 1 == 3 and (H.row_colors(x) >= 0).sum() == 2
+
+
+def with_total(x, k):
+    return np.sum(x * x), x[1:] * x[:-1], k[0] * np.sum(x[::2]), np.sum(x[5:9] ** 3)
+
+
+def test_dense_rows_of_a_jacobian_are_computed_as_rows():
+    J = sparse_jacobian(with_total)
+    k = np.array([2.0])
+    for n in (30, 200, 3000):
+        x = RNG.normal(size=n)
+        found = J(x, k)
+        assert found.shape == (n + 2, n)
+        assert found.nnz == n + 2 * (n - 1) + (n + 1) // 2 + 4
+        expected = np.zeros((n + 2, n))
+        expected[0] = 2.0 * x
+        expected[np.arange(1, n), np.arange(1, n)] = x[:-1]
+        expected[np.arange(1, n), np.arange(n - 1)] = x[1:]
+        expected[n, ::2] = 2.0
+        expected[n + 1, 5:9] = 3.0 * x[5:9] ** 2
+        np.testing.assert_allclose(found.toarray(), expected, rtol=1e-12)
+        rows = J.row_colors(x, k)
+        assert sorted(np.flatnonzero(rows >= 0)) == [0, n] and J.colors(x, k).max() < 4
+
+
+def test_few_rows_are_computed_as_rows():
+    def f(x):
+        y = np.zeros(3)
+        for i in range(len(x)):
+            y[i % 3] += x[i] ** 2
+        return y
+
+    x = RNG.normal(size=2000)
+    J = sparse_jacobian(f)
+    check(J, dense(f, (x,)), x)
+    assert J.row_colors(x).tolist() == [0, 0, 0] and J.colors(x).max() == -1
+
+    def twice(x):
+        y = np.sum(x.reshape(5, 40) ** 2, axis=1)
+        return y, {"a": x[0] * x, "b": y}
+
+    J = sparse_jacobian(twice)
+    x = x[:200]
+    expected = dense(lambda x: np.concatenate([twice(x)[0], twice(x)[1]["a"], twice(x)[1]["b"]]), (x,))
+    check(J, expected, x)
+    J = sparse_jacobian(lambda x: (twice(x)[0], twice(x)[1]["b"]))
+    check(J, expected[[0, 1, 2, 3, 4, -5, -4, -3, -2, -1]], x)
+    assert J.colors(x).max() == -1
+
+
+def test_data_of_dense_rows():
+    def f(x, i):
+        return np.sum(x[i] ** 2), x[1:] * x[:-1], np.max(x) if x[0] > 0.0 else np.sum(x[:50])
+
+    J = sparse_jacobian(f)
+    x = RNG.normal(size=400)
+    for i in (np.arange(0, 400, 2), np.arange(1, 400, 2), np.arange(100)):
+        for start in (1.0, -1.0):
+            x[0] = start
+            expected = dense(lambda x, i: np.concatenate([[f(x, i)[0]], f(x, i)[1], [f(x, i)[2]]]), (x, i))
+            check(J, expected, x, i)
 
 
 def test_separable_and_linear_functions():
@@ -503,8 +565,12 @@ def test_a_pattern_is_found_from_products(shape, density):
     def run(bits):
         return np.array([np.bitwise_or.reduce(bits[row], initial=0) for row in rows], np.int64)
 
-    rows = np.split(wanted.indices, wanted.indptr[1:-1])
-    found = find_pattern(run, shape)
+    def transposed(bits):
+        return np.array([np.bitwise_or.reduce(bits[column], initial=0) for column in columns], np.int64)
+
+    other = wanted.T.tocsr()
+    rows, columns = np.split(wanted.indices, wanted.indptr[1:-1]), np.split(other.indices, other.indptr[1:-1])
+    found = find_pattern(run, transposed, shape)
     assert found.shape == shape and (found != wanted).nnz == 0
 
 
