@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -46,6 +47,7 @@ __all__ = ["SparseDerivative", "sparse_hessian", "sparse_jacobian"]
 Names = str | Iterable[str]
 Argnums = int | tuple[int, ...]
 Numbers = np.ndarray[Any, Any]
+Places = tuple[slice | Numbers, Numbers, Numbers]
 
 KEPT = 8
 """How many patterns of one program are kept, for different shapes and data."""
@@ -118,9 +120,20 @@ class Structure:
     row_colors: Numbers
     from_rows: Numbers
 
+    @cached_property
+    def by_columns(self) -> Places:
+        """The elements taken from sums of columns: which they are, their rows, the colours of their columns."""
+        chosen = slice(None) if not self.row_colors.max(initial=-1) >= 0 else np.flatnonzero(~self.from_rows)
+        return chosen, self.rows[chosen], self.colors[self.pattern.indices[chosen]]
+
+    @cached_property
+    def by_rows(self) -> Places:
+        """The elements taken from sums of rows: which they are, their columns, the colours of their rows."""
+        chosen = np.flatnonzero(self.from_rows)
+        return chosen, self.pattern.indices[chosen], self.row_colors[self.rows[chosen]]
+
     @property
     def rows(self) -> Numbers:
-        """The row of each element."""
         return np.repeat(np.arange(self.pattern.shape[0]), np.diff(self.pattern.indptr))
 
 
@@ -329,6 +342,17 @@ class SparseDerivative:
             figure.savefig(path)
         return figure
 
+    def __reduce__(self) -> Any:
+        """By name, where a module has it under its name (a decorated function); else by what it was made of."""
+        name: str = getattr(self, "__qualname__", "")
+        found: Any = sys.modules.get(self.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is self:
+            return name
+        names = self._strict._transform.static_argnames
+        return SparseDerivative, (self.__wrapped__, self._argnums, names, self._symmetric, self._given)
+
     def __repr__(self) -> str:
         kind = "sparse_hessian" if self._symmetric else "sparse_jacobian"
         return f"<adjit.{kind} of {getattr(self.__wrapped__, '__qualname__', self.__wrapped__)}>"
@@ -494,7 +518,6 @@ def elements(program: Program, leaves: list[Any], structure: Structure) -> Numbe
     dtypes = [program.function.args[k].dtype.numpy for k in program.wrt]
     order = program.order
     out = np.zeros(structure.pattern.nnz, np.result_type(*(program.function.results[k].dtype.numpy for k in order)))
-    rows, columns = structure.rows, structure.pattern.indices
 
     def compressed(reverse: bool, colors: Numbers, split: Callable[[Numbers], list[Any]], given: list[Any]) -> Numbers:
         """The sums of the columns, or rows, of each colour, side by side."""
@@ -512,17 +535,16 @@ def elements(program: Program, leaves: list[Any], structure: Structure) -> Numbe
     def forward(colors: Numbers) -> Numbers:
         return compressed(False, colors, lambda flat: in_shapes(flat, inputs), dtypes)
 
-    mine = ~structure.from_rows
-    if mine.any():
-        found = forward(structure.colors)
-        out[mine] = found[rows[mine], structure.colors[columns[mine]]]
-    if structure.from_rows.any():
-        mine = structure.from_rows
+    chosen, rows, colors = structure.by_columns
+    if len(rows):
+        out[chosen] = forward(structure.colors)[rows, colors]
+    chosen, columns, colors = structure.by_rows
+    if len(columns):
         if program.symmetric:
             found = forward(structure.row_colors)
         else:
             results = results_of(program, leaves)
             given = [program.function.results[k].dtype.numpy for k in sorted(set(order))]
             found = compressed(True, structure.row_colors, lambda flat: seeds_of(flat, results, order), given)
-        out[mine] = found[columns[mine], structure.row_colors[rows[mine]]]
+        out[chosen] = found[columns, colors]
     return out

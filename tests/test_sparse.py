@@ -1,6 +1,8 @@
 """`sparse_jacobian` and `sparse_hessian`: the matrix is the dense one, and the pattern misses nothing."""
 
 import builtins
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -528,6 +530,24 @@ def test_as_decorators_and_of_transforms():
     assert np.array_equal(f(2.0, X).toarray(), 2.0 * np.eye(30))
     check(sparse_jacobian(grad(rosenbrock)), hessian(rosenbrock)(X), X)
     assert "sparse_jacobian of" in repr(f) and f.__name__ == "f"
+
+
+def test_pickles_and_threads():
+    H = pickle.loads(pickle.dumps(sparse_hessian(rosenbrock)))
+    points = [RNG.normal(size=n) for n in (40, 41, 42, 43) * 4]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(H, points))
+    for x, h in zip(points, found, strict=True):
+        np.testing.assert_allclose(h.toarray(), hessian(rosenbrock)(x), rtol=1e-10, atol=1e-10)
+
+
+def test_static_arguments():
+    @sparse_jacobian(static_argnames="kind")
+    def f(x, kind):
+        return x * x[0] if kind == "first" else np.sin(x)
+
+    assert f(X, "first").nnz == 59
+    assert f(X, kind="other").nnz == 30
 
 
 def test_by_the_interpreter(monkeypatch):
