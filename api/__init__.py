@@ -17,6 +17,7 @@ from .custom import custom_jvp, custom_vjp
 from .derivatives import hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize, vmap
 from .implicit import custom_linear_solve, custom_root, fixed_point
 from .memory import clear_memory
+from .sparse import sparse_hessian, sparse_jacobian
 from .transforms import grad, jit, stop_gradient, value_and_grad, vjp
 
 __all__ = [
@@ -46,6 +47,8 @@ __all__ = [
     "jit",
     "jvp",
     "linearize",
+    "sparse_hessian",
+    "sparse_jacobian",
     "stop_gradient",
     "value_and_grad",
     "vjp",

@@ -26,6 +26,7 @@ T = np.arange(12.0).reshape(2, 3, 2) * -0.21 + 0.9
 NOTHING = np.zeros(0)
 NOWHERE = np.zeros(0, np.int64)
 TRUTH = np.array([[True, False], [False, False]])
+WHOLE = np.array([[1, 6, -8], [3, 0, 1 << 40]])
 WHOLE = np.array([[3, -5], [2, 9]])
 WITH_NAN = np.array([1.0, np.nan, 2.0])
 
@@ -115,6 +116,7 @@ CASES = {
     **MATRIX_CASES,
     "reduce_any": [([TRUTH], {"axes": axes}) for axes in [(0, 1), (0,), (1,)]],
     "reduce_all": [([~TRUTH], {"axes": axes}) for axes in [(0, 1), (0,), (1,)]],
+    "reduce_or": [([WHOLE], {"axes": axes}) for axes in [(0, 1), (0,), (1,)]],
     "argmax": [
         ([np.array([[1.0, np.nan, 3.0], [2.0, 2.0, -np.inf]])], {"axis": 0}),
         ([np.array([[1.0, np.nan, 3.0], [2.0, 2.0, -np.inf]])], {"axis": 1}),
@@ -151,6 +153,7 @@ EMPTY = {
     "searchsorted": [([NOTHING, V], {"side": "left"}), ([V, NOTHING], {"side": "right"})],
     "reduce_any": [([TRUTH[:0]], {"axes": (0,)}), ([TRUTH[:0]], {"axes": (1,)})],
     "reduce_all": [([TRUTH[:0]], {"axes": (0,)}), ([TRUTH[:0]], {"axes": (1,)})],
+    "reduce_or": [([WHOLE[:0]], {"axes": (0,)}), ([WHOLE[:0]], {"axes": (1,)}), ([WHOLE[:, :0]], {"axes": (0, 1)})],
 }
 
 # operations that have no value for an extent of 0 (their `evaluate` raises ValueError, as NumPy; the tracer checks)

@@ -20,7 +20,7 @@ ALLOWED = {
     "ir": {"ir", "numpy"},
     "tracer": {"tracer", "ir", "numpy"},
     "codegen": {"codegen", "ir", "numpy", "numba", "llvmlite", "scipy", "platformdirs"},
-    "api": {"api", "tracer", "ir", "codegen", "numpy", "optree"},
+    "api": {"api", "tracer", "ir", "codegen", "numpy", "optree", "scipy", "matplotlib"},
     "benchmarks": {"benchmarks", "api", "ir", "numpy", "numba", "scipy", *PEERS, "rich", "matplotlib"},
 }
 # scripts for developers inside the package, which nothing imports, and what else they need

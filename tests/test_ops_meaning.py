@@ -100,6 +100,7 @@ REFUSED = {
     "reduce_sum": [[BOOL]],
     "reduce_prod": [[BOOL]],
     "reduce_all": [[F64]],
+    "reduce_or": [[F64], [BOOL]],
 }
 
 

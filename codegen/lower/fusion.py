@@ -37,7 +37,7 @@ __all__ = [
 
 TRIVIAL = frozenset({"fill", "iota", "index", "broadcast", "transpose", "cast", "stop_gradient", "neg"})
 WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add", "assemble"})
-REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"})
+REDUCTIONS = frozenset("reduce_sum reduce_prod reduce_max reduce_min reduce_any reduce_all reduce_or".split())
 REPEAT = 8
 """What a consumer may compute in several places of its code, one of which is run for an element."""
 RECOMPUTE = 3

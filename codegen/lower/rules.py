@@ -201,6 +201,7 @@ STEP = {
     "reduce_min": "minimum",
     "reduce_any": "logical_or",
     "reduce_all": "logical_and",
+    "reduce_or": "bitwise_or",
 }
 
 

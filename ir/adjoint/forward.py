@@ -20,10 +20,10 @@ from ..core import Builder, Const, Function, Op, Region, Value, builder
 from ..errors import UnsupportedError
 from ..ops import call_rule, lookup, zeros_like
 from ..ops.declare import OpDef
-from ..types import Tape
+from ..types import Tape, Type
 from .activity import is_differentiable_type, loop_parts, varied_values
 
-__all__ = ["jvp"]
+__all__ = ["Forward", "jvp"]
 
 
 def jvp(function: Function, wrt: Sequence[int], keep: Sequence[int] | None = None) -> Function:
@@ -31,7 +31,7 @@ def jvp(function: Function, wrt: Sequence[int], keep: Sequence[int] | None = Non
     varied = varied_values(function, [function.args[k] for k in wrt])
     body = Region([Value(a.type, a.name) for a in function.args])
     env = dict(zip(function.args, body.args, strict=True))
-    forward = _Forward(env, varied)
+    forward = Forward(env, varied)
     for k in wrt:
         arg = function.args[k]
         tangent = Value(arg.type, tangent_name(arg))
@@ -48,11 +48,16 @@ def jvp(function: Function, wrt: Sequence[int], keep: Sequence[int] | None = Non
     return Function(f"{function.name}.jvp", body, attrs)
 
 
-class _Forward:
+class Forward:
+    """The walk over a function; `tangent_type` says of what type tangents are."""
+
     def __init__(self, env: dict[Value, Value], varied: set[Value]) -> None:
         self.env = env
         self.varied = varied
         self.tangents: dict[Value, Value] = {}
+
+    def tangent_type(self, type_: Type) -> Type:
+        return type_
 
     def value(self, old: Value) -> Value:
         return old if isinstance(old, Const) else self.env.get(old, old)
@@ -146,7 +151,7 @@ class _Forward:
         self.env.update(zip(op.regions[0].args, first.args, strict=True))
         outer = dict(self.tangents)
         for k in lanes:
-            tangent = Value(args[k].type, tangent_name(args[k]))
+            tangent = Value(self.tangent_type(args[k].type), tangent_name(args[k]))
             first.args.append(tangent)
             self.tangents[args[k]] = tangent
         regions = [first]

@@ -435,7 +435,7 @@ RULES: dict[str, Callable[[Lanes, Op], list[Value]]] = {
     "tape.pop": popped,
     **dict.fromkeys(
         "concat cumsum cumprod recurrence reduce_sum reduce_prod reduce_max reduce_min reduce_any reduce_all "
-        "argmax argmin".split(),
+        "reduce_or argmax argmin".split(),
         along_axes,
     ),
 }

@@ -218,6 +218,8 @@ for _name, _function, _position, _aliases in (
 for _name, _function in (("reduce_any", np.any), ("reduce_all", np.all)):
     reduction(_name, lambda x, *, axes, f=_function: f(x, axis=axes), "b", _function)
 
+reduction("reduce_or", lambda x, *, axes: np.bitwise_or.reduce(x, axis=axes), "iu", ())
+
 # ---------------------------------------------------------------- positions of extremes
 
 

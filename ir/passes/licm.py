@@ -31,7 +31,7 @@ from ..types import Tape
 __all__ = ["run"]
 
 TOTAL = frozenset(
-    "dim transpose reduce_sum reduce_prod reduce_any reduce_all cumsum cumprod stop_gradient argsort "
+    "dim transpose reduce_sum reduce_prod reduce_any reduce_all reduce_or cumsum cumprod stop_gradient argsort "
     "searchsorted nonzero".split()
 )
 """Operations besides elementwise ones that are defined for all operands of the right types."""
