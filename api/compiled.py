@@ -27,6 +27,7 @@ from ..tracer import Derivative, Result
 from .arguments import NAMESPACE, ZERO_D, Call, flatten_call, leaf_names, static_value, to_leaf, unflatten
 from .fast import fast_entry, output_type
 from .nans import refuse_nans
+from .native import NativeFunction
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize, traced_as
 from .warm import find as find_kept
 from .warm import keep
@@ -53,6 +54,7 @@ class Compiled:
         self._static = _static_positions(self._program, transform.static_argnames)
         self._fast: Callable[..., Any] = self._general
         self._loose: Compiled | None = None
+        self._njit: NativeFunction | None = None
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method: `self` is static structure, and the first argument is the one after it."""
@@ -186,6 +188,13 @@ class Compiled:
         if self._transform.has_aux:
             return gradient, _aux_result(spec, outputs[:count])
         return gradient
+
+    @property
+    def njit(self) -> NativeFunction:
+        """The same for the inside of `@njit` code, with a flat signature: see `api.native`."""
+        if self._njit is None:
+            self._njit = NativeFunction(self)
+        return self._njit
 
     # ------------------------------------------------------------ what it tells
 
