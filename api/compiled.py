@@ -25,6 +25,7 @@ from ..ir.errors import ArgumentError, ShapeError
 from ..ir.types import F64, Array, Scalar
 from ..tracer import Derivative, Result
 from .arguments import NAMESPACE, ZERO_D, Call, flatten_call, leaf_names, static_value, to_leaf, unflatten
+from .bridges import as_jax, as_torch
 from .fast import fast_entry, output_type
 from .nans import refuse_nans
 from .native import NativeFunction
@@ -195,6 +196,30 @@ class Compiled:
         if self._njit is None:
             self._njit = NativeFunction(self)
         return self._njit
+
+    def as_torch(self) -> Callable[..., Any]:
+        """The same for PyTorch's tensors, a `torch.autograd.Function`: see `api.bridges`."""
+        return as_torch(self, *self._functional("as_torch"))
+
+    def as_jax(self, result: Any = None) -> Callable[..., Any]:
+        """The same for JAX's arrays, a `jax.custom_vjp` over a callback: see `api.bridges`. `result`: arrays, or
+        `jax.ShapeDtypeStruct`s, like the result, where its shape cannot be found beforehand."""
+        primal, vjp = self._functional("as_jax")
+        return as_jax(self, primal, vjp, lambda call: primal._specialization(call)[0], result)
+
+    def _functional(self, name: str) -> tuple[Compiled, Compiled]:
+        """The function as one that changes no arguments, and its `vjp`."""
+        transform = self._transform
+        if transform.kind == "vjp" or transform.static_argnames:
+            what = "a pullback" if transform.kind == "vjp" else "static arguments"
+            raise ArgumentError(
+                f"a function with {what} has no `.{name}()`",
+                help="give static values by functools.partial or a closure",
+            )
+        function = self.__wrapped__ if transform.kind == "jit" else self
+        return Compiled(function, Transform("primal", None, False, ())), Compiled(
+            function, Transform("vjp", None, False, ())
+        )
 
     # ------------------------------------------------------------ what it tells
 
