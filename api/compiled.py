@@ -27,6 +27,7 @@ from ..tracer import Derivative, Result
 from .arguments import NAMESPACE, ZERO_D, Call, flatten_call, leaf_names, static_value, to_leaf, unflatten
 from .bridges import as_jax, as_torch
 from .fast import fast_entry, output_type
+from .into import into
 from .nans import refuse_nans
 from .native import NativeFunction
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize, traced_as
@@ -136,6 +137,11 @@ class Compiled:
             spec.fast = fast_entry(self.__wrapped__, spec, call, self._general) or self._general
         self._fast = spec.fast or self._general
         return self._result(spec, call, spec.executable.run(leaves))
+
+    def into(self, out: Any, *args: Any, **kwargs: Any) -> Any:
+        """The call with these arguments, which writes the gradient into the arrays of `out` and gives `out` in its
+        place; for other transforms, the result. See `api.into`."""
+        return into(self, out, args, kwargs)
 
     def compile(self, *args: Any, **kwargs: Any) -> Compiled:
         """Compile for the types of these arguments without running; returns the object itself."""
