@@ -27,7 +27,7 @@ from ..tracer import Derivative, Result
 from .arguments import NAMESPACE, ZERO_D, Call, flatten_call, leaf_names, static_value, to_leaf, unflatten
 from .bridges import as_jax, as_torch
 from .fast import fast_entry, output_type
-from .into import into
+from .into import any_call, into
 from .nans import refuse_nans
 from .native import NativeFunction
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize, traced_as
@@ -57,6 +57,7 @@ class Compiled:
         self._fast: Callable[..., Any] = self._general
         self._loose: Compiled | None = None
         self._njit: NativeFunction | None = None
+        self._fast_into: Callable[..., Any] = self._general_into
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method: `self` is static structure, and the first argument is the one after it."""
@@ -138,7 +139,10 @@ class Compiled:
         self._fast = spec.fast or self._general
         return self._result(spec, call, spec.executable.run(leaves))
 
-    def into(self, out: Any, *args: Any, **kwargs: Any) -> Any:
+    def _general_into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return any_call(self, out, args, kwargs)
+
+    def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
         """The call with these arguments, which writes the gradient into the arrays of `out` and gives `out` in its
         place; for other transforms, the result. See `api.into`."""
         return into(self, out, args, kwargs)

@@ -28,6 +28,7 @@ from ..ir.errors import ArgumentError, ShapeError
 from ..ir.types import Array, Scalar
 from ..tracer import Result
 from .arguments import Call, flatten_tree, unflatten
+from .fast import fast_into
 from .specialize import Specialization, as_tuple, jit_disabled
 
 if TYPE_CHECKING:
@@ -38,6 +39,19 @@ __all__ = ["gradient_results", "into"]
 
 def into(compiled: Compiled, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """See the module's docstring."""
+    try:
+        rest = compiled._fast_into(out, *args, **kwargs)
+    except ShapeError:  # of the caller's, of an array of `out`, or an extent that turns out to be 1
+        compiled._fast_into = compiled._general_into
+        rest = any_call(compiled, out, args, kwargs)
+    transform = compiled._transform
+    if transform.kind == "value_and_grad":
+        return rest, out
+    return (out, rest) if transform.reverse and transform.has_aux else out
+
+
+def any_call(compiled: Compiled, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Writes `out`; gives the parts of the result that are not in it. Lets calls like this one go the fast way."""
     transform = compiled._transform
     if transform.kind == "vjp":
         raise ArgumentError("a pullback has no `.into`", help="use `grad` or `value_and_grad`")
@@ -60,7 +74,7 @@ def into(compiled: Compiled, out: Any, args: tuple[Any, ...], kwargs: dict[str, 
     else:
         try:
             remaining = iter(executable.run([*leaves, *direct.values()]))
-        except ShapeError:  # of the caller's, of an array of `out`, or an extent that turns out to be 1: this call says
+        except ShapeError:  # whatever it is, this call says it better, or has another answer
             given, direct = compiled(*args, **kwargs), {}
         else:
             total = len(spec.forward.results)
@@ -75,9 +89,19 @@ def into(compiled: Compiled, out: Any, args: tuple[Any, ...], kwargs: dict[str, 
     for (number, _), array, value in zip(results, arrays, found, strict=True):
         if number not in direct:
             copied(array, value)
-    if transform.kind == "value_and_grad":
-        return rest, out
-    return (out, rest) if transform.reverse and transform.has_aux else out
+    if direct and len(direct) == len(results):
+        key = ("fast", *numbers)
+        if key not in kept_of(spec):
+            again = compiled._general_into
+            kept_of(spec)[key] = fast_into(compiled.__wrapped__, spec, call, executable, out, again) or again
+        compiled._fast_into = kept_of(spec)[key]
+    return rest
+
+
+def kept_of(spec: Specialization) -> dict[Any, Any]:
+    """What is made of a specialization here: executables by the results that they write, and entries to them."""
+    kept: dict[Any, Any] = spec.__dict__.setdefault("outputs", {})
+    return kept
 
 
 def gradient_results(spec: Specialization, call: Call) -> Any:
@@ -159,10 +183,10 @@ def may_be_direct(spec: Specialization, leaves: Sequence[Any], array: Any) -> bo
 
 def executable_for(spec: Specialization, numbers: tuple[int, ...]) -> OutputExecutable:
     """The executable that writes these results to further arguments, kept with the specialization."""
-    kept: dict[tuple[int, ...], OutputExecutable] = spec.__dict__.setdefault("outputs", {})
-    found = kept.get(numbers)
-    if found is None:
-        found = kept[numbers] = OutputExecutable(spec.executable, numbers)
+    kept = kept_of(spec)
+    if numbers not in kept:
+        kept[numbers] = OutputExecutable(spec.executable, numbers)
+    found: OutputExecutable = kept[numbers]
     return found
 
 

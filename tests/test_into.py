@@ -110,6 +110,39 @@ def test_aux_and_keywords():
     np.testing.assert_array_equal(aux, 3 * X)
 
 
+def test_a_parameter_named_out_and_changing_types():
+    g = value_and_grad(lambda out, x=2.0: np.sum(out**2) * x)
+    for _ in range(2):
+        for a in (X, X.astype(np.float32), A, X[:3]):
+            out = filled(a.shape, a.dtype)
+            value, given = g.into(out, out=a)
+            expected = g(a)
+            assert value == expected[0] and given is out
+            np.testing.assert_array_equal(out, expected[1])
+            g.into(out, a, x=3.0)
+            np.testing.assert_array_equal(out, g(a, 3.0)[1])
+            with pytest.raises((ShapeError, ArgumentError)):
+                g.into(filled(9), a)
+            shared = np.concatenate([a.ravel(), a.ravel()])
+            inside = shared[a.size // 2 :][: a.size].reshape(a.shape)
+            g.into(inside, shared[: a.size].reshape(a.shape))
+            np.testing.assert_array_equal(inside, expected[1])
+
+
+def test_captured_values_are_read_again():
+    scale = np.ones(7)
+
+    def f(x):
+        return np.sum(scale * x)
+
+    g, out = grad(f), filled(7)
+    for k in range(3):
+        scale[:] = k
+        np.testing.assert_array_equal(g.into(out, X), np.full(7, k))
+    scale = np.arange(7.0)
+    np.testing.assert_array_equal(g.into(out, X), scale)
+
+
 def test_results_of_other_transforms():
     for compiled, shape in ((jit(lambda x: x * 2), 7), (hessian(loop), (7, 7)), (jacobian(lambda x: x**2), (7, 7))):
         out = filled(shape)
