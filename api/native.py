@@ -21,7 +21,7 @@ function that captures arrays, numbers or other things that may change is refuse
 ...         x -= 0.01 * slope(x)
 ...     return x
 >>> round(descend(1.0, 10), 6)
-0.772487
+0.764427
 """
 
 from __future__ import annotations
