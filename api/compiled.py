@@ -25,8 +25,11 @@ from ..ir.errors import ArgumentError, ShapeError
 from ..ir.types import F64, Array, Scalar
 from ..tracer import Derivative, Result
 from .arguments import NAMESPACE, ZERO_D, Call, flatten_call, leaf_names, static_value, to_leaf, unflatten
+from .bridges import as_jax, as_torch
 from .fast import fast_entry, output_type
+from .into import any_call, into
 from .nans import refuse_nans
+from .native import NativeFunction
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize, traced_as
 from .warm import find as find_kept
 from .warm import keep
@@ -53,6 +56,8 @@ class Compiled:
         self._static = _static_positions(self._program, transform.static_argnames)
         self._fast: Callable[..., Any] = self._general
         self._loose: Compiled | None = None
+        self._njit: NativeFunction | None = None
+        self._fast_into: Callable[..., Any] = self._general_into
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method: `self` is static structure, and the first argument is the one after it."""
@@ -134,6 +139,14 @@ class Compiled:
         self._fast = spec.fast or self._general
         return self._result(spec, call, spec.executable.run(leaves))
 
+    def _general_into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return any_call(self, out, args, kwargs)
+
+    def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """The call with these arguments, which writes the gradient into the arrays of `out` and gives `out` in its
+        place; for other transforms, the result. See `api.into`."""
+        return into(self, out, args, kwargs)
+
     def compile(self, *args: Any, **kwargs: Any) -> Compiled:
         """Compile for the types of these arguments without running; returns the object itself."""
         spec, _ = self._specialization(self._flatten(args, kwargs))
@@ -186,6 +199,37 @@ class Compiled:
         if self._transform.has_aux:
             return gradient, _aux_result(spec, outputs[:count])
         return gradient
+
+    @property
+    def njit(self) -> NativeFunction:
+        """The same for the inside of `@njit` code, with a flat signature: see `api.native`."""
+        if self._njit is None:
+            self._njit = NativeFunction(self)
+        return self._njit
+
+    def as_torch(self) -> Callable[..., Any]:
+        """The same for PyTorch's tensors, a `torch.autograd.Function`: see `api.bridges`."""
+        return as_torch(self, *self._functional("as_torch"))
+
+    def as_jax(self, result: Any = None) -> Callable[..., Any]:
+        """The same for JAX's arrays, a `jax.custom_vjp` over a callback: see `api.bridges`. `result`: arrays, or
+        `jax.ShapeDtypeStruct`s, like the result, where its shape cannot be found beforehand."""
+        primal, vjp = self._functional("as_jax")
+        return as_jax(self, primal, vjp, lambda call: primal._specialization(call)[0], result)
+
+    def _functional(self, name: str) -> tuple[Compiled, Compiled]:
+        """The function as one that changes no arguments, and its `vjp`."""
+        transform = self._transform
+        if transform.kind == "vjp" or transform.static_argnames:
+            what = "a pullback" if transform.kind == "vjp" else "static arguments"
+            raise ArgumentError(
+                f"a function with {what} has no `.{name}()`",
+                help="give static values by functools.partial or a closure",
+            )
+        function = self.__wrapped__ if transform.kind == "jit" else self
+        return Compiled(function, Transform("primal", None, False, ())), Compiled(
+            function, Transform("vjp", None, False, ())
+        )
 
     # ------------------------------------------------------------ what it tells
 

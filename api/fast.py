@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ..codegen import host
+from ..codegen import Executable, host
+from ..codegen.outputs import OutputExecutable
 from ..ir.types import DTYPES, Scalar
 from ..tracer import Result
 from ..tracer.lookups import MISSING
-from .arguments import ZERO_D, Call, Static, further_attributes, unflatten
+from .arguments import ZERO_D, Call, Static, flatten_tree, further_attributes, unflatten
 from .specialize import Specialization, as_tuple, traced_as
 
-__all__ = ["fast_entry"]
+__all__ = ["fast_entry", "fast_into"]
 
 SIMPLE = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY)
 
@@ -41,25 +42,71 @@ def fast_entry(
         result = _result(spec, call)
     except _NotSimple:
         return None
-    count = sum(t is not None for t in call.types)
-    captures: list[tuple[Callable[[], Any], Any]] = []
-    captures += [(never_raises(g.read, g.key, g.aspect), host.Static(g.expected)) for g in spec.guards]
-    for k, capture in enumerate(spec.captures):
-        read = never_raises(capture.read, capture.key)
-        captures.append((read, host.Slot(count + k, host.leaf_of(capture.read()))))
     donated: dict[int, int] = spec.forward.attrs.get("donated") or {}
     fast, _ = host.specialize(
         getattr(function, "__name__", "call"),
         parameters,
         spec.executable.kernel,
         result,
-        failed=_raise(spec),
+        failed=_raise(spec.executable),
         miss=miss,
-        captures=captures,
+        captures=_captures(spec, call),
         written=sorted(donated.values()),
         apart=list(spec.written),
     )
     return fast
+
+
+def fast_into(
+    function: Callable[..., Any],
+    spec: Specialization,
+    call: Call,
+    executable: OutputExecutable,
+    out: Any,
+    miss: Callable[..., Any],
+) -> Callable[..., Any] | None:
+    """The same for `f.into(out, ...)` where the kernel writes all of `out`: of the result's other parts, it gives what
+    there is."""
+    if any(t is not None and t[2] == ZERO_D for t in call.types):
+        return None
+    arrays, structure = flatten_tree(out)
+    if any(type(x) is not np.ndarray or 1 in x.shape for x in arrays):
+        return None
+    first = len(spec.layouts)
+    slots = [host.Slot(first + executable.direct.index(number), host.leaf_of(x)) for number, x in
+             zip(executable.wanted, arrays, strict=True)]  # fmt: skip
+    left = [k for k in range(len(spec.forward.results)) if k not in executable.direct]
+    try:
+        parameters = _parameters(traced_as(function, spec.transform), call)
+        target = _structure(unflatten(structure, slots))
+        result = _besides(spec, {number: k for k, number in enumerate(left)})
+    except _NotSimple:
+        return None
+    name = "out"
+    while any(name == p.name for p in parameters):
+        name += "_"
+    fast, _ = host.specialize(
+        getattr(function, "__name__", "call"),
+        [host.Parameter(name, target), *parameters],
+        executable.kernel,
+        result,
+        failed=_raise(executable),
+        miss=miss,
+        captures=_captures(spec, call),
+        written=[slot.index for slot in slots],
+    )
+    return fast
+
+
+def _captures(spec: Specialization, call: Call) -> list[tuple[Callable[[], Any], Any]]:
+    """What is read at each call besides the arguments."""
+    count = sum(t is not None for t in call.types)
+    out: list[tuple[Callable[[], Any], Any]] = []
+    out += [(never_raises(g.read, g.key, g.aspect), host.Static(g.expected)) for g in spec.guards]
+    for k, capture in enumerate(spec.captures):
+        read = never_raises(capture.read, capture.key)
+        out.append((read, host.Slot(count + k, host.leaf_of(capture.read()))))
+    return out
 
 
 def never_raises(read: Callable[[], Any], key: Any, aspect: str = "value") -> Callable[[], Any]:
@@ -76,9 +123,9 @@ def never_raises(read: Callable[[], Any], key: Any, aspect: str = "value") -> Ca
     return attempt
 
 
-def _raise(spec: Specialization) -> Callable[..., Any]:
+def _raise(executable: Executable) -> Callable[..., Any]:
     def failed(status: int, detail0: int, detail1: int, arguments: tuple[Any, ...]) -> Any:
-        raise spec.executable.failure(status, detail0, detail1, arguments)
+        raise executable.failure(status, detail0, detail1, arguments)
 
     return failed
 
@@ -163,6 +210,19 @@ def _result(spec: Specialization, call: Call) -> Any:
     if transform.has_aux:
         return (gradient, _built(value[1]))
     return gradient
+
+
+def _besides(spec: Specialization, numbers: dict[int, int]) -> Any:
+    """What a call gives besides its gradient, as `host` describes results; `numbers`: of the kernel's results."""
+    transform = spec.transform
+    if transform.kind != "value_and_grad" and not (transform.reverse and transform.has_aux):
+        return host.Constant(None)
+    leaves: list[Any] = [
+        host.Output(numbers[r.index], output_type(spec, r)) if isinstance(r, Result) else host.Constant(r)
+        for r in spec.results
+    ]
+    value = unflatten(spec.result_spec, leaves)
+    return _built(value if transform.kind == "value_and_grad" else value[1])
 
 
 def output_type(spec: Specialization, result: Result) -> Callable[[Any], Any] | None:

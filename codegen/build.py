@@ -128,6 +128,10 @@ class Kernel:
         """The same source as a plain Python function, without Numba."""
         return python_kernel(self.text, self.name)
 
+    def native(self) -> tuple[int, Any]:
+        """The address of the machine code in Numba's own calling convention, and Numba's type of its result."""
+        return self._code.native()
+
     def llvm(self) -> str:
         """The optimized LLVM of the kernel. It is read from the cache if the code came from there (and
         compiled once more should the cache have lost it)."""
@@ -203,7 +207,7 @@ def compile_kernel(
     kernel = _kernels.get(key)
     if kernel is not None:
         return kernel
-    with _lock:
+    with bridge.compiler_lock(), _lock:  # in this order: Numba may be compiling what calls the kernel
         kernel = _kernels.get(key)
         if kernel is None:
             arguments = [bridge.Argument(t, layout, distinguish_ones) for t, layout in zip(arg_types, layouts)]

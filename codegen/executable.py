@@ -76,6 +76,8 @@ class Executable:
             elif isinstance(arg.type, Scalar | Array):
                 types.append(arg.type)
                 layouts.append(layout)
+        types += self.further
+        layouts += ["C" for _ in self.further]
         out = compile_kernel(
             self.source,
             python_name(self.function.name),
@@ -87,6 +89,11 @@ class Executable:
         )
         self.seconds["load" if out.from_cache else "compile"] = out.compile_seconds
         return out
+
+    @property
+    def further(self) -> list[Array]:
+        """Types of arguments besides the function's own, of memory to write results to (see `outputs`)."""
+        return []
 
     @cached_property
     def python(self) -> Callable[..., Any]:

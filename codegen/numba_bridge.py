@@ -53,6 +53,7 @@ __all__ = [
     "MachineCode",
     "asm_text",
     "compile_function",
+    "compiler_lock",
     "compiling",
     "environment",
     "image_of",
@@ -63,6 +64,7 @@ __all__ = [
     "llvm_text",
     "load",
     "load_routine",
+    "native_of",
     "needs",
     "numba_type",
     "object_of",
@@ -103,6 +105,9 @@ class MachineCode:
     asm: Callable[[], str]
     image: bytes | None
     keep: tuple[object, ...]  # owners of the memory that `entry` uses
+    native: Callable[[], tuple[int, Any]]
+    """The address of the function behind the entry, in Numba's own calling convention, and Numba's type of its
+    result."""
 
 
 def environment() -> str:
@@ -333,7 +338,18 @@ def compile_function(
         )
         image = image_of(result, checked)
     keep = (library, result.environment)
-    return MachineCode(result.entry_point, checked, library.get_llvm_str, library.get_asm_str, image, keep)
+    native = native_of(library, result.fndesc)
+    return MachineCode(result.entry_point, checked, library.get_llvm_str, library.get_asm_str, image, keep, native)
+
+
+def native_of(library: Any, descriptor: Any) -> Callable[[], tuple[int, Any]]:
+    """What `MachineCode.native` is for a function of a library."""
+    return lambda: (library.get_pointer_to_function(descriptor.llvm_func_name), descriptor.restype)
+
+
+def compiler_lock() -> Any:
+    """Numba's lock, which whoever compiles or loads holds. To be taken before any of adjit's."""
+    return _numba("core.compiler_lock").global_compiler_lock
 
 
 def image_of(result: Any, checked: bool) -> bytes | None:
@@ -349,6 +365,8 @@ def image_of(result: Any, checked: bool) -> bytes | None:
         "module": result.fndesc.modname,
         "name": result.fndesc.qualname,
         "wrapper": result.fndesc.llvm_cpython_wrapper_name,
+        "native": result.fndesc.llvm_func_name,
+        "results": [_type_name(kind) for kind in result.fndesc.restype],
         "environment": result.environment.env_name,
         "defines_environment": any(
             variable.name == result.environment.env_name and not variable.is_declaration
@@ -366,6 +384,18 @@ def needs(library: Any) -> list[str]:
     module = library._final_module
     functions = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
     return sorted(functions) + sorted(v.name for v in module.global_variables if v.is_declaration)
+
+
+def _type_name(kind: Any) -> tuple[str, int, str]:
+    """(dtype, rank, layout) of a result; numbers have rank -1."""
+    array = hasattr(kind, "ndim")
+    dtype: np.dtype[Any] = _numba("np.numpy_support").as_dtype(kind.dtype if array else kind)
+    return dtype.str, kind.ndim if array else -1, kind.layout if array else ""
+
+
+def _named_type(dtype: str, rank: int, layout: str) -> Any:
+    scalar = _numba("np.numpy_support").from_dtype(np.dtype(dtype))
+    return scalar if rank < 0 else _numba("core.types").Array(scalar, rank, layout)
 
 
 def _constant_name(constant: object) -> str | None:
@@ -416,7 +446,7 @@ def load(image: bytes, read_again: Callable[[], bytes | None]) -> MachineCode:
         library.enable_object_caching()
         library._set_compiled_object(object_code)
         library._finalize_final_module()
-        codegen._engine._defined_symbols.add(wrapper)
+        codegen._engine._defined_symbols.update((wrapper, description["native"]))
         address = library.get_pointer_to_function(wrapper)
         if not address:
             raise ValueError("an image without its entry")
@@ -440,7 +470,12 @@ def load(image: bytes, read_again: Callable[[], bytes | None]) -> MachineCode:
         return _parts(again)[2]
 
     llvm, asm = (lambda: llvm_text(bitcode())), (lambda: asm_text(bitcode()))
-    return MachineCode(call, description["checked"], llvm, asm, image, (library, kept))
+
+    def native() -> tuple[int, Any]:
+        kinds = [_named_type(*name) for name in description["results"]]
+        return library.get_pointer_to_function(description["native"]), _numba("core.types").Tuple(tuple(kinds))
+
+    return MachineCode(call, description["checked"], llvm, asm, image, (library, kept), native)
 
 
 def load_routine(image: bytes, module: str, symbol: str) -> Any:

@@ -91,6 +91,5 @@ def _compiled(
         library=library, fndesc=descriptor, environment=environment, reload_init=(), lifted=()
     )
     image = numba_bridge.image_of(result, checked)
-    return numba_bridge.MachineCode(
-        call, checked, library.get_llvm_str, library.get_asm_str, image, (library, environment)
-    )
+    keep, native = (library, environment), numba_bridge.native_of(library, descriptor)
+    return numba_bridge.MachineCode(call, checked, library.get_llvm_str, library.get_asm_str, image, keep, native)

@@ -83,6 +83,7 @@ class Lowering:
     def __init__(self, context: Any, builder: Any, function: Function, noalias: bool) -> None:
         self.context, self.b, self.function = context, builder, function
         self.layouts: Sequence[str] = function.attrs["layouts"]
+        self.inputs = function.args[: len(function.args) - function.attrs.get("outputs", 0)]
         self.classes = Classes(function, self.layouts, noalias)
         self.memories = Memories(context, builder, len(self.classes.number))
         self.hints = Hints(builder.module)
@@ -464,7 +465,7 @@ class Lowering:
             self.numbers[index] = b.sub(last, turn, flags=("nsw",))
         else:
             self.numbers[index] = turn
-        alone = not self.function.attrs.get("donated") and independent(op, self.function.args)
+        alone = not self.function.attrs.get("donated") and independent(op, self.inputs)
         group = self.hints.group() if alone else None
         self.memories.group = group
         self.depth += 1

@@ -1,0 +1,67 @@
+"""The same gradients from Python, in memory of the caller's, and inside `@njit` code, for many programs."""
+
+import numba
+import numpy as np
+import optree
+import pytest
+import random_programs
+from numba.core.errors import TypingError
+
+from adjit import value_and_grad
+from adjit.api.arguments import NAMESPACE, flatten_call
+from programs import PROGRAMS
+
+
+@numba.njit
+def through(f, *args):
+    return f(*args)
+
+
+def equal(found, expected, name):
+    assert len(found) == len(expected), name
+    for f, e in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(f, e, err_msg=name)
+
+
+def compare(function, argnums, calls, name):
+    """Compares on each of the `calls`, functions that give fresh arguments."""
+    compiled = value_and_grad(function, argnums=argnums)
+    for fresh in calls:
+        value, gradient = compiled(*fresh())
+        expected = optree.tree_leaves((value, gradient), namespace=NAMESPACE)
+        for _ in range(2):  # the general way, then the fast one
+            out = optree.tree_map(
+                lambda g: np.full(np.shape(g), 77, np.asarray(g).dtype), gradient, namespace=NAMESPACE
+            )
+            again, given = compiled.into(out, *fresh())
+            assert given is out
+            equal(optree.tree_leaves((again, out), namespace=NAMESPACE), expected, name)
+        leaves = flatten_call(fresh(), {}).dynamic
+        try:
+            found = through(compiled.njit.like(*fresh()), *leaves)
+        except TypingError as error:
+            assert "pass it as an argument" in str(error), (name, error)
+        else:
+            equal(found, expected, name)
+        for a, b in zip(flatten_call(fresh(), {}).dynamic, leaves, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [pytest.param(p, marks=() if k % 6 == 0 else pytest.mark.slow) for k, p in enumerate(PROGRAMS)],
+    ids=lambda p: p.name,
+)
+def test_programs(program):
+    compare(program.function, program.argnums, [program.fresh], program.name)
+
+
+@pytest.mark.parametrize("seed", [7001, 7002, 7003])
+def test_random_programs(seed):
+    program = random_programs.generate(seed)
+    for args in program.argument_sets[:2]:
+
+        def fresh(args=args):
+            return tuple(x.copy() if isinstance(x, np.ndarray) else x for x in args)
+
+        compare(program.function, random_programs.ARGNUMS, [fresh], str(seed))
