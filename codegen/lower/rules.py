@@ -17,6 +17,7 @@ from .data import DATA_RULES
 from .fusion import REDUCTIONS, product_operands, small_product, source_of_transpose
 from .hazards import may_overwrite
 from .library import LIBRARY, library
+from .loops import UNROLLED, turns_of
 from .scheduler import Scheduler
 from .tapes import TAPE_RULES
 
@@ -215,11 +216,17 @@ def fold(s: Scheduler, op: Op, name: str, extents: Sequence[Value], element: Cal
     dtype = op.result.dtype
     wide = F64 if dtype is F32 and name in ("reduce_sum", "reduce_prod") else dtype
 
-    def turn(at: list[Value], carried: list[Value]) -> list[Value]:
-        return [step(s, name, carried[0], converted(s, element(at), wide))]
+    start = accumulator(identity_of(name, wide), op)
 
-    (total,) = s.b.fold(extents, [accumulator(identity_of(name, wide), op)], turn)
-    return converted(s, total, dtype)
+    def inside(outer: list[Value], rest: Sequence[Value]) -> Value:
+        def turn(at: list[Value], carried: list[Value]) -> list[Value]:
+            value = inside([*outer, *at], rest[1:]) if loops else converted(s, element([*outer, *at]), wide)
+            return [step(s, name, carried[0], value)]
+
+        loops = len(rest) > 1 and turns_of(rest) > UNROLLED
+        return s.b.fold(rest[:1] if loops else rest, [start], turn)[0]
+
+    return converted(s, inside([], extents), dtype)
 
 
 def converted(s: Scheduler, x: Value, dtype: DType) -> Value:
