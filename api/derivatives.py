@@ -7,6 +7,7 @@ the arguments the first time and kept with the function.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,7 +17,7 @@ import optree
 from ..ir.errors import ArgumentError
 from .arguments import NAMESPACE
 from .compiled import Compiled, Transform
-from .specialize import checked_argnums, static_names
+from .specialize import checked_argnums, static_names, thread_count
 
 __all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "kept_with", "linearize", "vmap"]
 
@@ -28,23 +29,27 @@ JVP, JVP_AUX = (Transform("jvp", None, has_aux, ()) for has_aux in (False, True)
 TANGENT, TANGENT_AUX = (Transform("tangent", None, has_aux, ()) for has_aux in (False, True))
 
 
-def jvp(function: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False) -> Any:
+def jvp(
+    function: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False, *, parallel: bool | int = False
+) -> Any:
     """The value of `function` at `primals` (the tuple of its arguments) and its derivative along `tangents` (a tuple of
-    the same structure and shapes): forward mode. With `has_aux`: (value, tangent, aux).
+    the same structure and shapes): forward mode. With `has_aux`: (value, tangent, aux). `parallel`: on threads, see
+    `grad`.
 
     >>> from adjit import jvp
     >>> jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 0.0))
     (6.0, 3.0)
     """
     check_tuples("jvp", primals, tangents)
-    return kept_with(function, JVP_AUX if has_aux else JVP)(primals, tangents)
+    return kept_with(function, parallel_form(JVP_AUX if has_aux else JVP, parallel))(primals, tangents)
 
 
-def linearize(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+def linearize(function: Callable[..., Any], *primals: Any, has_aux: bool = False, parallel: bool | int = False) -> Any:
     """The value of `function` at `primals`, and the linear function that takes tangents of all arguments to the tangent
     of the value. With `has_aux`: (value, linear function, aux).
 
-    The linear function owns copies of the primals, and computes the value along with each tangent.
+    The linear function owns copies of the primals, and computes the value along with each tangent. `parallel`: both on
+    threads, see `grad`.
 
     >>> from adjit import linearize
     >>> value, tangent_of = linearize(lambda x: x * x, 3.0)
@@ -53,8 +58,8 @@ def linearize(function: Callable[..., Any], *primals: Any, has_aux: bool = False
     """
     point = tuple(optree.tree_map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, p, namespace=NAMESPACE)
                   for p in primals)  # fmt: skip
-    value = kept_with(function, PRIMAL)(*point)
-    tangent = kept_with(function, TANGENT_AUX if has_aux else TANGENT)
+    value = kept_with(function, parallel_form(PRIMAL, parallel))(*point)
+    tangent = kept_with(function, parallel_form(TANGENT_AUX if has_aux else TANGENT, parallel))
     if has_aux and (not isinstance(value, tuple) or len(value) != 2):
         raise ArgumentError("has_aux=True, but the function does not return a pair (value, aux)")
 
@@ -71,6 +76,7 @@ def jacfwd(
     has_aux: bool = False,
     *,
     static_argnames: Names = (),
+    parallel: bool | int = False,
 ) -> Any:
     """A function that computes the Jacobian of `function` with respect to the arguments `argnums`, column by column in
     forward mode: the choice where there are few inputs.
@@ -85,7 +91,7 @@ def jacfwd(
     array([[2., 0.],
            [0., 4.]])
     """
-    return decorated(function, "jacfwd", argnums, has_aux, static_argnames)
+    return decorated(function, "jacfwd", argnums, has_aux, static_argnames, parallel)
 
 
 def jacrev(
@@ -94,6 +100,7 @@ def jacrev(
     has_aux: bool = False,
     *,
     static_argnames: Names = (),
+    parallel: bool | int = False,
 ) -> Any:
     """Like `jacfwd`, row by row in reverse mode: the choice where there are few outputs.
 
@@ -102,7 +109,7 @@ def jacrev(
     >>> jacrev(lambda x: (np.sum(x), x[0] * x[1]))(np.array([1.0, 2.0]))
     (array([1., 1.]), array([2., 1.]))
     """
-    return decorated(function, "jacrev", argnums, has_aux, static_argnames)
+    return decorated(function, "jacrev", argnums, has_aux, static_argnames, parallel)
 
 
 def jacobian(
@@ -111,6 +118,7 @@ def jacobian(
     has_aux: bool = False,
     *,
     static_argnames: Names = (),
+    parallel: bool | int = False,
 ) -> Any:
     """Like `jacfwd` or `jacrev`, whichever is cheaper for the shapes of the call: reverse mode where there are more
     than twice as many inputs as outputs. The choice is made in the kernel.
@@ -121,7 +129,7 @@ def jacobian(
     array([[-1.,  1.,  0.],
            [ 0., -1.,  1.]])
     """
-    return decorated(function, "jacobian", argnums, has_aux, static_argnames)
+    return decorated(function, "jacobian", argnums, has_aux, static_argnames, parallel)
 
 
 def hessian(
@@ -130,6 +138,7 @@ def hessian(
     has_aux: bool = False,
     *,
     static_argnames: Names = (),
+    parallel: bool | int = False,
 ) -> Any:
     """A function that computes the matrix of second derivatives: forward mode over reverse mode.
 
@@ -141,7 +150,7 @@ def hessian(
     array([[4., 2.],
            [2., 0.]])
     """
-    return decorated(function, "hessian", argnums, has_aux, static_argnames)
+    return decorated(function, "hessian", argnums, has_aux, static_argnames, parallel)
 
 
 def vmap(function: Callable[..., Any] | None = None, in_axes: Any = 0, out_axes: Any = 0) -> Any:
@@ -194,11 +203,22 @@ def hvp(function: Callable[..., Any], x: Any, v: Any, *args: Any, **kwargs: Any)
     return kept_with(function, HVP)(x, v, *args, **kwargs)
 
 
-def decorated(function: Callable[..., Any] | None, kind: str, argnums: Argnums, has_aux: bool, names: Names) -> Any:
-    transform = Transform(kind, checked_argnums(argnums), has_aux, static_names(names))
+def decorated(
+    function: Callable[..., Any] | None,
+    kind: str,
+    argnums: Argnums,
+    has_aux: bool,
+    names: Names,
+    parallel: bool | int,
+) -> Any:
+    transform = Transform(kind, checked_argnums(argnums), has_aux, static_names(names), threads=thread_count(parallel))
     if function is None:
         return lambda f: Compiled(f, transform)
     return Compiled(function, transform)
+
+
+def parallel_form(transform: Transform, parallel: bool | int) -> Transform:
+    return dataclasses.replace(transform, threads=thread_count(parallel))
 
 
 def check_tuples(what: str, primals: Any, tangents: Any) -> None:
@@ -222,8 +242,8 @@ def kept_with(function: Callable[..., Any], transform: Transform) -> Compiled:
     namespace = getattr(function, "__dict__", None)
     if not isinstance(namespace, dict):  # a bound method, a partial of a builtin: nothing to keep it with
         return Compiled(function, transform)
-    kept: dict[tuple[str, bool], Compiled] = namespace.setdefault("__adjit_kept__", {})
-    key = (transform.kind, transform.has_aux)
+    kept: dict[tuple[str, bool, int | None], Compiled] = namespace.setdefault("__adjit_kept__", {})
+    key = (transform.kind, transform.has_aux, transform.threads)
     found = kept.get(key)
     if found is None or found.__wrapped__ != function:  # a method bound to another object
         found = kept[key] = Compiled(function, transform)

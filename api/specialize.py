@@ -33,7 +33,7 @@ from ..ir.types import Array, Scalar
 from ..tracer import Capture, Derivative, Guard, Result, Traced, trace
 from .arguments import NAMESPACE, Call, flatten_tree, leaf_names, leaf_type, to_leaf, unflatten
 
-__all__ = ["Specialization", "Transform", "specialize", "traced_as"]
+__all__ = ["Specialization", "Transform", "specialize", "thread_count", "traced_as"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Transform:
 
     `loose`: extents that turn out to be 1 are repeated as NumPy repeats them (see `tracer.broadcasting`).
     `debug_nans`: a NaN or an infinity in a result is an error that says where it comes from (see `nans`).
+    `threads`: how many the kernel may use, 0 for all there are; None: it is not to be parallel at all.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Transform:
     options: Any = None
     """What the kind asks for besides, hashable: `(in_axes, out_axes)` of vmap."""
     debug_nans: bool = False
+    threads: int | None = None
 
     @property
     def reverse(self) -> bool:
@@ -166,6 +168,7 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
         out.forward = pipeline.finish(optimized)
         out.stages.adjoint = None if transform.kind == "jit" else out.forward
         out.forward.attrs["donated"] = {result: arg for arg, result in traced.mutated.items()}
+        on_threads(transform, out.forward)
         return out
     out.wrt = differentiated_leaves(function, transform, call)
     value_leaves, aux_leaves = split_results(function, transform, traced, results, call)
@@ -189,7 +192,16 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     else:
         with timed(seconds, "optimize adjoint"):
             out.forward = out.stages.adjoint = pipeline.finish(pipeline.optimize(out.plan.function))
+    on_threads(transform, out.forward)
+    if out.reverse is not None:
+        on_threads(transform, out.reverse)
     return out
+
+
+def on_threads(transform: Transform, function: Function) -> None:
+    """Tell the code generator how many threads the transform allows."""
+    if transform.threads is not None:
+        function.attrs["threads"] = transform.threads
 
 
 @contextmanager
@@ -256,6 +268,17 @@ def static_names(names: Any) -> tuple[str, ...]:
     if not all(isinstance(n, str) for n in chosen):
         raise ArgumentError(f"static_argnames={names!r} is no parameter's name and no tuple of names")
     return chosen
+
+
+def thread_count(parallel: Any) -> int | None:
+    """`parallel` as `Transform.threads`."""
+    if isinstance(parallel, bool | np.bool_):
+        return 0 if parallel else None
+    if isinstance(parallel, int | np.integer) and parallel >= 1:
+        return int(parallel)
+    raise ArgumentError(
+        f"parallel={parallel!r} is no number of threads", help="write `parallel=True`, or a number of at least 1"
+    )
 
 
 def as_tuple(argnums: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
 from .compiled import Compiled, Pullback, Transform
-from .specialize import checked_argnums, static_names
+from .specialize import checked_argnums, static_names, thread_count
 
 __all__ = ["grad", "jit", "stop_gradient", "value_and_grad", "vjp"]
 
@@ -26,6 +26,7 @@ def grad(
     *,
     static_argnames: Names = (),
     debug_nans: bool = False,
+    parallel: bool | int = False,
 ) -> Any:
     """A function that computes the gradient of `function` with respect to the arguments `argnums`.
 
@@ -38,6 +39,10 @@ def grad(
     With `debug_nans`, a NaN or an infinity in a result raises FloatingPointError, which names the line, of the forward
     or of the reverse sweep, that made the first one.
 
+    With `parallel`, True or a number of threads, loops whose turns are independent run on all processors (on that many
+    threads), forward and reverse, where there is work enough. Sums are then added up in another order than without, the
+    same from run to run and for any number of threads.
+
     >>> import numpy as np
     >>> from adjit import grad
     >>> @grad
@@ -46,9 +51,9 @@ def grad(
     >>> square(3.0)
     6.0
     """
-    names = static_names(static_argnames)
-    transform = Transform("grad", checked_argnums(argnums), has_aux, names, debug_nans=bool(debug_nans))
-    return _decorate(function, transform)
+    names, threads = static_names(static_argnames), thread_count(parallel)
+    chosen = checked_argnums(argnums)
+    return _decorate(function, Transform("grad", chosen, has_aux, names, debug_nans=bool(debug_nans), threads=threads))
 
 
 def value_and_grad(
@@ -58,6 +63,7 @@ def value_and_grad(
     *,
     static_argnames: Names = (),
     debug_nans: bool = False,
+    parallel: bool | int = False,
 ) -> Any:
     """Like `grad`, but the result is the pair (value, gradient), from one kernel.
 
@@ -65,14 +71,22 @@ def value_and_grad(
     >>> value_and_grad(lambda x: x * x * x)(2.0)
     (8.0, 12.0)
     """
-    names = static_names(static_argnames)
-    transform = Transform("value_and_grad", checked_argnums(argnums), has_aux, names, debug_nans=bool(debug_nans))
+    names, threads = static_names(static_argnames), thread_count(parallel)
+    transform = Transform(
+        "value_and_grad", checked_argnums(argnums), has_aux, names, debug_nans=bool(debug_nans), threads=threads
+    )
     return _decorate(function, transform)
 
 
-def jit(function: Callable[..., Any] | None = None, *, static_argnames: Names = (), debug_nans: bool = False) -> Any:
-    """`function` compiled: the same value, and the same changes to array arguments, at native speed. `debug_nans`: see
-    `grad`.
+def jit(
+    function: Callable[..., Any] | None = None,
+    *,
+    static_argnames: Names = (),
+    debug_nans: bool = False,
+    parallel: bool | int = False,
+) -> Any:
+    """`function` compiled: the same value, and the same changes to array arguments, at native speed. `debug_nans` and
+    `parallel`: see `grad`.
 
     >>> from adjit import jit
     >>> @jit
@@ -84,15 +98,16 @@ def jit(function: Callable[..., Any] | None = None, *, static_argnames: Names = 
     >>> total(3)
     1.8333333333333333
     """
-    return _decorate(function, Transform("jit", (), False, static_names(static_argnames), debug_nans=bool(debug_nans)))
+    names, threads = static_names(static_argnames), thread_count(parallel)
+    return _decorate(function, Transform("jit", (), False, names, debug_nans=bool(debug_nans), threads=threads))
 
 
-def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> Any:
+def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False, parallel: bool | int = False) -> Any:
     """The value of `function` at `args`, and its pullback: a function from a cotangent of the value to the cotangents
     of all of `args` (a tuple).
 
     What the reverse sweep needs of the forward sweep belongs to the pullback, which may be called many times.
-    With `has_aux`: (value, pullback, aux).
+    With `has_aux`: (value, pullback, aux). `parallel`: both on threads, see `grad`.
 
     >>> import numpy as np
     >>> from adjit import vjp
@@ -100,7 +115,7 @@ def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> Any:
     >>> pullback(np.ones(2))
     (array([2., 4.]),)
     """
-    compiled = _vjp_of(function, has_aux)
+    compiled = _vjp_of(function, Transform("vjp", None, has_aux, (), threads=thread_count(parallel)))
     out = compiled(*args)
     assert isinstance(out, tuple) and isinstance(out[1], Pullback)
     return out
@@ -144,13 +159,12 @@ def _decorate(function: Callable[..., Any] | None, transform: Transform) -> Any:
     return Compiled(function, transform)
 
 
-def _vjp_of(function: Callable[..., Any], has_aux: bool) -> Compiled:
+def _vjp_of(function: Callable[..., Any], transform: Transform) -> Compiled:
     """The compiled form of `vjp(function, ...)`, kept with the function since `vjp` is called anew each time."""
-    transform = Transform("vjp", None, has_aux, ())
     namespace = getattr(function, "__dict__", None)
     if not isinstance(namespace, dict):  # a bound method, a partial of a builtin: nothing to keep it with
         return Compiled(function, transform)
-    kept: dict[bool, Compiled] = namespace.setdefault("__adjit_vjp__", {})
-    if has_aux not in kept or kept[has_aux].__wrapped__ is not function:
-        kept[has_aux] = Compiled(function, transform)
-    return kept[has_aux]
+    kept: dict[Transform, Compiled] = namespace.setdefault("__adjit_vjp__", {})
+    if transform not in kept or kept[transform].__wrapped__ is not function:
+        kept[transform] = Compiled(function, transform)
+    return kept[transform]

@@ -49,7 +49,19 @@ from . import numba_bridge as bridge
 __all__ = ["F64", "Kernel", "Scalar", "Stats", "compile_kernel", "python_kernel", "stats"]
 
 _FORMAT = "1"  # of what is stored; another one makes other keys
-_PRIMITIVES = ("primitives.py", "primitives", "vecmath", "llvm", "lower", "pool", "numba_bridge.py", "entry.py")
+_PRIMITIVES = (
+    "primitives.py",
+    "primitives",
+    "vecmath",
+    "llvm",
+    "lower",
+    "pool",
+    "numba_bridge.py",
+    "entry.py",
+    "shared.py",
+    "threads.py",
+    "blas_threads.py",
+)
 
 
 @dataclasses.dataclass
@@ -143,7 +155,7 @@ def compile_kernel(
     arg_types: Sequence[Scalar | Array],
     layouts: Sequence[str],
     *,
-    parallel: bool = False,
+    threads: int | None = None,
     fastmath: bool | Iterable[str] = False,
     noalias: bool = True,
     nogil: bool = True,
@@ -158,7 +170,8 @@ def compile_kernel(
         arg_types: the argument types; an array's rank and dtype count, its extents do not.
         layouts: per argument ``C`` (contiguous in C order), ``F`` (in Fortran order) or ``A`` (any strides);
             ignored for scalars.
-        parallel: threads are the host's business (it runs `nogil` kernels over chunks): must be False.
+        threads: how many the kernel's parallel loops may use (`codegen.threads`), 0 for all there are, None where it
+            has none. It tells kernels apart; what is parallel is said by `scheduled`, and without it nothing is.
         fastmath: False, True, or LLVM's names of single permissions (``{"contract", "reassoc"}``).
         noalias: memory that the kernel writes is reached through one argument only. True is right for every
             kernel that writes to no argument, even if they overlap; for others the host must have checked.
@@ -173,10 +186,8 @@ def compile_kernel(
 
     Raises:
         InternalError: the text does not compile; Numba's message follows.
-        ValueError: `arg_types` and `layouts` do not match, or `parallel`.
+        ValueError: `arg_types` and `layouts` do not match.
     """
-    if parallel:
-        raise ValueError("kernels are serial: threads run them over chunks (Numba's own thread layers break forks)")
     if len(arg_types) != len(layouts):
         raise ValueError(f"{len(arg_types)} argument types, but {len(layouts)} layouts")
     permissions = fastmath if isinstance(fastmath, bool) else frozenset(fastmath)
@@ -187,7 +198,7 @@ def compile_kernel(
     if os.environ.get("ADJIT_BACKEND") == "numba":
         scheduled = None
     front = "numba" if scheduled is None else "llvm"
-    flags_text = f"{flags.text()};distinguish_ones={distinguish_ones};{front}"
+    flags_text = f"{flags.text()};distinguish_ones={distinguish_ones};threads={threads};{front}"
     key = cache.digest("kernel", _FORMAT, source, name, signature, flags_text, _environment())
     kernel = _kernels.get(key)
     if kernel is not None:

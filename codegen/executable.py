@@ -83,6 +83,7 @@ class Executable:
             layouts,
             noalias=not self.function.attrs.get("donated"),
             scheduled=lambda: self.scheduled,
+            threads=self.function.attrs.get("threads"),
         )
         self.seconds["load" if out.from_cache else "compile"] = out.compile_seconds
         return out

@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.types import Array, DType, Scalar
-from . import entry, external
+from . import blas_threads, entry, external, shared, threads
 from .entry import Argument
 
 __all__ = [
@@ -62,6 +62,8 @@ __all__ = [
     "link",
     "llvm_text",
     "load",
+    "load_routine",
+    "needs",
     "numba_type",
     "object_of",
     "python_function_of",
@@ -163,6 +165,11 @@ def _kernel_library() -> Any:
     class KernelLibrary(base):  # type: ignore[misc]
         kernel_module = ""
         arguments: tuple[Argument, ...] = ()
+        passes: Callable[[Any, Any], None] | None = None  # other passes than Numba's, on a module and target machine
+
+        def _optimize_functions(self, module: Any) -> None:
+            if self.passes is None:
+                super()._optimize_functions(module)
 
         def _optimize_final_module(self) -> None:
             for function in self._final_module.functions:
@@ -180,7 +187,10 @@ def _kernel_library() -> Any:
                     and self.kernel_module not in variable.name
                 ):
                     variable.linkage = "internal"
-            super()._optimize_final_module()
+            if self.passes is None:
+                super()._optimize_final_module()
+            else:
+                self.passes(self._final_module, self._codegen._tm)
 
     return KernelLibrary
 
@@ -346,14 +356,16 @@ def image_of(result: Any, checked: bool) -> bytes | None:
         ),
         "constants": constants,
         "checked": checked,
-        "needs": sorted(
-            function.name
-            for function in library._final_module.functions
-            if function.is_declaration and not function.name.startswith("llvm.")
-        )
-        + sorted(v.name for v in library._final_module.global_variables if v.is_declaration),
+        "needs": needs(library),
     }
     return serialize(description, library._get_compiled_object(), library._final_module.as_bitcode())
+
+
+def needs(library: Any) -> list[str]:
+    """The symbols that a finished library's code refers to."""
+    module = library._final_module
+    functions = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
+    return sorted(functions) + sorted(v.name for v in module.global_variables if v.is_declaration)
 
 
 def _constant_name(constant: object) -> str | None:
@@ -431,6 +443,23 @@ def load(image: bytes, read_again: Callable[[], bytes | None]) -> MachineCode:
     return MachineCode(call, description["checked"], llvm, asm, image, (library, kept))
 
 
+def load_routine(image: bytes, module: str, symbol: str) -> Any:
+    """The code library of a routine (see `shared`) from its image; raises what `load` does."""
+    description, object_code, _ = _parts(image)
+    if description["symbol"] != symbol:
+        raise ValueError("an image of another routine")
+    with _numba("core.compiler_lock").global_compiler_lock:
+        _numba("core.runtime.nrt").rtsys.initialize(_target().target_context)
+        _require_symbols(description["needs"])
+        codegen = _codegen()
+        library = codegen.create_library(module)
+        library.enable_object_caching()
+        library._set_compiled_object(object_code)
+        library._finalize_final_module()
+        codegen._engine._defined_symbols.add(symbol)
+        return library
+
+
 def _require_symbols(names: Sequence[str]) -> None:
     """LLVM ends the process over a symbol that it cannot find, so look first. The usual ones are registered
     by the context's construction; others (BLAS, hashing) by modules that Numba imports with its
@@ -438,6 +467,11 @@ def _require_symbols(names: Sequence[str]) -> None:
     llvm = importlib.import_module("llvmlite.binding")
 
     external.register(names)
+    shared.register(names)
+    if not threads.SYMBOLS.isdisjoint(names):
+        threads.register_symbols()
+    if not blas_threads.SYMBOLS.isdisjoint(names):
+        blas_threads.register_symbols()
     if any(name.startswith(("numba_xx", "numba_ez", "numba_raw")) for name in names):
         # is SciPy's BLAS still of the integer width that the code was compiled for?
         _numba("np.linalg").ensure_blas()

@@ -290,7 +290,12 @@ class Facts:
     def equal(self, a: Linear, b: Linear, depth: int | None = None) -> bool:
         """Whether two forms are surely equal."""
         form = self.resolve(a - b)
-        return form == ZERO or (self.nonneg(form, depth) and self.nonneg(form.times(-1), depth))
+        if not form.terms:
+            return form.const == 0
+        back = form.times(-1)
+        if self.models.refutes(form) or self.models.refutes(back):
+            return False  # before either is searched for a proof
+        return self.nonneg(form, depth) and self.nonneg(back, depth)
 
     def compare(self, name: str, a: Value, b: Value) -> bool | None:
         """What a comparison of i64 scalars surely is; None where it is not known."""

@@ -20,6 +20,7 @@ other type has a suffix (``2:i32``, ``0.5:f32``). Carried values have the type o
 
     %s: f64 = for %i in (0, %n) (%t = 0.0) { ... }        for %i in reverse(0, %n) (...) { ... }
     %y: f64 = if %c { ... } else { ... }                  } with {unroll=4}    attributes of such operations
+    for %i in parallel (0, %n) { ... }                    turns may run at once (scheduled IR; `codegen.lower.parallel`)
 
 >>> print(to_text(parse("func @f(%x: f64) -> f64 { %y: f64 = mul %x, 2.0  return %y }")))
 func @f(%x: f64) -> f64 {
@@ -208,8 +209,9 @@ class Printer:
         elif op.name == "for":
             lo, hi, *inits = op.operands
             induction, *carried = op.regions[0].args
-            attrs = {k: v for k, v in attrs.items() if k != "reverse"}
-            word = "reverse" if op.attrs.get("reverse") else ""
+            attrs = {k: v for k, v in attrs.items() if k not in ("reverse", "parallel")}
+            word = "parallel " if op.attrs.get("parallel") else ""
+            word += "reverse" if op.attrs.get("reverse") else ""
             start = self.carried(carried, inits, inner)
             text = f"{head} {self.define(induction, inner)} in {word}({self.uses([lo, hi])})"
             self.line(depth, f"{text} ({start}) {{" if carried else f"{text} {{")
@@ -554,15 +556,16 @@ class Parser:
     def for_(self, types: list[Type]) -> Op:
         induction = self.take("value")
         self.expect("in")
-        reverse = self.accept("reverse")
+        parallel, reverse = self.accept("parallel"), self.accept("reverse")
         self.expect("(")
         lo = self.operand()
         self.expect(",")
         hi = self.operand()
         self.expect(")")
         names, inits = self.initial() if self.peek.text == "(" else ([], [])
+        attrs = {"reverse": reverse, **({"parallel": True} if parallel else {})}
         args = [self.define(induction, Scalar(I64)), *self.carried(names, types)]
-        return Op("for", [lo, hi, *inits], types, {"reverse": reverse}, [self.region(args)])
+        return Op("for", [lo, hi, *inits], types, attrs, [self.region(args)])
 
     def while_(self, types: list[Type]) -> Op:
         names, inits = self.initial()

@@ -228,6 +228,7 @@ KINDS: dict[str, Any] = {
     "dtype": instance(DType),
     "element": instance(Scalar, Array),
     "reverse": instance(bool),
+    "parallel": instance(bool),
     "error": instance(str),
     "message": instance(str),
     "what": instance(str),

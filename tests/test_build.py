@@ -191,8 +191,6 @@ def test_text_that_does_not_compile_is_an_internal_error():
         compile_kernel("g = 1\n", "f", [Scalar(F64)], ["C"])
     with pytest.raises(ValueError, match="layouts"):
         compile_kernel(DECAY, "decay", [Scalar(F64)], [])
-    with pytest.raises(ValueError, match="threads"):
-        compile_kernel(DECAY, "decay", [Scalar(F64)], ["C"], parallel=True)
 
 
 def test_no_message_of_numba_comes_through(recwarn):

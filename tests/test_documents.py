@@ -19,7 +19,7 @@ def python_blocks(path: Path) -> list[str]:
 
 def test_the_readme_runs_from_top_to_bottom(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = python_blocks(ROOT / "README.md")
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     script = tmp_path / "readme.py"  # a real file: the tracer reads the source of what it differentiates
     script.write_text("\n".join(blocks), encoding="utf-8")
     names: dict[str, object] = {"__name__": "readme"}

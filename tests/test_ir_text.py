@@ -36,7 +36,7 @@ EVERYTHING = """func @decay.vjp(%x: f64, %r_adj: f64, %A: f64[?,3]) -> (f64, f64
     %ok: bool = ne %0, nan
     check %ok, %i {error="ValueError", message="a \\"quoted\\" {0}; {brace}"}
     yield
-  } with {parallel=true}
+  } with {unroll=4}
   %y: f64 = if true {
     %1: f32 = cast %x {dtype=f32}
     %2: f32 = add %1, 0.1:f32

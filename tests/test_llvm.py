@@ -7,7 +7,9 @@ from codegen_support import allocations, compare
 from adjit import jit, value_and_grad
 from adjit.codegen.emit import render
 from adjit.codegen.llvm.lowering import checks_of
+from adjit.codegen.llvm.passes import TURNS, is_short
 from adjit.codegen.lower import schedule
+from adjit.ir.core import walk
 from adjit.ir.text import parse
 from adjit.ir.types import DTYPES
 
@@ -93,3 +95,27 @@ def test_memory_is_released_on_every_way_out():
         assert value == program(x, limit)
         del value, gradient
     assert allocations() == held
+
+
+@pytest.mark.parametrize("turns", [1, 2, 8, 9])
+def test_short_loops_are_marked_and_mean_the_same(turns):
+    function = parse(
+        """func @f(%x: f64[?], %n: i64) -> f64 {
+          %s: f64 = for %i in (0, %n) (%t = 0.0) {
+            %u: f64 = for %k in (0, TURNS) (%w = %t) {
+              %f: f64 = cast %k {dtype=f64}
+              %v: f64 = index %x, %i {spec="i"}
+              %p: f64 = mul %v, %f
+              %q: f64 = sub %p, %w
+              yield %q
+            }
+            yield %u
+          }
+          return %s
+        }""".replace("TURNS", str(turns))
+    )
+    low = schedule(function, ["C", ""])
+    loops = [op for op in walk(low.body) if op.name == "for"]
+    assert [is_short(op) for op in loops] == ([False, 1 < turns <= TURNS] if turns > 1 else [False] * len(loops))
+    for n in (0, 1, 3):
+        compare(function, [np.array([1.5, -2.0, 0.25]), n])

@@ -367,10 +367,15 @@ def check_function(t: Tracer, kind: str, function: Any) -> None:
 
 
 def made_by(kind: str) -> Callable[..., Any]:
-    """The binding of a transform that returns a function."""
+    """The binding of a transform that returns a function; the outermost one says whether to use threads."""
 
     def binding(
-        t: Tracer, function: Any = None, argnums: Any = 0, has_aux: Any = False, static_argnames: Any = ()
+        t: Tracer,
+        function: Any = None,
+        argnums: Any = 0,
+        has_aux: Any = False,
+        static_argnames: Any = (),
+        parallel: Any = False,
     ) -> Derivative:
         if function is None:  # `@grad(argnums=1)`
             return Derivative("transform", kind, argnums, has_aux)
@@ -380,12 +385,12 @@ def made_by(kind: str) -> Callable[..., Any]:
     return binding
 
 
-def bind_jvp(t: Tracer, function: Any, primals: Any, tangents: Any, has_aux: Any = False) -> Any:
+def bind_jvp(t: Tracer, function: Any, primals: Any, tangents: Any, has_aux: Any = False, parallel: Any = False) -> Any:
     check_function(t, "jvp", function)
     return jvp(t, Derivative("jvp", function, 0, has_aux), [primals, tangents], {})
 
 
-def bind_vjp(t: Tracer, function: Any, *args: Any, has_aux: Any = False) -> Any:
+def bind_vjp(t: Tracer, function: Any, *args: Any, has_aux: Any = False, parallel: Any = False) -> Any:
     check_function(t, "vjp", function)
     return vjp(t, Derivative("vjp", function, 0, has_aux), list(args), {})
 
@@ -414,7 +419,7 @@ def bind_hvp(t: Tracer, function: Any, x: Any, v: Any, *args: Any, **kwargs: Any
     return hvp(t, Derivative("hvp", function), [x, v, *args], kwargs)
 
 
-def bind_linearize(t: Tracer, function: Any, *primals: Any, has_aux: Any = False) -> Any:
+def bind_linearize(t: Tracer, function: Any, *primals: Any, has_aux: Any = False, parallel: Any = False) -> Any:
     check_function(t, "linearize", function)
     p = program(t, function, list(primals), {}, None)
     value, aux = split_aux(t, Derivative("jvp", function, 0, has_aux), p)

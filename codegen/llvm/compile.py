@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from ...ir.core import Function
-from .. import entry, numba_bridge, pool
+from ...ir.core import Function, walk
+from .. import blas_threads, entry, numba_bridge, pool, threads
 from ..entry import Argument
 from .lowering import Lowering, result_types
 from .numba_parts import Environment, callconv, funcdesc, targetconfig, types
+from .passes import optimize
 
 __all__ = ["compile_scheduled"]
 
@@ -44,6 +45,10 @@ def _compiled(
     if checked:
         entry.register_symbols()
     pool.register()
+    if "threads" in function.attrs:
+        threads.register_symbols()
+    if any(op.name == "buffer.call" for op in walk(function.body)):
+        blas_threads.register_symbols()
     settings = numba_bridge.settings(flags)
     target = numba_bridge.kernel_context(checked)
     target.typing_context.refresh()
@@ -51,6 +56,7 @@ def _compiled(
     errors = callconv.create_error_model(settings.error_model, target)
     context = target.subtarget(enable_nrt=True, error_model=errors)
     library = numba_bridge.kernel_library(module_name, arguments)
+    library.passes = optimize
     kinds = tuple(numba_bridge.numba_type(a.type, a.layout) for a in arguments)
     descriptor = funcdesc.FunctionDescriptor(
         native=True,

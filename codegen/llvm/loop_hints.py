@@ -129,9 +129,24 @@ class Hints:
         """What the accesses of one loop have in common."""
         return Distinct(self.module, [], False)
 
-    def attach(self, branch: Any, group: Distinct | None, vectors: Vectors | None) -> None:
-        """Give the branch at a loop's end its hints."""
+    def attach(
+        self,
+        branch: Any,
+        group: Distinct | None,
+        vectors: Vectors | None,
+        *,
+        whole: bool = False,
+        few: bool = False,
+    ) -> None:
+        """Give the branch at a loop's end its hints. `whole`: it is to be unrolled altogether; `few`: few of its turns
+        are ever run, so that it may be vectorized, but neither unrolled nor made several vectors wide."""
         hints: list[Any] = []
+        if whole:
+            hints.append(["llvm.loop.unroll.full"])
+        elif few:
+            hints.append(["llvm.loop.unroll.disable"])
+            if vectors is None:
+                hints.append(["llvm.loop.interleave.count", ir.IntType(32)(1)])
         if group is not None:
             hints.append(["llvm.loop.parallel_accesses", group])
         if vectors is not None:

@@ -19,12 +19,16 @@ from ...ir.core import Const, Function, Op, Region, Value, walk
 from ...ir.errors import InternalError
 from ...ir.ops.declare import lookup
 from ...ir.types import F64, I64, Buffer, Scalar
+from ..lower.parallel import plans
 from .classes import Classes
 from .loop_hints import FULL, LANES, MASKED, Hints, Vectors, independent, innermost, short_rows
 from .memory import POINTER, Memories, Memory
 from .numba_parts import types
 from .ownership import Link, Ownership
+from .parallel import parallel_loop
+from .passes import is_short
 from .products import PRODUCTS, product
+from .routines import call_routine, is_routine
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
 from .sums import corrected, error_of, in_blocks, long_sums, rows
 from .vectors import vectorized
@@ -83,7 +87,6 @@ class Lowering:
         self.classes = Classes(function, self.layouts, noalias)
         self.memories = Memories(context, builder, len(self.classes.number))
         self.hints = Hints(builder.module)
-        self.depth = 0  # of the program's loops around what is being written
         self.exact: set[Op] = set()  # additions whose rounding errors are summed
         self.numbers: dict[Value, Number] = {}
         self.places: dict[Value, Memory] = {}
@@ -93,6 +96,11 @@ class Lowering:
         self.way_out = builder.append_basic_block("failed")
         self.ownership = Ownership(self.memories, self.way_out)
         self.scope: Link | None = None
+        self.plans = plans(function) if "threads" in function.attrs else {}
+        self.threads = int(function.attrs.get("threads", 1))
+        self.inside = False  # of a parallel loop: those inside run serially
+        self.depth = 0  # loops around
+        self.rooms: dict[str, Any] = {}  # on the stack, for the records of chunks
 
     def run(self, arguments: Sequence[Number]) -> None:
         for value, given, layout in zip(self.function.args, arguments, self.layouts, strict=True):
@@ -284,8 +292,11 @@ class Lowering:
         if name == "tape_reserve":
             self.reserve(op)
             return
-        if name in PRODUCTS and product(self.memories, name, *(self.memory(x) for x in op.operands)):
-            return
+        if name in PRODUCTS:
+            shared = self.threads if "threads" in self.function.attrs and not self.inside else None
+            out, left, right = (self.memory(x) for x in op.operands)
+            if product(self.memories, name, out, left, right, shared):
+                return
         kinds, values = [], []
         for operand in op.operands:
             if isinstance(operand.type, Buffer):
@@ -295,6 +306,9 @@ class Lowering:
             else:
                 kinds.append(numba_scalar(operand.dtype))
                 values.append(self.number(operand))
+        if is_routine(name):
+            call_routine(self.context, self.b, name, kinds, values)
+            return
         given, kind = call_primitive(self.context, self.b, name, kinds, values)
         several = isinstance(kind, types.BaseTuple)
         given_kinds = list(kind) if several else [kind]
@@ -399,8 +413,13 @@ class Lowering:
         self.own(op.results)
 
     def for_loop(self, op: Op) -> None:
-        if vectorized(self, op):
-            return
+        plan = None if self.inside else self.plans.get(op)
+        if plan is not None:
+            parallel_loop(self, op, plan)
+        elif not vectorized(self, op):
+            self.serial_loop(op)
+
+    def serial_loop(self, op: Op) -> None:
         b = self.b
         low, high = self.number(op.operands[0]), self.number(op.operands[1])
         inits = op.operands[2:]
@@ -493,7 +512,8 @@ class Lowering:
         after = b.block
         for k, phi in errors.items():
             phi.add_incoming(found[k], after)
-        self.hints.attach(b.cbranch(b.icmp_signed("<", following, end), body, out), group, vectors)
+        again = b.cbranch(b.icmp_signed("<", following, end), body, out)
+        self.hints.attach(again, group, vectors, whole=is_short(op), few=bool(op.attrs.get("short")))
         b.position_at_end(out)
         results = self.phis(op.results, inits)
         self.incoming(results, starts, before)
@@ -544,7 +564,9 @@ class Lowering:
         b.cbranch(self.number(before.terminator.operands[0]), inside, end)
         tested = self.ownership.last
         b.position_at_end(inside)
+        self.depth += 1
         self.region(body, start)
+        self.depth -= 1
         values = body.terminator.operands
         self.hand_over(values, start)
         self.incoming(phis, [self.parts(v) for v in values], b.block)

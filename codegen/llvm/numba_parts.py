@@ -10,11 +10,12 @@ import numba.core.cgutils as _cgutils
 import numba.core.funcdesc as _funcdesc
 import numba.core.targetconfig as _targetconfig
 import numba.core.types as _types
+import numba.core.typing as _typing
 import numba.np.arrayobj as _arrayobj
 import numba.np.linalg as _linalg
 from numba.core.environment import Environment as _Environment
 
-__all__ = ["Environment", "arrayobj", "callconv", "cgutils", "funcdesc", "linalg", "targetconfig", "types"]
+__all__ = ["Environment", "arrayobj", "callconv", "cgutils", "funcdesc", "linalg", "targetconfig", "types", "typing"]
 
 arrayobj: Any = _arrayobj
 callconv: Any = _callconv
@@ -24,3 +25,4 @@ funcdesc: Any = _funcdesc
 linalg: Any = _linalg
 targetconfig: Any = _targetconfig
 types: Any = _types
+typing: Any = _typing

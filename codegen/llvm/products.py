@@ -15,16 +15,20 @@ from llvmlite import ir
 
 from ...ir.types import F32, F64, DType
 from ..primitives.products import SMALL
-from . import narrow
+from . import alone, narrow
 from .memory import Memories, Memory
 from .numba_parts import cgutils, linalg
 from .scalars import integer, value_type
+from .shared_products import gemm, shared
 
 __all__ = ["PRODUCTS", "product"]
 
 I8, I32, I64 = (ir.IntType(n) for n in (8, 32, 64))
 PRODUCTS = {"matmul": (False, False), "matmul_nt": (False, True), "matmul_tn": (True, False), "matmul_tt": (True, True)}
 """Which factors are meant transposed."""
+SHARED, LARGE = 1 << 17, 1 << 28
+"""Products of so many multiplications BLAS may share out to threads of its own, and is left to do so: below, it would
+not; in between, it would, and they would cost more than they do."""
 
 
 @cache
@@ -32,8 +36,9 @@ def find_blas() -> None:
     linalg.ensure_blas()
 
 
-def product(memories: Memories, kernel: str, out: Memory, a: Memory, b: Memory) -> bool:
-    """Add the product to the program; False where its operands need the general way."""
+def product(memories: Memories, kernel: str, out: Memory, a: Memory, b: Memory, threads: int | None = None) -> bool:
+    """Add the product to the program, on that many threads (None: on one); False where its operands need the general
+    way."""
     dtype = out.type.dtype
     if dtype not in (F64, F32) or any(m.strides is not None for m in (out, a, b)):
         return False
@@ -41,7 +46,12 @@ def product(memories: Memories, kernel: str, out: Memory, a: Memory, b: Memory) 
     builder = memories.b
     inner = a.extents[0] if PRODUCTS[kernel][0] else a.extents[1]
     function = function_for(memories.module, kernel, dtype)
-    builder.call(function, [out.data, a.data, b.data, *out.extents, inner])
+    arguments = [out.data, a.data, b.data, *out.extents, inner]
+    if threads is None:
+        builder.call(function, arguments)
+    else:
+        several = shared(memories.module, f"{function.name}_shared", function, dtype, *PRODUCTS[kernel])
+        builder.call(several, [*arguments, integer(threads)])
     return True
 
 
@@ -64,7 +74,12 @@ def function_for(module: ir.Module, kernel: str, dtype: DType) -> ir.Function:
             with b.if_then(narrow.fits(b, function.args, dtype, *PRODUCTS[kernel])):
                 narrow.by_blocks(b, function.args, dtype, *PRODUCTS[kernel])
                 b.ret_void()
+        quick = b.and_(b.icmp_signed(">=", size, integer(SHARED)), b.icmp_signed("<", size, integer(LARGE)))
+        with b.if_then(quick):
+            alone.enter(b)
         by_blas(b, function.args, dtype, *PRODUCTS[kernel])
+        with b.if_then(quick):
+            alone.leave(b)
         b.ret_void()
     by_loops(b, function.args, dtype, *PRODUCTS[kernel])
     b.ret_void()
@@ -72,30 +87,10 @@ def function_for(module: ir.Module, kernel: str, dtype: DType) -> ir.Function:
 
 
 def by_blas(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> None:
-    """BLAS thinks in columns: it is asked for the transpose of the product."""
+    """The whole product."""
     out, x, y, rows, columns, inner = arguments
-    kind = value_type(dtype)
-    generic = I8.as_pointer()
-    signature = ir.FunctionType(
-        I32, [I8, I8, I8, I64, I64, I64, generic, generic, I64, generic, I64, generic, generic, I64]
-    )
-    gemm = cgutils.get_or_insert_function(b.module, signature, "numba_xxgemm")
-
-    def place(value: float) -> Any:
-        return b.bitcast(cgutils.alloca_once_value(b, ir.Constant(kind, value)), generic)
-
-    def letter(text: str) -> ir.Constant:
-        return I8(ord(text))
-
-    def memory(pointer: Any) -> Any:
-        return b.bitcast(pointer, generic)
-
-    b.call(
-        gemm,
-        [letter("d" if dtype is F64 else "s"), letter("T" if right else "N"), letter("T" if left else "N")]
-        + [columns, rows, inner, place(1.0), memory(y), inner if right else columns]
-        + [memory(x), rows if left else inner, place(0.0), memory(out), columns],
-    )
+    widths = (columns, rows if left else inner, inner if right else columns)
+    gemm(b, (out, x, y), widths, (rows, columns, inner), dtype, left, right)
 
 
 def by_loops(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> None:

@@ -1,8 +1,8 @@
 """Array IR -> scheduled IR: explicit loops over buffers.
 
-In: a function of the array IR. Out: a function of the scheduled IR (`codegen.scheduled`), same results. `fusion`
-decides what is stored at all and what is live, `storage` which memory it gets, `scheduler` walks the function,
-`rules` make the loop nests."""
+In: a function of the array IR. Out: a function of the scheduled IR (`codegen.scheduled`), same results. `slice_sums`
+finds what is assembled from shifted slices, `fusion` decides what is stored at all and what is live, `storage` which
+memory it gets, `scheduler` walks the function, `rules` make the loop nests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from . import fusion
 from .cleanup import cleanup
 from .forwarding import forward
 from .fuse_loops import fuse_loops
+from .parallel import mark
 from .scheduler import Scheduler
+from .slice_sums import assemble_slices
 
 __all__ = ["schedule"]
 
@@ -38,6 +40,7 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
       return %s
     } with {layouts=("C",)}
     """
+    function = assemble_slices(function)
     given = [*layouts] or ["C" if arg.is_array else "" for arg in function.args]
     strided, fortran = ({arg for arg, layout in zip(function.args, given) if layout == order} for order in "AF")
     out = Scheduler(function, fusion.plan(function), strided, {arg for arg in fortran if arg.rank > 1}).run()
@@ -49,6 +52,9 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     for _ in range(2):
         fuse_loops(out)
         forward(out)
+        cleanup(out)
+    if "threads" in out.attrs:
+        mark(out)
         cleanup(out)
     return out
 

@@ -15,12 +15,13 @@ A value that can be virtual is stored all the same where
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...ir.core import Builder, Const, Function, Op, Region, Value
 from ...ir.ops.declare import call_rule, lookup
 from ...ir.ops.routines import signature_of
 from ...ir.types import I64, Array, Scalar, Tape
+from .slice_sums import pieces_of
 
 __all__ = [
     "Plan",
@@ -35,8 +36,10 @@ __all__ = [
 ]
 
 TRIVIAL = frozenset({"fill", "iota", "index", "broadcast", "transpose", "cast", "stop_gradient", "neg"})
-WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add"})
+WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add", "assemble"})
 REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"})
+REPEAT = 8
+"""What a consumer may compute in several places of its code, one of which is run for an element."""
 RECOMPUTE = 3
 """What may be computed by each of several consumers: as much arithmetic as a store and a load cost."""
 
@@ -107,13 +110,15 @@ def element_of(op: Op, get: object, index: list[Value], positions: list[Value]) 
 class Pull:
     """One consumer of a value: inside which program loops, and which loops of the nest each index depends on.
 
-    `deps` None: the value must be in memory.
+    `deps` None: the value must be in memory. `turn`: of one that computes elements in several
+    turns, and in several places of its code, which.
     """
 
     anchor: Op
     loops: tuple[Op, ...]
     deps: tuple[frozenset[int], ...] | None
     random: bool = False
+    turn: int | None = None
 
 
 def repeats(pull: Pull) -> bool:
@@ -256,7 +261,9 @@ class Pulls:
         whole = [p for p in pulls if p.deps and any(p.deps)]
         if any(repeats(p) for p in whole) or any(len(p.loops) > len(loops) for p in pulls):
             return price > 0
-        distinct = {(p.anchor, p.deps) for p in whole}
+        distinct = {(p.anchor, p.deps, p.turn) for p in whole}
+        if price > REPEAT and any(p.turn is not None for p in whole):
+            return True
         return len(distinct) > 1 and price > RECOMPUTE
 
     def through(self, op: Op, pull: Pull) -> None:
@@ -268,11 +275,11 @@ class Pulls:
             if op.name == "matmul":
                 matrix, vector = product_operands(op)
                 inner = (frozenset([depth]),)
-                self.pull(matrix, Pull(pull.anchor, pull.loops, (*pull.deps, *inner), pull.random))
-                self.pull(vector, Pull(pull.anchor, pull.loops, inner, random=True))  # once per row
+                self.pull(matrix, replace(pull, deps=(*pull.deps, *inner)))
+                self.pull(vector, replace(pull, deps=inner, random=True))  # once per row
                 return
             inner = tuple(frozenset([depth + k]) for k in range(op.operands[0].rank - len(pull.deps)))
-            self.pull(op.operands[0], Pull(pull.anchor, pull.loops, (*pull.deps, *inner), pull.random))
+            self.pull(op.operands[0], replace(pull, deps=(*pull.deps, *inner)))
             return
         if lookup(op.name).element is None:
             for x in op.operands:
@@ -299,7 +306,7 @@ class Pulls:
             at = tuple(depends(w) for w in where)
             random = pull.random or any(w in loaded for w in where)
             if x.is_array:
-                self.pull(x, Pull(pull.anchor, pull.loops, at, random))
+                self.pull(x, replace(pull, deps=at, random=random))
             result = Value(Scalar(x.dtype))
             deps[result] = frozenset().union(*at) if at else frozenset()
             loaded.add(result)
@@ -310,12 +317,23 @@ class Pulls:
 
     def anchor(self, op: Op, loops: tuple[Op, ...]) -> None:
         """The pulls of an operation that is carried out where it stands."""
+        if op.name == "assemble":
+            pieces = pieces_of(op)
+            several = len({(piece.spec, piece.parts) for piece in pieces}) > 1
+            self.pull(op.operands[0], self.identity(op, op.operands[0], loops, None))
+            for turn, piece in enumerate(pieces):
+                self.pull(piece.value, self.identity(op, piece.value, loops, turn if several else None))
+            return
         for x, pattern in patterns(op):
             if x.is_array:
                 if pattern is None:
                     self.pull(x, Pull(op, loops, None))
                 else:
                     self.pull(x, Pull(op, loops, tuple(frozenset(p) for p in pattern), x in op.operands[2:]))
+
+    @staticmethod
+    def identity(op: Op, x: Value, loops: tuple[Op, ...], turn: int | None) -> Pull:
+        return Pull(op, loops, tuple(frozenset([k]) for k in range(x.rank)), turn=turn)
 
 
 def patterns(op: Op) -> list[tuple[Value, list[list[int]] | None]]:

@@ -181,9 +181,10 @@ class LoopBuilder(Builder):
         *,
         reverse: bool = False,
         hint: str | None = None,
+        short: bool = False,
     ) -> list[Value]:
         """A ``for``; `body(index, carried)` emits what is inside and returns what is carried on. Returns the
-        results."""
+        results. `short`: to be compiled into little code, since few turns are run."""
         if isinstance(lo, Const) and isinstance(hi, Const) and hi.value - lo.value == 1:
             return list(body(lo, list(inits)))
         index = Value(Scalar(I64), hint)
@@ -193,6 +194,8 @@ class LoopBuilder(Builder):
             results = list(body(index, args))
             region.ops.append(Op("yield", results, [], {}, (), self.span))
         attrs = {"reverse": True} if reverse else {}
+        if short:
+            attrs["short"] = True
         types = [v.type for v in inits]
         op = Op("for", [lo, hi, *inits], types, attrs, [region], self.span, [a.name for a in args])
         self.append(op, len(self.scopes) - 1)

@@ -15,6 +15,7 @@ from ...ir.ops.shape import split_spec
 from ...ir.types import BOOL, F32, F64, I64, Array, DType
 from .data import DATA_RULES
 from .fusion import REDUCTIONS, product_operands, small_product, source_of_transpose
+from .gather import assemble
 from .hazards import may_overwrite
 from .library import LIBRARY, library
 from .loops import UNROLLED, turns_of
@@ -472,6 +473,7 @@ RULES: dict[str, Callable[[Scheduler, Op], Any]] = {
     "empty": empty,
     "update": update,
     "accumulate": update,
+    "assemble": assemble,
     "scatter": scatter,
     "scatter_add": scatter,
     **dict.fromkeys(REDUCTIONS, reduction),

@@ -14,6 +14,7 @@ from typing import Any
 from .blas import subtract_product
 from .compiled import compiled
 from .products import product
+from .whole import copy
 
 __all__ = ["IMPLEMENTATIONS", "solve_lu"]
 
@@ -94,7 +95,7 @@ def exchange(x: Any, i: Any, j: Any) -> None:
 
 def solve_factored(kind: Any) -> Callable[..., None]:
     def run(out: Any, b: Any, factors: Any, pivots: Any, transposed: Any) -> None:
-        out[:] = b
+        copy(out, b)
         for s in range(out.shape[0]):
             solve_lu(factors[s], pivots[s], out[s], transposed)
 
@@ -103,7 +104,7 @@ def solve_factored(kind: Any) -> Callable[..., None]:
 
 def solve_triangular(kind: Any) -> Callable[..., None]:
     def run(out: Any, t: Any, b: Any, lower: Any, transposed: Any, unit: Any) -> None:
-        out[:] = b
+        copy(out, b)
         for s in range(out.shape[0]):
             substitute(t[s], out[s], lower, transposed, unit)
 

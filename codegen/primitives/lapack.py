@@ -23,6 +23,7 @@ from ...ir.ops.matrix_functions import PADE, THETA
 from .compiled import compiled
 from .dense import solve_lu
 from .products import product
+from .whole import copy, fill
 
 __all__ = ["IMPLEMENTATIONS"]
 
@@ -81,7 +82,7 @@ def lu_factor(kind: Any) -> Callable[..., None]:
     factor = lu_in_place(kind)
 
     def run(factors: Any, pivots: Any, status: Any, a: Any) -> None:
-        factors[:] = a
+        copy(factors, a)
         status[0] = 0
         for s in range(a.shape[0]):
             info = factor(factors[s], pivots[s])
@@ -114,7 +115,7 @@ def cholesky_factor(kind: Any) -> Callable[..., None]:
     potrf, code, upper = lapack(kind).potrf, lapack(kind).kind, ord("U")
 
     def run(out: Any, status: Any, a: Any) -> None:
-        out[:] = a
+        copy(out, a)
         status[0] = 0
         n = a.shape[1]
         for s in range(a.shape[0]):
@@ -145,8 +146,8 @@ def eigh_factor(kind: Any) -> Callable[..., None]:
             if all_finite(work):
                 info = syevd(code, vectors, from_lower if lower else from_upper, n, work.ctypes, n, w[s].ctypes)
             else:
-                work[:] = np.nan
-                w[s] = np.nan
+                fill(work, np.nan)
+                fill(w[s], np.nan)
             if status[0] == 0:
                 status[0] = info
             turn(v[s], work)
@@ -166,9 +167,9 @@ def svd_of(kind: Any) -> Any:
         if k == 0:
             return 0
         if not all_finite(a):
-            u[:] = np.nan
-            values[:] = np.nan
-            vt[:] = np.nan
+            fill(u, np.nan)
+            fill(values, np.nan)
+            fill(vt, np.nan)
             return 1
         columns, left, right = np.empty((n, m), a.dtype), np.empty((k, m), a.dtype), np.empty((n, k), a.dtype)
         turn(columns, a)
@@ -303,7 +304,7 @@ def cofactors_along(kind: Any) -> Callable[..., None]:
             product(inner, half, z[s])
             turn(other, vt)
             product(half, inner, other)
-            moved[:] = 0
+            fill(moved, 0)
             for i in range(n):
                 for j in range(i):
                     others = sign
@@ -350,7 +351,7 @@ def matrix_exp(kind: Any) -> Callable[..., None]:
         for s in range(a.shape[0]):
             squarings = load_scaled(slots[0], a[s])
             if squarings < 0:
-                slots[0, :] = np.nan
+                fill(slots[0], np.nan)
             for step in range(6 if squarings >= 0 else 0):
                 left, right, into = STEPS[step]
                 if step >= 3:

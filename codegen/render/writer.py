@@ -223,6 +223,8 @@ class Writer:
         index, *args = op.regions[0].args
         self.carried(args, inits, op.regions[-1])
         self.assign(indent, args, inits, op.span)
+        if op.attrs.get("parallel"):
+            self.line(indent, "# parallel: the machine code may run turns of this loop at once")
         name = self.variables.name[index]
         start = "" if isinstance(lo, Const) and lo.value == 0 else f"{self.plain(lo)}, "
         if op.attrs.get("reverse"):

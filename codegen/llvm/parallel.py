@@ -1,0 +1,482 @@
+"""Parallel loops in machine code: chunks of turns, run by whoever of a pool of threads comes first.
+
+In: a loop marked as parallel (`codegen.lower.parallel`), with its plan. Out: its body as a function of a chunk, and the
+code that decides, when the program gets there, into how many chunks the turns go, and has them run.
+
+    before the loop:   chunks = as the work suggests, at most CHUNKS; 1 where it is small
+                       threads = adjit_threads_acquire(wanted)
+                       context = {records, lo, hi, chunks, copies, what the body uses of its surroundings}
+                       adjit_threads_run(task, context, chunks, threads)
+    the task:          its turns, from what chunk 0 starts with or from nothing; its part of the sums, or its failure,
+                       into the record of the chunk
+    after the loop:    the failure of the first chunk that failed; else sums of the parts, in the order of chunks
+
+What a chunk is depends on extents alone, never on threads: so results are the same from run to run, for any number of
+threads, whoever does what. Every thread has its own copies of workspaces, and every chunk its own copy of what is
+accumulated; but the first chunk adds to the original, and the chunk with the last turn works in the original workspace.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llvmlite import ir
+
+from ...ir.core import Const, Op, Value, walk
+from ...ir.types import Buffer
+from ..lower.induction import defined_in
+from ..lower.parallel import Plan
+from . import alone
+from .memory import POINTER, Memory, element_type
+from .numba_parts import cgutils
+from .ownership import Ownership
+from .scalars import integer, scalar, value_type
+from .sums import in_blocks, long_sums
+from .work import Work
+
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+__all__ = ["parallel_loop"]
+
+I32, I64, F64 = ir.IntType(32), ir.IntType(64), ir.DoubleType()
+CHUNKS = 64
+"""The most chunks of a loop."""
+COPIES = 16
+"""The most chunks of a loop that accumulates: each has its own copy of the memory."""
+GRAIN = 10000.0
+"""The least work in a chunk, in nanoseconds: threads are woken for two chunks or more."""
+COPY_COST = 30.0
+"""The least work, in nanoseconds, for each element of an accumulated copy: twenty times what a copy costs."""
+LINE = 64
+"""Chunks of many turns begin at multiples of a quarter of this."""
+
+
+@dataclass
+class Frame:
+    """What is known of one parallel loop while its code is written."""
+
+    op: Op
+    plan: Plan
+    captured: list[Value]
+    context: Any
+    records: Any
+    task: Any
+
+
+def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
+    """Write the loop at the builder's position."""
+    b = low.b
+    low_, high = low.number(op.operands[0]), low.number(op.operands[1])
+    trips = b.sub(high, low_)
+    trips = b.select(b.icmp_signed(">", trips, integer(0)), trips, integer(0))
+    parts = parts_worth_it(low, op, plan)
+    several = b.and_(b.fcmp_ordered(">=", parts, ir.Constant(F64, 2.0)), b.icmp_signed(">", trips, integer(1)))
+    if low.depth == 0 and not plan.accumulated:
+        # run once in a call: one code for all
+        chunks = b.select(several, chunk_count(low, plan, parts, trips), integer(1))
+        run(low, op, plan, chunks, trips)
+        return
+    ends = []
+    start = low.ownership.last
+    heads = [b.append_basic_block(name) for name in ("threads", "alone")]
+    after = b.append_basic_block("joined")
+    b.cbranch(several, *heads)
+    for head in heads:
+        b.position_at_end(head)
+        if head is heads[0]:
+            run(low, op, plan, chunk_count(low, plan, parts, trips), trips)
+        else:
+            low.serial_loop(op)
+        assert low.ownership.last is start
+        ends.append(([low.number(v) for v in op.results], b.block))
+        b.branch(after)
+    b.position_at_end(after)
+    for k, value in enumerate(op.results):
+        phi = b.phi(value_type(value.dtype))
+        for numbers, block in ends:
+            phi.add_incoming(numbers[k], block)
+        low.numbers[value] = phi
+
+
+def parts_worth_it(low: Lowering, op: Op, plan: Plan) -> Any:
+    """How many chunks the work is worth (f64); less than 2: no work for threads."""
+    b = low.b
+    work = Work(low, op).of_loop()
+    parts = b.fmul(work, ir.Constant(F64, 1.0 / GRAIN))
+    if not plan.accumulated:
+        return parts
+    size: Any = ir.Constant(F64, 1.0)
+    for root in plan.accumulated:
+        size = b.fadd(size, b.sitofp(elements(b, low.memory(root)), F64))
+    share = b.fdiv(work, b.fmul(size, ir.Constant(F64, COPY_COST)))
+    return b.select(b.fcmp_ordered("<", share, parts), share, parts)
+
+
+def chunk_count(low: Lowering, plan: Plan, parts: Any, trips: Any) -> Any:
+    """Into how many chunks the turns go, where it is more than one."""
+    b = low.b
+    most = ir.Constant(F64, float(COPIES if plan.accumulated else CHUNKS))
+    chunks = b.fptosi(b.select(b.fcmp_ordered("<", parts, most), parts, most), I64)
+    for count in (2, 4, 8, 16):  # few chunks are shared out evenly if they are a power of two
+        between = b.and_(b.icmp_signed(">", chunks, integer(count)), b.icmp_signed("<", chunks, integer(2 * count)))
+        chunks = b.select(between, integer(count), chunks)
+    return b.select(b.icmp_signed("<", trips, chunks), trips, chunks)
+
+
+def elements(b: Any, memory: Memory) -> Any:
+    out: Any = integer(1)
+    for extent in memory.extents:
+        out = b.mul(out, extent)
+    return out
+
+
+# ---------------------------------------------------------------- around the loop
+
+
+def run(low: Lowering, op: Op, plan: Plan, chunks: Any, trips: Any) -> None:
+    b = low.b
+    start = low.ownership.last
+    frame = prepare(low, op, plan)
+    threads_there = call(b, "adjit_threads_acquire", I64, [integer(low.threads)], chunks)
+    copied = b.select(b.icmp_signed(">", chunks, integer(1)), threads_there, integer(0))
+    copies = [copies_of(low, root, copied) for root in plan.workspaces]
+    more = b.sub(chunks, integer(1))
+    copies += [copies_of(low, root, more) for root in plan.accumulated]
+    fill_context(low, frame, chunks, copies)
+    context = b.bitcast(frame.context, POINTER)
+    symbol = cgutils.get_or_insert_function(
+        b.module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, I64]), "adjit_threads_run"
+    )
+    calls = any(inner.name == "buffer.call" for inner in walk(op.regions[0]))
+    if calls:
+        alone.enter(b)
+    b.call(symbol, [b.bitcast(frame.task, POINTER), context, chunks, threads_there])
+    if calls:
+        alone.leave(b)
+    if plan.fails:
+        first_failure(low, frame, chunks)
+    sums(low, frame, chunks)
+    for root, made in zip(plan.accumulated, copies[len(plan.workspaces) :], strict=True):
+        add_copies(low, low.memory(root), made, more)
+    low.ownership.hand_over((), low.memory, low.is_owned, start)
+
+
+def call(b: Any, name: str, result: Any, arguments: Sequence[Any], chunks: Any) -> Any:
+    """How many threads there are; 1 without asking where there is one chunk."""
+    function = cgutils.get_or_insert_function(b.module, ir.FunctionType(result, [a.type for a in arguments]), name)
+    before = b.block
+    asks, asked = b.append_basic_block("asks"), b.append_basic_block("asked")
+    b.cbranch(b.icmp_signed(">", chunks, integer(1)), asks, asked)
+    b.position_at_end(asks)
+    given = b.call(function, arguments)
+    b.branch(asked)
+    b.position_at_end(asked)
+    out = b.phi(I64)
+    out.add_incoming(integer(1), before)
+    out.add_incoming(given, asks)
+    return out
+
+
+def copies_of(low: Lowering, root: Value, count: Any) -> Memory:
+    """Memory for copies of a buffer, owned here."""
+    b = low.b
+    original = low.memory(root)
+    value = Value(Buffer(original.type.dtype, original.type.rank + 1), "copies")
+    memory, enough = low.memories.allocate(value, [count, *original.extents], original.number)
+    with b.if_then(b.not_(enough), likely=False):
+        release = ir.FunctionType(ir.VoidType(), [])
+        b.call(cgutils.get_or_insert_function(b.module, release, "adjit_threads_release"), [])
+    low.require_memory(enough)
+    memory = low.memories.with_data(memory)
+    low.ownership.own(value, memory)
+    return memory
+
+
+def prepare(low: Lowering, op: Op, plan: Plan) -> Frame:
+    """The task, and room on the stack for its context and the records of chunks."""
+    inside = defined_in(op.regions[0])
+    used = dict.fromkeys(
+        v for inner in walk(op.regions[0]) for v in inner.operands if not isinstance(v, Const) and v not in inside
+    )
+    captured = list(dict.fromkeys([*used, *(v for v in op.operands if not isinstance(v, Const))]))
+    kinds = [p.type for v in captured for p in low.parts(v)]
+    carried = [value_type(v.dtype) for v in op.results]
+    excinfo = low.b.function.args[1].type.pointee
+    record = ir.LiteralStructType([I64, low.detail_type, low.detail_type, I32, excinfo, *carried])
+    copies = [element_type(low.memory(r).type).as_pointer() for r in (*plan.workspaces, *plan.accumulated)]
+    context_type = ir.LiteralStructType([record.as_pointer(), I64, *copies, *kinds])
+    room = str(record)
+    with low.b.goto_entry_block():
+        context = low.b.alloca(context_type)
+        if room not in low.rooms:  # loops run one after the other
+            low.rooms[room] = low.b.alloca(ir.ArrayType(record, CHUNKS))
+    records = low.rooms[room]
+    frame = Frame(op, plan, captured, context, records, None)
+    frame.task = Body(low, frame).task
+    return frame
+
+
+def fill_context(low: Lowering, frame: Frame, chunks: Any, copies: Sequence[Memory]) -> None:
+    b = low.b
+    first = b.gep(frame.records, [integer(0), integer(0)])
+    values = [first, chunks, *(m.data for m in copies), *(p for v in frame.captured for p in low.parts(v))]
+    for k, value in enumerate(values):
+        b.store(value, b.gep(frame.context, [integer(0), I32(k)]))
+
+
+def field(b: Any, frame: Frame, chunk: Any, k: int) -> Any:
+    return b.gep(frame.records, [integer(0), chunk, I32(k)])
+
+
+def first_failure(low: Lowering, frame: Frame, chunks: Any) -> None:
+    """Leave with the failure of the first chunk that failed."""
+    b = low.b
+    head, bad, good = (b.append_basic_block(name) for name in ("look", "failed_chunk", "fine"))
+    step = b.append_basic_block("look_on")
+    before = b.block
+    b.branch(head)
+    b.position_at_end(head)
+    chunk = b.phi(I64)
+    chunk.add_incoming(integer(0), before)
+    b.cbranch(b.icmp_signed("<", chunk, chunks), step, good)
+    b.position_at_end(step)
+    status, code = b.load(field(b, frame, chunk, 0)), b.load(field(b, frame, chunk, 3))
+    fails = b.or_(b.icmp_signed("!=", status, integer(0)), b.icmp_signed("!=", code, I32(0)))
+    following = b.add(chunk, integer(1))
+    chunk.add_incoming(following, b.block)
+    b.cbranch(fails, bad, head).set_weights([1, 99])
+    b.position_at_end(bad)
+    with b.if_then(b.icmp_signed("!=", code, I32(0)), likely=False):
+        b.store(b.load(field(b, frame, chunk, 4)), b.function.args[1])
+        b.ret(code)
+    for k, slot in enumerate(low.status):
+        b.store(b.load(field(b, frame, chunk, k)), slot)
+    b.branch(low.ownership.exit())
+    b.position_at_end(good)
+
+
+def sums(low: Lowering, frame: Frame, chunks: Any) -> None:
+    """What the loop carries in the end: the parts of chunks, put together in order."""
+    b = low.b
+    if not frame.plan.sums:
+        return
+    starts = [b.load(field(b, frame, integer(0), 5 + k)) for k in range(len(frame.plan.sums))]
+    head, step, end = (b.append_basic_block(name) for name in ("sum", "sum_on", "summed"))
+    before = b.block
+    b.branch(head)
+    b.position_at_end(head)
+    chunk = b.phi(I64)
+    chunk.add_incoming(integer(1), before)
+    phis = []
+    for value in starts:
+        phis.append(b.phi(value.type))
+        phis[-1].add_incoming(value, before)
+    b.cbranch(b.icmp_signed("<", chunk, chunks), step, end)
+    b.position_at_end(step)
+    following = []
+    for k, (kind, phi) in enumerate(zip(frame.plan.sums, phis, strict=True)):
+        part = b.load(field(b, frame, chunk, 5 + k))
+        following.append(combined(low, kind, frame.op.results[k], phi, part))
+    for phi, value in zip(phis, following, strict=True):
+        phi.add_incoming(value, b.block)
+    chunk.add_incoming(b.add(chunk, integer(1)), b.block)
+    b.branch(head)
+    b.position_at_end(end)
+    for value, phi in zip(frame.op.results, phis, strict=True):
+        low.numbers[value] = phi
+
+
+def combined(low: Lowering, kind: str, like: Value, first: Any, second: Any) -> Any:
+    """Two parts of a sum as one."""
+    operands = [Value(like.type), Value(like.type)]
+    return scalar(low.context, low.b, Op(kind, operands, [like.type]), [first, second])
+
+
+def add_copies(low: Lowering, original: Memory, copies: Memory, count: Any) -> None:
+    """Add the copies to the original, one after the other."""
+    b = low.b
+    size = elements(b, original)
+    with cgutils.for_range(b, count) as outer:
+        begin = b.mul(outer.index, size)
+        with cgutils.for_range(b, size) as inner:
+            place = b.gep(original.data, [inner.index], inbounds=True)
+            part = b.load(b.gep(copies.data, [b.add(begin, inner.index)], inbounds=True))
+            b.store(b.fadd(b.load(place), part), place)
+
+
+# ---------------------------------------------------------------- the loop's body
+
+
+class Body:
+    """Writes the function that runs a chunk; `task` is it, as the pool wants it."""
+
+    def __init__(self, low: Lowering, frame: Frame) -> None:
+        self.low, self.frame = low, frame
+        module = low.b.module
+        name = module.get_unique_name(f"{low.b.function.name}.turns")
+        excinfo = low.b.function.args[1].type
+        # the arguments begin as Numba's do: what is called in the body leaves through them if it raises
+        kind = ir.FunctionType(I32, [POINTER, excinfo, frame.context.type, I64, I64])
+        self.function = ir.Function(module, kind, name)
+        self.function.linkage = "internal"
+        self.write()
+        self.task = self.make_task(module, name)
+
+    def make_task(self, module: Any, name: str) -> Any:
+        """i64 (context, chunk, thread): not 0 where the chunk failed"""
+        task = ir.Function(module, ir.FunctionType(I64, [POINTER, I64, I64]), f"{name}.task")
+        task.linkage = "internal"
+        b = ir.IRBuilder(task.append_basic_block("entry"))
+        given, chunk, thread = task.args
+        context = b.bitcast(given, self.frame.context.type)
+        pointer = self.function.args[1].type
+        raised = b.alloca(pointer.pointee)
+        b.store(ir.Constant(pointer.pointee, None), raised)
+        code = b.call(self.function, [ir.Constant(POINTER, None), raised, context, chunk, thread])
+        records = b.load(b.gep(context, [integer(0), I32(0)]))
+        for k, value in ((3, code), (4, b.load(raised))):
+            b.store(value, b.gep(records, [chunk, I32(k)]))
+        status = b.load(b.gep(records, [chunk, I32(0)]))
+        b.ret(b.or_(status, b.zext(code, I64)))
+        return task
+
+    def write(self) -> None:
+        outer, frame = self.low, self.frame
+        op, plan = frame.op, frame.plan
+        b = ir.IRBuilder(self.function.append_basic_block("entry"))
+        outer.context.call_conv.init_call_helper(b)
+        _, _, context, chunk, thread = self.function.args
+        low = copy.copy(outer)
+        low.b = b
+        low.memories = copy.copy(outer.memories)
+        low.memories.b = b
+        low.numbers, low.places = {}, {}
+        low.inside = True
+        words = iter(range(len(frame.context.type.pointee.elements)))
+
+        def next_word() -> Any:
+            return b.load(b.gep(context, [integer(0), I32(next(words))]))
+
+        records, chunks = next_word(), next_word()
+        copies = [next_word() for _ in (*plan.workspaces, *plan.accumulated)]
+        for value in frame.captured:
+            if isinstance(value.type, Buffer):
+                low.places[value] = outer.memory(value)  # in form
+            low.bind(value, value, [next_word() for _ in outer.parts(value)])
+        slots = [b.gep(records, [chunk, I32(k)]) for k in range(3)]
+        low.status = slots
+        low.way_out = b.append_basic_block("failed")
+        low.ownership = Ownership(low.memories, low.way_out)
+        low.scope = None
+        lo, hi, *inits = op.operands
+        low_, high = low.number(lo), low.number(hi)
+        trips = b.sub(high, low_)
+        trips = b.select(b.icmp_signed(">", trips, integer(0)), trips, integer(0))
+        begin, end = bounds(b, trips, chunks, chunk)
+        last = b.icmp_signed("==", end, trips)
+        first = b.icmp_signed("==", chunk, integer(0))
+        for k, root in enumerate((*plan.workspaces, *plan.accumulated)):
+            original = low.memory(root)
+            size = elements(b, original)
+            workspace = k < len(plan.workspaces)
+            number = thread if workspace else b.sub(chunk, integer(1))
+            own = b.gep(copies[k], [b.mul(number, size)])
+            data = b.select(last if workspace else first, original.data, own)
+            if not workspace:
+                with b.if_then(b.not_(first)):
+                    clear(low, data, size, original)
+            low.places[root] = Memory(
+                original.type, data, original.extents, original.strides, original.owner, original.number
+            )
+        starts = []
+        for kind, value in zip(plan.sums, inits, strict=True):
+            start = low.number(value)
+            starts.append(b.select(first, start, nothing(kind, start)))
+
+        def some(begin: Any, end: Any, carried: list[list[Any]]) -> list[list[Any]]:
+            return [[value] for value in turns(low, op, (begin, end), (low_, high), [value for (value,) in carried])]
+
+        sums, carried = long_sums(op), [[value] for value in starts]
+        begin, end = b.add(low_, begin), b.add(low_, end)
+        finals = in_blocks(b, begin, end, carried, sums, some) if sums else some(begin, end, carried)
+        for k, (value,) in enumerate(finals):
+            b.store(value, b.gep(records, [chunk, I32(5 + k)]))
+        b.store(integer(0), slots[0])
+        b.ret(I32(0))
+        b.position_at_end(low.way_out)
+        b.ret(I32(0))
+
+
+def turns(low: Lowering, op: Op, chunk: tuple[Any, Any], whole: tuple[Any, Any], starts: Sequence[Any]) -> list[Any]:
+    """Some turns of a loop, one after the other; what they carry in the end."""
+    b = low.b
+    begin, end = chunk
+    (region,) = op.regions
+    index, *carried = region.args
+    body, done = b.append_basic_block("turn"), b.append_basic_block("turned")
+    before = b.block
+    b.cbranch(b.icmp_signed("<", begin, end), body, done)
+    b.position_at_end(body)
+    turn = b.phi(I64)
+    turn.add_incoming(begin, before)
+    for value, start in zip(carried, starts, strict=True):
+        phi = b.phi(start.type)
+        phi.add_incoming(start, before)
+        low.numbers[value] = phi
+    phis = [low.numbers[value] for value in carried]
+    low.numbers[index] = turn
+    if op.attrs.get("reverse"):
+        last = b.add(b.sub(whole[1], integer(1), flags=("nsw",)), whole[0], flags=("nsw",))
+        low.numbers[index] = b.sub(last, turn, flags=("nsw",))
+    low.region(region, None)
+    given = [low.number(v) for v in region.terminator.operands]
+    low.hand_over((), None)
+    following = b.add(turn, integer(1), flags=("nsw",))
+    turn.add_incoming(following, b.block)
+    for phi, value in zip(phis, given, strict=True):
+        phi.add_incoming(value, b.block)
+    after = b.block
+    b.cbranch(b.icmp_signed("<", following, end), body, done)
+    b.position_at_end(done)
+    out = []
+    for start, value in zip(starts, given, strict=True):
+        phi = b.phi(start.type)
+        phi.add_incoming(start, before)
+        phi.add_incoming(value, after)
+        out.append(phi)
+    return out
+
+
+def bounds(b: Any, trips: Any, chunks: Any, chunk: Any) -> tuple[Any, Any]:
+    """The turns of a chunk. Chunks of many turns begin at multiples of 16, so that they meet between cache lines."""
+    size = b.udiv(b.add(trips, b.sub(chunks, integer(1))), chunks)
+    rounded = b.and_(b.add(size, integer(LINE // 4 - 1)), integer(-(LINE // 4)))
+    size = b.select(b.icmp_unsigned(">=", size, integer(LINE)), rounded, size)
+
+    def least(x: Any) -> Any:
+        return b.select(b.icmp_signed("<", x, trips), x, trips)
+
+    begin = least(b.mul(chunk, size))
+    return begin, least(b.add(begin, size))
+
+
+def nothing(kind: str, start: Any) -> Any:
+    """What a sum of nothing is, for chunks after the first: adding it changes no bit."""
+    if kind in ("maximum", "minimum"):
+        return start
+    is_float = isinstance(start.type, ir.DoubleType | ir.FloatType)
+    if kind == "mul":
+        return ir.Constant(start.type, 1.0 if is_float else 1)
+    return ir.Constant(start.type, -0.0 if is_float else 0)
+
+
+def clear(low: Lowering, data: Any, size: Any, memory: Memory) -> None:
+    """Fill memory with what, added, changes no bit."""
+    b = low.b
+    zero = ir.Constant(element_type(memory.type), -0.0)
+    with cgutils.for_range(b, size) as loop:
+        low.memories.tag(b.store(zero, b.gep(data, [loop.index], inbounds=True)), memory)

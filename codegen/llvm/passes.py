@@ -1,0 +1,72 @@
+"""Which of LLVM's passes a kernel goes through.
+
+In: the LLVM module of a kernel, as `lowering` wrote it and with what it calls linked in. Out: the same module,
+optimized.
+
+Numba optimizes each function, then the module cheaply, then the module thoroughly: its own code is full of stack slots
+and of functions to be inlined. `lowering` writes one function in registers, so the first round is left out. The last
+one is LLVM's -O3 without unrolling, which adds much to code size, hence to the time to compile, and gains nothing
+measurable in kernels whose hot loops are vectorized (with interleaving, which stays). Loops that run a small, constant
+number of times are unrolled all the same: `loop_hints` marks them.
+
+Before:
+
+    br i1 %again, label %loop, label %endloop
+
+with `loop_hints`:
+
+    br i1 %again, label %loop, label %endloop, !llvm.loop !7      !7 = !{ !7, !8 }   !8 = !{ !"llvm.loop.unroll.full" }
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import binding
+
+from ...ir.core import Const, Op, walk
+
+__all__ = [
+    "is_short",
+    "optimize",
+]
+
+TURNS = 8
+"""The most turns of a loop that is unrolled."""
+OPERATIONS = 96
+"""And the most operations that it becomes."""
+
+
+def optimize(module: Any, target: Any) -> None:
+    """Optimize a module for a target machine."""
+    first = binding.create_new_module_pass_manager()
+    first.add_always_inliner_pass()
+    first.add_loop_rotate_pass()  # what follows knows more loops, and vectorizes them, in this form
+    first.add_instruction_combine_pass()
+    first.add_jump_threading_pass()
+    first.add_refprune_pass()  # while a retain and its release still stand close together
+    first.run(module, builder(target))
+    thorough = builder(target)
+    thorough.getModulePassManager().run(module, thorough)
+
+
+def builder(target: Any) -> Any:
+    """What makes managers of passes for a target machine."""
+    options = binding.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = True
+    options.loop_unrolling = False  # where nothing asks for it
+    return binding.create_pass_builder(target, options)
+
+
+def is_short(loop: Op) -> bool:
+    """Whether a `for` is to be unrolled: so many turns at most, known now, and no loops inside but such ones."""
+    low, high = loop.operands[:2]
+    if not isinstance(low, Const) or not isinstance(high, Const):
+        return False
+    turns = high.value - low.value
+    if not 1 < turns <= TURNS:
+        return False
+    inside = list(walk(loop.regions[0]))
+    if turns * len(inside) > OPERATIONS:
+        return False
+    return all(op.name not in ("while", "buffer.call") and (op.name != "for" or is_short(op)) for op in inside)
