@@ -32,10 +32,12 @@ from ...ir.core import Const, Op, Value
 from ...ir.types import Buffer
 from .scalars import integer
 
-__all__ = ["BLOCK", "corrected", "error_of", "in_blocks", "long_sums", "rows"]
+__all__ = ["BLOCK", "SINGLE", "corrected", "error_of", "in_blocks", "long_sums", "rows"]
 
 BLOCK = 2048
 """Turns of an innermost loop: with vectors of four numbers, four at a time, 128 terms to a partial sum."""
+SINGLE = 64
+"""Turns of a loop that is not vectorized."""
 
 Number = Any  # an LLVM value
 Turns = Callable[[Number, Number, list[list[Number]]], list[list[Number]]]
@@ -90,10 +92,16 @@ def corrected(b: Any, total: Number, errors: Number) -> Number:
 
 
 def in_blocks(
-    b: Any, low: Number, high: Number, starts: Sequence[Sequence[Number]], sums: Sequence[int], turns: Turns
+    b: Any,
+    low: Number,
+    high: Number,
+    starts: Sequence[Sequence[Number]],
+    sums: Sequence[int],
+    turns: Turns,
+    block: int = BLOCK,
 ) -> list[list[Number]]:
-    """The turns from `low` to `high` of a loop, which `turns` writes, in stretches. `starts`: the registers that the loop
-    carries, those of `sums` being sums. Returns the registers afterwards."""
+    """The turns from `low` to `high` of a loop, which `turns` writes, in stretches of `block`. `starts`: the registers
+    that the loop carries, those of `sums` being sums. Returns the registers afterwards."""
     entry = b.block
     head, more, out = (b.append_basic_block(name) for name in ("stretch", "further", "stretched"))
     b.branch(head)
@@ -108,8 +116,8 @@ def in_blocks(
     totals, errors = ({k: b.phi(starts[k][0].type) for k in sums} for _ in range(2))
     for phi in (*totals.values(), *errors.values()):
         phi.add_incoming(ir.Constant(phi.type, 0.0), entry)
-    long = b.icmp_signed(">", b.sub(high, begin, flags=("nsw",)), integer(BLOCK))
-    end = b.select(long, b.add(begin, integer(BLOCK), flags=("nsw",)), high)
+    long = b.icmp_signed(">", b.sub(high, begin, flags=("nsw",)), integer(block))
+    end = b.select(long, b.add(begin, integer(block), flags=("nsw",)), high)
     after = turns(begin, end, carried)
     b.cbranch(b.icmp_signed("<", end, high), more, out).set_weights([1, 100])
     b.position_at_end(more)

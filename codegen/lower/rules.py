@@ -235,24 +235,29 @@ def converted(s: Scheduler, x: Value, dtype: DType) -> Value:
 
 
 def reduction(s: Scheduler, op: Op) -> None:
-    """Over all axes: one scalar. Over some: the last axis stays innermost, so sums over others go through
-    memory."""
+    """Over all axes: one scalar. Over some: the last axis stays innermost. Sums over the last axes are kept in a register,
+    those over others go through memory, row by row: as in NumPy, which adds in blocks along the last axis alone."""
     (x,), axes, name = op.operands, op.attrs["axes"], op.name
-    start = identity_of(name, op.result.dtype)
     extents = s.storage.extents_of(x)
     if not op.result.is_array:
         s.scalars[op.result] = named(fold(s, op, name, extents, lambda at: s.element(x, at)), op.result.name)
         return
     assert isinstance(op.result.type, Array)
     kept = [k for k in range(x.rank) if k not in axes]
+    start = identity_of(name, op.result.dtype)
     dest = s.storage.fresh(op.result.type.dtype, s.extents.of[op.result], op.result.name)
     s.b.nest([extents[k] for k in kept], lambda at: s.b.store(start, dest, at))
+    outer = kept[-1] + 1
 
     def body(at: list[Value]) -> None:
         position = [at[k] for k in kept]
-        s.b.store(step(s, name, s.b.load(dest, position), s.element(x, at)), dest, position)
+        if outer == x.rank:
+            value = s.element(x, at)
+        else:
+            value = fold(s, op, name, extents[outer:], lambda rest: s.element(x, [*at, *rest]))
+        s.b.store(step(s, name, s.b.load(dest, position), value), dest, position)
 
-    s.b.nest(extents, body)
+    s.b.nest(extents[:outer], body)
     s.storage.place(op.result, dest)
 
 
