@@ -47,6 +47,8 @@ def long_sums(loop: Op) -> list[int]:
     """Which of the values that a loop carries are sums of floats that may become long: to each, every turn adds a term
     in any order, and does nothing else with it."""
     lo, hi = loop.operands[:2]
+    if loop.attrs.get("bounded"):
+        return []
     if isinstance(lo, Const) and isinstance(hi, Const) and hi.value - lo.value <= BLOCK:
         return []
     body = loop.regions[0]

@@ -23,7 +23,7 @@ independent from element to element: what is written in one turn of the inner lo
 there in the same turn (as for the fusion of loops). Every element then sees the same operations in the same order.
 
 Sums in any order over the inner loop are added up over the blocks, with their rounding errors; what is done with them
-follows in a loop of its own:
+follows in a loop of its own (`bounded`: at most `BLOCK` turns, of which a sum is accurate as it is):
 
     for %j in (0, %m) {                          for %b ... for %j ... %totals[%j] += sum over the block
       %s: f64 = for %i in (0, %n) ...      =>    for %j in (0, %m) {
@@ -103,8 +103,12 @@ class Blocking:
         known = effects(loop)
         if any(v in known.defines for v in turns.operands[:2]) or known.checks:
             return None
-        if any(op.name in ("buffer.call", "buffer.alloc", "buffer.reshape", "buffer.view") for op in walk(loop.regions[0])):
+        if any(
+            op.name in ("buffer.call", "buffer.alloc", "buffer.reshape", "buffer.view") for op in walk(loop.regions[0])
+        ):
             return None
+        if any(op.name == "buffer.store" and sums_up(op) for op in turns.regions[0].ops):
+            return None  # sums of rows: many, and rarely what takes the time
         if not all(is_sum(turns, k) for k in range(len(turns.results))):
             return None
         parts = divided(loop, turns)
@@ -142,7 +146,7 @@ class Blocking:
         buffers = {a.root for a in effects(inner).accesses}
         block = min(BLOCK, 1 << (BYTES // (8 * len(buffers))).bit_length() - 1)
         size = Const(max(block, 64), I64)
-        together = SWEEPS if len(inner.regions[0].ops) <= OPERATIONS else 1
+        together = SWEEPS if self.several(parts) else 1
         with Builder(new, loop.span) as b:
             sweeps = b.emit1("maximum", [sum_of(hi, lo, -1), ZERO])
             totals = [self.provide(sweeps, v) for v in inner.results]
@@ -162,6 +166,9 @@ class Blocking:
             if parts.after:
                 new.ops.append(self.remainder(parts, totals))
         return new.ops
+
+    def several(self, parts: Sweep) -> bool:
+        return len(parts.inner.regions[0].ops) <= OPERATIONS
 
     def provide(self, sweeps: Value, like: Value) -> Value:
         """Memory for the sums of all sweeps, and (unless threads have parts of it) their rounding errors; zeros."""
@@ -212,7 +219,9 @@ class Blocking:
                 ends += [env.get(v, v) for v in terminator.operands]
             turns.ops.append(Op("yield", ends, [], {}, (), inner.span))
             starts = inner.operands[2:] * together
-            made = Op("for", [*block, *starts], [v.type for v in starts], {}, [turns], inner.span)
+            # what is left over is few sweeps: little code for them
+            hints = {"bounded": True} | ({"short": True} if together == 1 and self.several(parts) else {})
+            made = Op("for", [*block, *starts], [v.type for v in starts], hints, [turns], inner.span)
             b.region.ops.append(made)
             sums = iter(made.results)
             for number in places:
@@ -284,6 +293,11 @@ def is_sum(loop: Op, k: int) -> bool:
         and uses == 1
         and not any(end in op.operands for op in loop.regions[0].ops[:-1])
     )
+
+
+def sums_up(store: Op) -> bool:
+    made = store.operands[0].op
+    return made is not None and made.name == "add_any_order"
 
 
 def divided(loop: Op, turns: Op) -> Sweep | None:
