@@ -19,8 +19,9 @@ In: a scheduled function, changed in place. Out: nothing.
                                                  }
 
 A block stays in the first cache from one sweep to the next, and in registers for `SWEEPS` of them. The sweeps must be
-independent from element to element: what is written in one turn of the inner loop and touched in another sweep is touched
-there in the same turn (as for the fusion of loops). Every element then sees the same operations in the same order.
+independent from element to element: what is written in one turn of the inner loop and touched in another sweep is
+touched there in the same turn (as for the fusion of loops). Every element then sees the same operations in the same
+order.
 
 Sums in any order over the inner loop are added up over the blocks, with their rounding errors; what is done with them
 follows in a loop of its own (`bounded`: at most `BLOCK` turns, of which a sum is accurate as it is):
@@ -55,6 +56,7 @@ SWEEPS = 4
 """Turns of the outer loop that are carried out at once."""
 OPERATIONS = 24
 """In a sweep; where there are more, each is carried out alone, since there is little to be gained."""
+NEW_BUFFERS = frozenset({"buffer.call", "buffer.alloc", "buffer.reshape", "buffer.view"})
 ZERO, ONE = Const(0, I64), Const(1, I64)
 
 
@@ -69,7 +71,7 @@ class Sweep:
 
 
 def block_sweeps(function: Function) -> None:
-    """Block what can be. A caller's arrays that the function writes to may overlap others: no such function is changed."""
+    """Block what can be; not where the function writes to arrays of the caller, whose contents others may look at."""
     if not function.attrs.get("donated"):
         Blocking(function).region(function.body)
 
@@ -103,9 +105,7 @@ class Blocking:
         known = effects(loop)
         if any(v in known.defines for v in turns.operands[:2]) or known.checks:
             return None
-        if any(
-            op.name in ("buffer.call", "buffer.alloc", "buffer.reshape", "buffer.view") for op in walk(loop.regions[0])
-        ):
+        if any(op.name in NEW_BUFFERS for op in walk(loop.regions[0])):
             return None
         if any(op.name == "buffer.store" and sums_up(op) for op in turns.regions[0].ops):
             return None  # sums of rows: many, and rarely what takes the time

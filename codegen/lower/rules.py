@@ -235,8 +235,8 @@ def converted(s: Scheduler, x: Value, dtype: DType) -> Value:
 
 
 def reduction(s: Scheduler, op: Op) -> None:
-    """Over all axes: one scalar. Over some: the last axis stays innermost. Sums over the last axes are kept in a register,
-    those over others go through memory, row by row: as in NumPy, which adds in blocks along the last axis alone."""
+    """Over all axes: one scalar. Over some: the last axis stays innermost. Sums over the last axes are kept in a
+    register, those over others go through memory, row by row: as in NumPy, which adds in blocks along the last axis."""
     (x,), axes, name = op.operands, op.attrs["axes"], op.name
     extents = s.storage.extents_of(x)
     if not op.result.is_array:
