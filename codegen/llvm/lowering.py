@@ -450,8 +450,10 @@ class Lowering:
     ) -> list[list[Number]]:
         """As `turns`, with vectors of the kind that suits the loop."""
         b = self.b
-        if self.depth == 0 or not short_rows(op):
+        if not short_rows(op):
             return self.turns(op, low, high, whole, starts, None, sums)
+        if self.depth == 0:  # stretches of a sum are rows of whole vectors, but for the last one
+            return self.turns(op, low, high, whole, starts, FULL if long_sums(op) else None)
         count = b.sub(high, low, flags=("nsw",))
         count = b.select(b.icmp_signed(">", count, integer(0)), count, integer(0))
         rest = b.and_(count, integer(LANES - 1))
