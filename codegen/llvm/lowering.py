@@ -21,7 +21,7 @@ from ...ir.ops.declare import lookup
 from ...ir.types import F64, I64, Buffer, Scalar
 from ..lower.parallel import plans
 from .classes import Classes
-from .loop_hints import FULL, LANES, MASKED, Hints, Vectors, independent, short_rows
+from .loop_hints import FULL, LANES, MASKED, Hints, Vectors, independent, innermost, short_rows
 from .memory import POINTER, Memories, Memory
 from .numba_parts import types
 from .ownership import Link, Ownership
@@ -30,6 +30,7 @@ from .passes import is_short
 from .products import PRODUCTS, product
 from .routines import call_routine, is_routine
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
+from .sums import corrected, error_of, in_blocks, long_sums, rows
 from .vectors import vectorized
 
 __all__ = ["OUT_OF_MEMORY", "Lowering", "checks_of", "details_are_float", "result_types"]
@@ -87,7 +88,7 @@ class Lowering:
         self.classes = Classes(function, self.layouts, noalias)
         self.memories = Memories(context, builder, len(self.classes.number))
         self.hints = Hints(builder.module)
-        self.depth = 0  # of the program's loops around what is being written
+        self.exact: set[Op] = set()  # additions whose rounding errors are summed
         self.numbers: dict[Value, Number] = {}
         self.places: dict[Value, Memory] = {}
         self.sites = {op: k for k, op in enumerate(checks_of(function), 1)}
@@ -236,6 +237,8 @@ class Lowering:
         rule = RULES.get(op.name)
         if rule is not None:
             rule(self, op)
+        elif op in self.exact:
+            self.numbers[op.result] = self.b.fadd(*(self.number(x) for x in op.operands))
         elif lookup(op.name).category == "elementwise" or op.name in ("add_any_order", "mul_any_order"):
             self.numbers[op.result] = scalar(self.context, self.b, op, [self.number(x) for x in op.operands])
         elif lookup(op.name).category != "terminator":
@@ -423,16 +426,41 @@ class Lowering:
         inits = op.operands[2:]
         self.enter(inits)
         starts = [self.parts(v) for v in inits]
-        if self.depth == 0 or not short_rows(op):
-            self.turns(op, low, high, (low, high), starts, None)
+        sums = long_sums(op)
+        if not sums or not innermost(op):
+            self.stretch(op, low, high, starts, (low, high), sums)
         else:
-            count = b.sub(high, low, flags=("nsw",))
-            count = b.select(b.icmp_signed(">", count, integer(0)), count, integer(0))
-            rest = b.and_(count, integer(LANES - 1))
-            middle = b.add(low, b.sub(count, rest, flags=("nsw",)), flags=("nsw",))
-            starts = self.turns(op, low, middle, (low, high), starts, FULL)
-            self.turns(op, middle, b.add(middle, rest, flags=("nsw",)), (low, high), starts, MASKED)
+
+            def some(begin: Number, end: Number, carried: list[list[Number]]) -> list[list[Number]]:
+                return self.stretch(op, begin, end, carried, (low, high))
+
+            write = rows if self.depth else in_blocks
+            ends = write(b, low, high, starts, sums, some)
+            for result, like, parts in zip(op.results, inits, ends, strict=True):
+                self.bind(result, like, parts)
         self.own(op.results)
+
+    def stretch(
+        self,
+        op: Op,
+        low: Number,
+        high: Number,
+        starts: Sequence[Sequence[Number]],
+        whole: tuple[Number, Number],
+        sums: Sequence[int] = (),
+    ) -> list[list[Number]]:
+        """As `turns`, with vectors of the kind that suits the loop."""
+        b = self.b
+        if not short_rows(op):
+            return self.turns(op, low, high, whole, starts, None, sums)
+        if self.depth == 0:  # stretches of a sum are rows of whole vectors, but for the last one
+            return self.turns(op, low, high, whole, starts, FULL if long_sums(op) else None)
+        count = b.sub(high, low, flags=("nsw",))
+        count = b.select(b.icmp_signed(">", count, integer(0)), count, integer(0))
+        rest = b.and_(count, integer(LANES - 1))
+        middle = b.add(low, b.sub(count, rest, flags=("nsw",)), flags=("nsw",))
+        starts = self.turns(op, low, middle, whole, starts, FULL)
+        return self.turns(op, middle, b.add(middle, rest, flags=("nsw",)), whole, starts, MASKED)
 
     def turns(
         self,
@@ -442,9 +470,10 @@ class Lowering:
         whole: tuple[Number, Number],
         starts: Sequence[Sequence[Number]],
         vectors: Vectors | None,
+        sums: Sequence[int] = (),
     ) -> list[list[Number]]:
         """Some turns of a loop, out of the `whole`; `starts`: the registers that it carries. Returns these afterwards,
-        where the loop's results are, too."""
+        where the loop's results are, too. `sums`: which of them are added up with their rounding errors."""
         b = self.b
         inits = op.operands[2:]
         (region,) = op.regions
@@ -458,7 +487,11 @@ class Lowering:
         turn.add_incoming(begin, before)
         phis = self.phis(carried, inits)
         self.incoming(phis, starts, before)
+        errors = {k: b.phi(starts[k][0].type) for k in sums}
+        for phi in errors.values():
+            phi.add_incoming(ir.Constant(phi.type, 0.0), before)
         self.own(carried)
+        self.exact.update(self.addition(op, k) for k in sums)
         if op.attrs.get("reverse"):
             low, high = whole
             last = b.add(b.sub(high, integer(1), flags=("nsw",)), low, flags=("nsw",))
@@ -478,14 +511,38 @@ class Lowering:
         turn.add_incoming(following, b.block)
         ends = [self.parts(v) for v in values]
         self.incoming(phis, ends, b.block)
+        found = {k: b.fadd(phi, self.error(op, k)) for k, phi in errors.items()}
         after = b.block
+        for k, phi in errors.items():
+            phi.add_incoming(found[k], after)
         again = b.cbranch(b.icmp_signed("<", following, end), body, out)
         self.hints.attach(again, group, vectors, whole=is_short(op), few=bool(op.attrs.get("short")))
         b.position_at_end(out)
         results = self.phis(op.results, inits)
         self.incoming(results, starts, before)
         self.incoming(results, ends, after)
+        for k, last in found.items():
+            remaining = b.phi(last.type)
+            remaining.add_incoming(ir.Constant(last.type, 0.0), before)
+            remaining.add_incoming(last, after)
+            found[k] = remaining
+        for k, last in found.items():
+            results[k] = [corrected(b, results[k][0], last)]
+            self.bind(op.results[k], inits[k], results[k])
         return results
+
+    def addition(self, op: Op, k: int) -> Op:
+        """The operation that adds to a sum that a loop carries."""
+        found = op.regions[0].terminator.operands[k].op
+        assert found is not None
+        return found
+
+    def error(self, op: Op, k: int) -> Number:
+        """The rounding error of this turn's addition to a sum."""
+        addition, sum_so_far = self.addition(op, k), op.regions[0].args[1 + k]
+        x, y = addition.operands
+        term = y if x is sum_so_far else x
+        return error_of(self.b, self.number(sum_so_far), self.number(term), self.number(addition.result))
 
     def enter(self, inits: Sequence[Value]) -> None:
         """A loop's own references to what it starts from."""

@@ -30,10 +30,12 @@ from ...ir.types import Buffer
 from ..lower.induction import defined_in
 from ..lower.parallel import Plan
 from . import alone
+from .loop_hints import innermost
 from .memory import POINTER, Memory, element_type
 from .numba_parts import cgutils
 from .ownership import Ownership
 from .scalars import integer, scalar, value_type
+from .sums import BLOCK, SINGLE, in_blocks, long_sums
 from .work import Work
 
 if TYPE_CHECKING:
@@ -395,8 +397,15 @@ class Body:
         for kind, value in zip(plan.sums, inits, strict=True):
             start = low.number(value)
             starts.append(b.select(first, start, nothing(kind, start)))
-        finals = turns(low, op, (b.add(low_, begin), b.add(low_, end)), (low_, high), starts)
-        for k, value in enumerate(finals):
+
+        def some(begin: Any, end: Any, carried: list[list[Any]]) -> list[list[Any]]:
+            return [[value] for value in turns(low, op, (begin, end), (low_, high), [value for (value,) in carried])]
+
+        sums, carried = long_sums(op), [[value] for value in starts]
+        begin, end = b.add(low_, begin), b.add(low_, end)
+        block = BLOCK if innermost(op) else SINGLE
+        finals = in_blocks(b, begin, end, carried, sums, some, block) if sums else some(begin, end, carried)
+        for k, (value,) in enumerate(finals):
             b.store(value, b.gep(records, [chunk, I32(5 + k)]))
         b.store(integer(0), slots[0])
         b.ret(I32(0))

@@ -12,6 +12,7 @@ from ...ir.core import Function
 from ...ir.types import Tape
 from .. import scheduled as _operations
 from . import fusion
+from .blocking import block_sweeps
 from .cleanup import cleanup
 from .forwarding import forward
 from .fuse_loops import fuse_loops
@@ -53,6 +54,9 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
         fuse_loops(out)
         forward(out)
         cleanup(out)
+    block_sweeps(out)
+    forward(out)
+    cleanup(out)
     if "threads" in out.attrs:
         mark(out)
         cleanup(out)

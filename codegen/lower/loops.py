@@ -20,7 +20,7 @@ from ...ir.core import Builder, Const, Op, Region, Span, Value
 from ...ir.ops.declare import lookup
 from ...ir.types import I64, Scalar, Type
 
-__all__ = ["LoopBuilder", "Scope", "affine", "difference"]
+__all__ = ["UNROLLED", "LoopBuilder", "Scope", "affine", "difference", "turns_of"]
 
 
 UNROLLED = 4

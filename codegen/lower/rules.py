@@ -18,6 +18,7 @@ from .fusion import REDUCTIONS, product_operands, small_product, source_of_trans
 from .gather import assemble
 from .hazards import may_overwrite
 from .library import LIBRARY, library
+from .loops import UNROLLED, turns_of
 from .scheduler import Scheduler
 from .tapes import TAPE_RULES
 
@@ -217,11 +218,17 @@ def fold(s: Scheduler, op: Op, name: str, extents: Sequence[Value], element: Cal
     dtype = op.result.dtype
     wide = F64 if dtype is F32 and name in ("reduce_sum", "reduce_prod") else dtype
 
-    def turn(at: list[Value], carried: list[Value]) -> list[Value]:
-        return [step(s, name, carried[0], converted(s, element(at), wide))]
+    start = accumulator(identity_of(name, wide), op)
 
-    (total,) = s.b.fold(extents, [accumulator(identity_of(name, wide), op)], turn)
-    return converted(s, total, dtype)
+    def inside(outer: list[Value], rest: Sequence[Value]) -> Value:
+        def turn(at: list[Value], carried: list[Value]) -> list[Value]:
+            value = inside([*outer, *at], rest[1:]) if loops else converted(s, element([*outer, *at]), wide)
+            return [step(s, name, carried[0], value)]
+
+        loops = len(rest) > 1 and turns_of(rest) > UNROLLED
+        return s.b.fold(rest[:1] if loops else rest, [start], turn)[0]
+
+    return converted(s, inside([], extents), dtype)
 
 
 def converted(s: Scheduler, x: Value, dtype: DType) -> Value:
@@ -229,24 +236,29 @@ def converted(s: Scheduler, x: Value, dtype: DType) -> Value:
 
 
 def reduction(s: Scheduler, op: Op) -> None:
-    """Over all axes: one scalar. Over some: the last axis stays innermost, so sums over others go through
-    memory."""
+    """Over all axes: one scalar. Over some: the last axis stays innermost. Sums over the last axes are kept in a
+    register, those over others go through memory, row by row: as in NumPy, which adds in blocks along the last axis."""
     (x,), axes, name = op.operands, op.attrs["axes"], op.name
-    start = identity_of(name, op.result.dtype)
     extents = s.storage.extents_of(x)
     if not op.result.is_array:
         s.scalars[op.result] = named(fold(s, op, name, extents, lambda at: s.element(x, at)), op.result.name)
         return
     assert isinstance(op.result.type, Array)
     kept = [k for k in range(x.rank) if k not in axes]
+    start = identity_of(name, op.result.dtype)
     dest = s.storage.fresh(op.result.type.dtype, s.extents.of[op.result], op.result.name)
     s.b.nest([extents[k] for k in kept], lambda at: s.b.store(start, dest, at))
+    outer = kept[-1] + 1
 
     def body(at: list[Value]) -> None:
         position = [at[k] for k in kept]
-        s.b.store(step(s, name, s.b.load(dest, position), s.element(x, at)), dest, position)
+        if outer == x.rank:
+            value = s.element(x, at)
+        else:
+            value = fold(s, op, name, extents[outer:], lambda rest: s.element(x, [*at, *rest]))
+        s.b.store(step(s, name, s.b.load(dest, position), value), dest, position)
 
-    s.b.nest(extents, body)
+    s.b.nest(extents[:outer], body)
     s.storage.place(op.result, dest)
 
 
