@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from adjit import ArgumentError, ShapeError, grad, hessian, jacobian, jit, value_and_grad, vjp
+from adjit.api.compiled import Transform
 from adjit.api.into import executable_for
 from adjit.api.transforms import _vjp_of
 from adjit.ir.core import walk
@@ -225,7 +226,7 @@ def test_what_cannot_be_written_is_refused():
     writes.into(out, x)
     assert x[0] == 1.0 and out[0] == 2.0
     with pytest.raises(ArgumentError, match="pullback"):
-        _vjp_of(vectorized, False).into(out, X)
+        _vjp_of(vectorized, Transform("vjp", None, False, ())).into(out, X)
     assert vjp(vectorized, X)[0] == jit(vectorized)(X)
 
 

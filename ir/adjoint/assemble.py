@@ -72,7 +72,7 @@ class _Forward:
         scratch = Region()
         with Builder(scratch, op.span) as b:
             if op.name.startswith("scatter"):
-                old = b.emit1("gather", [array, *positions], dict(op.attrs), names=["old"])
+                old = b.emit1("gather", [array, *positions], {"axes": op.attrs["axes"]}, names=["old"])
             else:
                 old = b.emit1("index", [array, *positions], dict(op.attrs), names=["old"])
         region = self.prepared.home[op.result]
