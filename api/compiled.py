@@ -258,7 +258,8 @@ class Compiled:
         return found
 
     def explain(self) -> str:
-        """What the forward sweep keeps for the reverse sweep: per value why, how many bytes, which line."""
+        """What the forward sweep keeps for the reverse sweep: per value why, how many bytes, which line. Then the
+        differentiated arguments that do not reach the result."""
         plan = self._stage_source().plan
         if plan is None:
             raise ArgumentError(

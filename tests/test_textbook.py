@@ -193,13 +193,85 @@ SHOWN = {
     "c_scalar_formulas": ["28.0", "-153284.8315060241", "60.8535361204665"],
     "c_linear_layer": ["1711.159833830", "1589.007916789", "1.1194467618"],
     "d_graph_values": ["f = -12.0, df/dx = -12.0, df/dy = 0.0"],
+    "a7_second_derivatives": ["order 0:", "order 3:", "x the gradient"],
+    "b1_paused": ["(4.0, 0.0)", "y does not reach the result"],
+    "b2_clipped_gradient": ["gradient 2.0"],
+    "b3_two_derivatives": ["df/dx0 = 1.0", "df/dx1 = 0.25"],
+    "b4_higher_order": ["3.0 6.0 6.0"],
+    "b5_input_gradient": ["(5, 10)", "(10,)"],
+    "b6_jacobians": ["(201,)", "(7, 10, 5, 10)"],
+    "b7_hessian": ["(5, 8, 5, 8)"],
+    "b8_batch_jacobian": ["(7, 6, 5)", "(7, 6, 7, 5)"],
 }
+
+
+class TestAdvancedGuide:
+    """A7 and B: pausing, rules, higher orders, Jacobians and Hessians."""
+
+    def test_a7_programs_grow_with_the_order(self) -> None:
+        found = example("a7_second_derivatives").main(quick=True)
+        counts = list(found["counts"].values()) if isinstance(found["counts"], dict) else list(found["counts"])
+        assert counts == sorted(counts) and counts[2] > 2 * counts[1]
+
+    def test_b1_paused(self) -> None:
+        b1 = example("b1_paused")
+        for program in (b1.paused_block, b1.paused_value):
+            gradient = grad(program, argnums=(0, 1))
+            assert gradient(2.0, 3.0) == (4.0, 0.0)
+            assert "y does not reach the result" in gradient.explain()
+        assert grad(b1.of_a_dict)({"x": 2.0, "y": 3.0}) == {"x": 4.0, "y": 3.0}
+
+    def test_b2_clipped_gradient(self) -> None:
+        b2 = example("b2_clipped_gradient")
+        assert grad(b2.clipped)(2.0) == 2.0
+        v = np.array([3.0, 4.0])
+        np.testing.assert_allclose(grad(b2.clipped_sum)(v), 2 * v * 0.5 / np.sqrt(2), rtol=1e-14)
+
+    def test_b3_b4_values(self) -> None:
+        assert example("b4_higher_order").main() == (3.0, 6.0, 6.0)
+
+    def test_b5_input_gradient(self) -> None:
+        b5 = example("b5_input_gradient")
+        value, by_kernel, by_bias = b5.main()
+        assert by_kernel.shape == (5, 10) and by_bias.shape == (10,)
+        x, kernel, bias = b5.data()
+        step, along = 1e-6, np.cos(np.arange(50.0)).reshape(5, 10)
+
+        def at(h: float) -> float:
+            pre = x @ (kernel + h * along) + bias
+            hidden = np.maximum(pre, 0.0)
+            return float(np.linalg.norm((2 * hidden * (pre > 0)) @ (kernel + h * along).T))
+
+        assert value == pytest.approx(at(0.0), rel=1e-12)
+        assert np.sum(by_kernel * along) == pytest.approx((at(step) - at(-step)) / (2 * step), rel=1e-6)
+
+    def test_b6_jacobians(self, tmp_path: Path) -> None:
+        x, derivative, by_kernel, summed, gradient = example("b6_jacobians").main(tmp_path)
+        np.testing.assert_allclose(derivative, 1 / ((1 + np.exp(-x)) * (1 + np.exp(x))), rtol=1e-13)
+        assert by_kernel.shape == (7, 10, 5, 10)
+        np.testing.assert_allclose(summed, gradient, rtol=1e-12)
+
+    def test_b7_hessian(self, tmp_path: Path) -> None:
+        H, before, after, blocks = example("b7_hessian").main(tmp_path)
+        assert H.shape == (5, 8, 5, 8)
+        np.testing.assert_allclose(H, H.transpose(2, 3, 0, 1), rtol=1e-12, atol=1e-12)
+        assert after < before
+        assert np.shape(blocks["W1"]["b2"]) == (5, 8, 6)
+
+    def test_b8_batch_jacobian(self, tmp_path: Path) -> None:
+        each, full, coupled = example("b8_batch_jacobian").main(tmp_path)
+        assert each.shape == (7, 6, 5) and full.shape == (7, 6, 7, 5)
+        for k in range(7):
+            np.testing.assert_allclose(each[k], full[k, :, k], rtol=1e-13)
+        others = ~np.eye(7, dtype=bool)
+        assert not np.any(full.transpose(0, 2, 1, 3)[others])
+        assert np.any(coupled.transpose(0, 2, 1, 3)[others])
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs_and_prints(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     main = example(name).main
-    draws = main.__code__.co_argcount == 1
+    draws = "out" in main.__code__.co_varnames[: main.__code__.co_argcount]
     if draws:
         pytest.importorskip("matplotlib")
         main(tmp_path)

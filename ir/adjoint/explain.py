@@ -1,7 +1,7 @@
 """What the forward sweep keeps for the reverse sweep, and why: the text of `.explain()`.
 
 In: a `Plan`. Out: one `Row` per kept value: what it is, where it is computed, how it is kept, how many bytes each
-time, and the source lines whose derivative needs it.
+time, and the source lines whose derivative needs it. Then the arguments that have no derivative to speak of.
 """
 
 from __future__ import annotations
@@ -45,11 +45,9 @@ def rows(plan: Plan) -> list[Row]:
 
 
 def explain(plan: Plan) -> str:
-    """The rows as text."""
+    """The rows as text, and a line for each differentiated argument that the result does not depend on."""
     found = rows(plan)
-    if not found:
-        return "nothing is kept: the reverse sweep reads values again or recomputes them"
-    lines = []
+    lines = [] if found else ["nothing is kept: the reverse sweep reads values again or recomputes them"]
     for row in found:
         where = f" ({row.span})" if row.span else ""
         how = {
@@ -59,6 +57,8 @@ def explain(plan: Plan) -> str:
         }[row.how]
         why = f"; the derivative of {', '.join(row.needed_by)} needs it" if row.needed_by else ""
         lines.append(f"{row.name}: {row.type}{where}: kept {how}, {row.bytes} bytes{why}")
+    for value in plan.unreached:
+        lines.append(f"{value.name or 'an argument'} does not reach the result: its derivative is zero")
     return "\n".join(lines)
 
 

@@ -64,6 +64,8 @@ class Plan:
     final_reads: dict[Value, FinalRead] = field(default_factory=dict)
     saved: set[Value] = field(default_factory=set)
     undone: set[Value] = field(default_factory=set)
+    unreached: list[Value] = field(default_factory=list)
+    """Differentiated arguments on which no differentiated result depends."""
     cost: float = 0.0
     frugal: bool = False
     """Memory counts alone: nothing is kept to save computing it again."""

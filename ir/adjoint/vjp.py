@@ -124,6 +124,7 @@ def vjp(
     cotangents += [m for k in masked if (m := found[k].mask) is not None]
     drop_dead(reverse, cotangents)
     plan = make_plan(prepared, reverse, frugal=collected is not None)  # what is computed again is to save memory
+    plan.unreached = [v for v in inputs if v not in active]
     drop_unchosen_undo(reverse, plan)
     drop_dead(reverse, cotangents)
     operations, outputs = assemble(plan, cotangents)
