@@ -27,7 +27,7 @@ from .worker import module_of
 
 __all__ = ["SUITES", "add_arguments", "main"]
 
-SUITES = ("textbook", "overhead", "gradbench", "npbench", "compile", "scaling")
+SUITES = ("textbook", "overhead", "gradbench", "npbench", "compile", "scaling", "threads")
 DEFAULT = ("textbook", "overhead")
 TOOL = "gradbench-tool"
 FORMAT = argparse.RawDescriptionHelpFormatter
@@ -41,6 +41,7 @@ Time derivatives, next to their primals and to other tools, all sides interleave
   npbench     NPBench's programs, unmodified, from a checkout (--root)
   compile     first calls with an empty and with a filled cache; imports
   scaling     time and memory against problem size, with fitted exponents
+  threads     several threads (--threads) against one, on gradbench's and npbench's programs
 
 `adjit bench gradbench-tool` speaks GradBench's protocol instead, and takes no options."""
 
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `adjit bench`."""
     parser.description = DESCRIPTION
     parser.formatter_class = FORMAT
-    words = f"{', '.join(SUITES)}; all (npbench where --root is given); default: {' '.join(DEFAULT)}"
+    words = f"{', '.join(SUITES)}; all (npbench where --root is given, threads where --threads is); default: {' '.join(DEFAULT)}"
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=words)
     parser.add_argument("--filter", metavar="REGEX", default="", help="only rows whose names contain a match")
     parser.add_argument("--list", action="store_true", help="say which rows there are, and stop")
@@ -106,7 +107,8 @@ def chosen(given: argparse.Namespace) -> tuple[list[str], Options]:
     """Suites and options. ValueError where something is unknown."""
     suites = list(given.suites or DEFAULT)
     if suites == ["all"]:
-        suites = [suite for suite in SUITES if suite != "npbench" or given.root]
+        left_out = {"npbench": not given.root, "threads": count(given.threads) == 1}
+        suites = [suite for suite in SUITES if not left_out.get(suite)]
     for suite in suites:
         if suite not in SUITES:
             raise ValueError(f"no suite {suite!r}; there are {', '.join(SUITES)} (rows are chosen with --filter)")

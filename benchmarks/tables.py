@@ -6,6 +6,7 @@ are medians; a ratio is the median of quotients of samples of the same round, wi
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -155,6 +156,25 @@ def overhead(rows: Sequence[Row]) -> Table:
     return table
 
 
+def threads(rows: Sequence[Row]) -> Table:
+    """Several threads against one."""
+    several = [side for side in sides_of(rows) if side != OWN]
+    columns = ["program"]
+    for quantity in ("primal", "derivative"):
+        columns += [f"{quantity} {s}" for s in (OWN, *several)] + [f"{quantity}: {OWN} / {s}" for s in several]
+    table = Table("threads: times and gains", [*columns, "note"])
+    for row in rows:
+        cells = [row.name]
+        for quantity in ("primal", "derivative"):
+            cells += [time(row, s, quantity) for s in (OWN, *several)]
+            cells += [ranged(row.ratio((OWN, quantity), (s, quantity))) for s in several]
+        table.rows.append([*cells, remarks(row)])
+    for quantity, side in itertools.product(("primal", "derivative"), several):
+        ratios = [row.ratio((OWN, quantity), (side, quantity)) for row in rows]
+        table.below += means(f"{quantity}: {OWN} / {side}", [r.median for r in ratios if r])
+    return table
+
+
 def best(rows: Sequence[Row]) -> Table:
     """Minima and the spread of samples of derivatives: what the machine can do, and how quiet it was."""
     sides = [s for s in sides_of(rows) if any(row.timing(s, "derivative") for row in rows)]
@@ -201,6 +221,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], list[Table]]] = {
     "overhead": lambda rows: [overhead(rows)],
     "compile": compiling,
     "scaling": lambda rows: [scaling(rows)],
+    "threads": lambda rows: [threads(rows)],
 }
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SYMBOLS", "register_symbols", "threads_of_blas"]
+__all__ = ["SYMBOLS", "register_symbols", "set_threads_of_blas", "threads_of_blas"]
 
 SYMBOLS = frozenset({"adjit_blas_threads", "adjit_set_blas_threads", "adjit_blas_words"})
 PREFIXES = ("scipy_openblas_", "openblas_")
@@ -58,6 +58,13 @@ def threads_of_blas() -> int:
     """How many threads BLAS would use now; 1 where that cannot be told."""
     found = functions()
     return 1 if found is None else int(found[0]())
+
+
+def set_threads_of_blas(count: int) -> None:
+    """Let BLAS use that many from now on, where it can be told."""
+    found = functions()
+    if found is not None:
+        found[1](ctypes.c_int(count))
 
 
 def address_of(function: Callable[..., Any]) -> int:

@@ -1,0 +1,89 @@
+"""The suite `threads`: what more threads gain, on programs of the other suites.
+
+In: the rows of `gradbench`, and of `npbench` where a checkout is given; more than one thread (`--threads`). Out: for
+each the times of adjit's primal and derivative on one thread and on several (the sides `adjit` and `adjit, N threads`),
+interleaved in one process. Results must agree to rounding, and those of several threads must be the same bits from run
+to run. BLAS gets as many threads as the side has.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..codegen.blas_threads import set_threads_of_blas
+from . import suite_gradbench, suite_npbench
+from .agreement import agree, leaves, reason
+from .options import Contender, Options
+from .results import Row
+from .suite_gradbench import time_all
+from .timing import Side, first_call
+
+__all__ = ["contender", "measure", "names", "side_of"]
+
+SUITES: dict[str, Any] = {"gradbench": suite_gradbench, "npbench": suite_npbench}
+
+
+def names(options: Options) -> Sequence[str]:
+    """Programs, each after the name of its suite."""
+    if options.threads < 2:
+        raise ValueError("the suite threads compares several threads with one: say how many (--threads 2, or all)")
+    out = [f"gradbench {name}" for name in suite_gradbench.names(options)]
+    if options.root is not None:
+        out += [f"npbench {name}" for name in suite_npbench.names(options)]
+    return out
+
+
+def side_of(threads: int) -> str:
+    """The name of the side that uses that many."""
+    return "adjit" if threads == 1 else f"adjit, {threads} threads"
+
+
+def contender(name: str, side: str, options: Options) -> Contender:
+    """A side of a program of another suite."""
+    suite, _, program = name.partition(" ")
+    threads = 1 if side == "adjit" else options.threads
+    found: Contender = SUITES[suite].contender(program, "adjit", replace(options, threads=threads))
+    return replace(
+        found,
+        name=side,
+        derivative=found.derivative and with_blas(found.derivative, threads),
+        primal=found.primal and with_blas(found.primal, threads),
+    )
+
+
+def with_blas(function: Callable[..., Any], threads: int) -> Callable[..., Any]:
+    """`function`, run while BLAS has that many threads."""
+
+    def called(*arguments: Any) -> Any:
+        set_threads_of_blas(threads)
+        return function(*arguments)
+
+    return called
+
+
+def measure(name: str, options: Options) -> Row:
+    """See the module's docstring."""
+    row = Row("threads", name)
+    try:
+        one, several = (contender(name, side_of(n), options) for n in (1, options.threads))
+        for first, second in zip(one.sides(), several.sides(), strict=True):
+            wanted, found = first_call(first)[1], first_call(second)[1]
+            agree(wanted, found, f"{first.quantity}: one thread and {options.threads}")
+            expect_same_bits(second, found)
+        time_all(row, [side for who in (one, several) for side in who.sides()], options)
+    except Exception as error:  # whatever it is, it belongs into the table
+        row.failure = reason(error)
+    gc.collect()
+    return row
+
+
+def expect_same_bits(side: Side, found: Any) -> None:
+    """ValueError if another call gives other bits than `found`."""
+    for a, b in zip(leaves(found), leaves(first_call(side)[1]), strict=True):
+        if np.asarray(a).tobytes() != np.asarray(b).tobytes():
+            raise ValueError(f"{side.quantity}: two calls on {side.name} give different bits")
