@@ -126,8 +126,10 @@ class Blocking:
         everywhere = [a for a in effects(parts.loop).accesses if a.root in written]
         touched = [a for a in around.accesses if a.root in written]
         if len(everywhere) > len(touched) or all(a.write for a in touched):
-            return False  # touched elsewhere too, or never visited again
+            return False  # touched elsewhere too, or never looked at
         changing = effects(parts.loop).defines - {index}
+        if not any(visited_again(a, changing) for a in touched):
+            return False  # each sweep has memory of its own
         for k, x in enumerate(touched):
             for y in touched[k:]:
                 if x.root is y.root and (x.write or y.write) and not same_turn(x, y, index, changing):
@@ -277,6 +279,11 @@ def same_turn(x: Access, y: Access, index: Value, changing: set[Value]) -> bool:
         if form == affine(q) and index in form[0] and not form[0].keys() & changing:
             return True
     return False
+
+
+def visited_again(x: Access, changing: set[Value]) -> bool:
+    """Whether every sweep touches the same elements."""
+    return x.position is not None and not any(affine(p)[0].keys() & changing for p in x.position)
 
 
 def is_sum(loop: Op, k: int) -> bool:
