@@ -165,7 +165,7 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     stages = Stages(traced.function, optimized, seconds=seconds)
     out = Specialization(traced, transform, stages, tuple(layouts), [], None, results, spec)
     if not transform.reverse:
-        out.forward = pipeline.finish(optimized)
+        out.forward = pipeline.finish(optimized, bool(traced.mutated))
         out.stages.adjoint = None if transform.kind == "jit" else out.forward
         out.forward.attrs["donated"] = {result: arg for arg, result in traced.mutated.items()}
         on_threads(transform, out.forward)

@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `adjit bench`."""
     parser.description = DESCRIPTION
     parser.formatter_class = FORMAT
-    words = f"{', '.join(SUITES)}; all (npbench where --root is given, threads where --threads is); default: {' '.join(DEFAULT)}"
+    words = f"{', '.join(SUITES)}; all (npbench where --root is given, threads where --threads is)"
+    words += f"; default: {' '.join(DEFAULT)}"
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=words)
     parser.add_argument("--filter", metavar="REGEX", default="", help="only rows whose names contain a match")
     parser.add_argument("--list", action="store_true", help="say which rows there are, and stop")

@@ -8,8 +8,8 @@ compiler does with its first kernel (`start`). `process` is all of it, from the 
 
 Memory is how much the peak of resident memory grows over one call, results and workspaces included. Linux is asked to
 forget the peak so far; elsewhere a call that stays below an earlier peak, that of compiling for example, seems to need
-nothing. adjit's functions are compiled without being run (memory that they keep between calls counts as the call's);
-others have to be called once for that.
+nothing. A call before it has compiled everything and made libraries allocate what they keep; what adjit keeps between
+calls is given back after it, and so counts as the call's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from ..api import jit
+from ..api import clear_memory, jit
 from .agreement import leaves
 from .options import Contender, Options, Unavailable, start_jax
 from .timing import first_call
@@ -88,12 +88,8 @@ def settle() -> None:
 def growth(contender: Contender, quantity: str) -> int:
     """Bytes by which the peak grows over one call."""
     side = contender.side(quantity)
-    compile_only = getattr(side.call, "compile", None) if contender.name == "adjit" else None
-    if compile_only is not None:
-        jit(lambda x: x)(1.0)  # what Numba loads with a process's first kernel belongs to no call
-        compile_only(*side.arguments)
-    else:
-        first_call(side)
+    first_call(side)
+    clear_memory()
     settle()
     before = resident("VmRSS")
     result = first_call(side)[1]

@@ -26,7 +26,7 @@ import os
 from collections.abc import Callable
 
 from .core import Function
-from .passes import cse, dce, drop_rules, licm, prove, simplify
+from .passes import cse, dce, drop_rules, licm, prove, simplify, sink
 from .verify import verify as verify_function
 
 __all__ = ["PASSES", "finish", "optimize"]
@@ -67,7 +67,10 @@ def optimize(function: Function, verify: bool | None = None) -> Function:
     return function
 
 
-def finish(function: Function) -> Function:
-    """An optimized function that will not be differentiated any more, ready to be scheduled."""
+def finish(function: Function, writes: bool = False) -> Function:
+    """An optimized function that will not be differentiated any more, ready to be scheduled. `writes`: it is there to
+    change arguments."""
     without_rules = drop_rules.run(function)
-    return function if without_rules is function else optimize(without_rules)
+    if without_rules is not function:
+        function = optimize(without_rules)
+    return function if writes else sink.run(function)

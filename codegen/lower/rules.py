@@ -425,10 +425,17 @@ def concat(s: Scheduler, op: Op) -> None:
 
 
 def reshape(s: Scheduler, op: Op) -> None:
-    """The operand's own memory under another shape, where that is in C order and holds nothing else; else fresh memory,
-    filled through a view of it in the operand's shape."""
+    """The operand's own memory under another shape, where that is in C order and holds nothing else, or is an argument
+    (which nobody writes to); else fresh memory, filled through a view of it in the operand's shape."""
     x = op.operands[0]
     assert isinstance(op.result.type, Array)
+    if s.is_constant(x):
+        view = s.b.emit1(
+            "buffer.reshape", [s.storage.buffer[x], *s.storage.extents_of(op.result)], names=[op.result.name]
+        )
+        s.storage.constant.add(view)
+        s.storage.place(op.result, view)
+        return
     if s.storage.owns(x) and x not in s.live and s.storage.buffer[x] not in s.storage.foreign:
         extents = s.storage.extents_of(op.result)
         view = s.b.emit1("buffer.reshape", [s.storage.buffer[x], *extents], names=[op.result.name])

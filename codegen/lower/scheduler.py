@@ -67,6 +67,8 @@ class Scheduler:
                 if arg in donated:
                     self.storage.adopt(new, self.extents.of[arg], arg)
                     self.storage.foreign.add(new)
+                else:
+                    self.storage.constant.add(new)
                 self.storage.place(arg, new)
                 for axis, known in enumerate(arg.type.dims):
                     if known is None:
@@ -247,6 +249,11 @@ class Scheduler:
             return self.owned_copy(value), True
         return self.stored(value), False
 
+    def is_constant(self, value: Value) -> bool:
+        """Whether a value is in memory in C order that nobody writes to."""
+        ordered = value not in self.strided and value not in self.fortran
+        return ordered and self.storage.buffer.get(value) in self.storage.constant
+
     def owned_copy(self, value: Value) -> Value:
         """A fresh buffer with a value's contents."""
         assert isinstance(value.type, Array)
@@ -309,10 +316,11 @@ class Scheduler:
                         late.append((self.owned_copy(value), own))
                     out.append(own)
                     continue
-                foreign = buffer in self.storage.foreign
-                if buffer is None or buffer in taken or foreign or not self.storage.owns(value):
-                    buffer = self.owned_copy(value)
-                taken.add(buffer)
+                base = None if buffer is None else self.storage.base.get(buffer, buffer)
+                mine = base is not None and self.storage.frame.owned.get(base) is value
+                if buffer is None or base is None or base in taken or base in self.storage.foreign or not mine:
+                    buffer = base = self.owned_copy(value)
+                taken.add(base)
                 out.append(buffer)
             for source, own in late:
                 extents = self.storage.values(self.storage.shape[source])

@@ -54,6 +54,10 @@ class Storage:
         self.buffer: dict[Value, Value] = {}
         self.shape: dict[Value, list[Term]] = {}
         self.foreign: set[Value] = set()
+        self.constant: set[Value] = set()
+        """Arguments' memory, and views of it, that nobody writes to."""
+        self.base: dict[Value, Value] = {}
+        """Of views of owned buffers: the buffer."""
         self.frame = Frame(None, "function", 0)
 
     # extents as values
@@ -121,6 +125,7 @@ class Storage:
     def view(self, value: Value, view: Value, buffer: Value) -> None:
         """`value` is read through a view of an owned buffer, which is kept for it and is not written to meanwhile."""
         self.buffer[value] = view
+        self.base[view] = buffer
         self.frame.owned[buffer] = value
 
     def adopt(self, buffer: Value, shape: Sequence[Term], holder: Value | None = None) -> None:

@@ -42,7 +42,7 @@ NEAR = STEPS + 1  # how many sizes an allocation looks at
 LINE = 64
 HEAD = 2 * LINE
 HUGE = 1 << 22  # from here on the system is asked for large pages, as NumPy does: a fifth of the faults
-PAGE = 4096
+PAGE, LARGE_PAGE = 4096, 1 << 21
 MADV_HUGEPAGE = 14
 
 I1, I8, I32, I64 = (ir.IntType(n) for n in (1, 8, 32, 64))
@@ -82,7 +82,7 @@ class _Pool:
         self.stamps = self.variable("stamps", CLASSES * SLOTS)
         self.state = {name: self.variable(name, 1) for name in ("idle", "limit", "clock", "poison", "reused")}
         self.functions = {n: ir.Function(module, t, n) for n, t in ENTRIES.items()}
-        self.fresh = self.internal("fresh", POINTER, [I64])
+        self.fresh = self.internal("fresh", POINTER, [I64, I64])
         self.give_back = self.internal("give_back", VOID, [POINTER])
         self.evict = self.internal("evict", I1, [])
         self.take = self.internal("take", POINTER, [I64])
@@ -172,9 +172,10 @@ class _Pool:
     # functions
 
     def write_fresh(self) -> None:
-        """adjit_pool_fresh(capacity): a block from the system; null where there is none."""
+        """adjit_pool_fresh(capacity, wanted): a block from the system; null where there is none. Large pages only for
+        what is wanted now: a large page is memory as a whole as soon as one byte of it is touched."""
         b = ir.IRBuilder(self.fresh.append_basic_block())
-        (capacity,) = self.fresh.args
+        capacity, wanted = self.fresh.args
         total = b.add(capacity, word(HEAD))
         start = b.call(self.external["adjit_system_malloc"], [total])
         with b.if_then(b.icmp_unsigned("==", start, ir.Constant(POINTER, None)), likely=False):
@@ -186,8 +187,8 @@ class _Pool:
         if sys.platform == "linux":
             with b.if_then(b.icmp_unsigned(">=", capacity, word(HUGE)), likely=False):
                 page = b.and_(b.add(address, word(PAGE - 1)), word(-PAGE))
-                length = b.and_(b.sub(b.add(address, total), page), word(-PAGE))
-                arguments = [b.inttoptr(page, POINTER), length, ir.Constant(I32, MADV_HUGEPAGE)]
+                end = b.and_(b.add(b.ptrtoint(data, I64), wanted), word(-LARGE_PAGE))
+                arguments = [b.inttoptr(page, POINTER), b.sub(end, page), ir.Constant(I32, MADV_HUGEPAGE)]
                 b.call(self.external["adjit_system_madvise"], arguments)
         b.ret(data)
 
@@ -260,11 +261,11 @@ class _Pool:
         b.store(found, slot)
         with b.if_else(b.icmp_unsigned("==", found, null)) as (miss, hit):
             with miss:
-                fresh = b.call(self.fresh, [capacity])
+                fresh = b.call(self.fresh, [capacity, size])
                 b.store(fresh, slot)
                 with b.if_then(b.icmp_unsigned("==", fresh, null), likely=False):
                     b.call(self.functions["adjit_memory_clear"], [])
-                    again = b.call(self.fresh, [capacity])
+                    again = b.call(self.fresh, [capacity, size])
                     b.store(again, slot)
                     with b.if_then(b.icmp_unsigned("==", again, null), likely=False):
                         b.ret(null)
