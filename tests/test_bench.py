@@ -61,7 +61,7 @@ def test_rows_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "all", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if line.startswith("gradbench: ")]) == 20
-    assert {line.partition(":")[0] for line in lines} == set(command.SUITES) - {"npbench"}
+    assert {line.partition(":")[0] for line in lines} == set(command.SUITES) - {"npbench", "threads"}
     assert main(["bench", "scaling", "--list", "--filter", "2d$"]) == 0
     assert capsys.readouterr().out.splitlines() == ["scaling: seidel_2d", "scaling: jacobi_2d"]
 
@@ -75,6 +75,7 @@ def test_rows_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["textbook", "--peers", "matlab"], "no peer 'matlab'; there are numba, jax, torch, autograd"),
         (["textbook", "--threads", "none"], "invalid literal"),
         (["npbench"], "needs --root"),
+        (["threads"], "say how many"),
         (["--load", "nowhere.json"], "nowhere.json"),
     ],
 )
