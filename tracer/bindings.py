@@ -114,9 +114,9 @@ from . import (  # noqa: E402
 for module in (bind_distributions, bind_fancy, bind_histogram, bind_order, bind_quantiles, bind_select, bind_special):
     module.register()
 
-from . import bind_decompositions, bind_norms, bind_scipy_linalg  # noqa: E402
+from . import bind_decompositions, bind_norms, bind_numba, bind_scipy_linalg  # noqa: E402
 
-for module in (bind_decompositions, bind_norms, bind_scipy_linalg):
+for module in (bind_decompositions, bind_norms, bind_numba, bind_scipy_linalg):
     module.register()
 
 
