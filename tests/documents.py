@@ -100,7 +100,7 @@ class Script:
             self.holds(statement, claim, where)
 
     def perform(self, statement: ast.stmt) -> None:
-        """Run one statement. The file's imports are named beside it, in a branch that is never taken: Python makes other
+        """Run one statement. The file's imports are named beside it, in a branch never taken: Python makes other
         byte code for calls on imported modules, and the tracer compares it with the file's."""
         never = ast.If(ast.Constant(False), self.imports, [])
         module = ast.fix_missing_locations(ast.Module([never, statement] if self.imports else [statement], []))
@@ -146,7 +146,7 @@ def claims_of(text: str) -> dict[int, str]:
             comment = token.string.lstrip("#").strip()
             alone = not token.line[: token.start[1]].strip()
             if not alone and CLAIM.match(comment):
-                named = comment.startswith("{") or RAISES.match(comment)
+                named = comment.startswith(("{", "=")) or RAISES.match(comment)
                 found[token.start[0]] = re.split(r";" if named else r"[;:]", comment)[0].strip()
     return found
 
@@ -194,6 +194,4 @@ def numbers_of(x: Any) -> np.ndarray:
 
 
 def is_print(expression: ast.expr) -> bool:
-    return (
-        isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name) and expression.func.id == "print"
-    )
+    return isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name) and expression.func.id == "print"

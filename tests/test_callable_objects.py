@@ -1,4 +1,4 @@
-"""Objects with a `__call__` in Python are differentiated as functions: a model, say. Their state is read at each call."""
+"""Objects with a `__call__` in Python are differentiated as functions: a model, say. Each call reads their state."""
 
 import dataclasses
 

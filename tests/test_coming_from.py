@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import re
 from pathlib import Path
 
 import pytest
-from documents import Block, Script, python_blocks, same
+from documents import Block, Script, claims_of, python_blocks
 
 import adjit
 
@@ -62,3 +61,77 @@ def test_a_block_runs_and_its_claims_hold(block: Block, tmp_path_factory: pytest
         here = left.pop(0)
         if missing(here) is None:
             script.run(here)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_page_compares_and_says_what_is_missing(tool: str) -> None:
+    page = FOLDER / f"{tool}.md"
+    text = page.read_text(encoding="utf-8")
+    blocks = [block for block in BLOCKS if block.path == page]
+    assert f"({tool}.md)" in (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert "## Not here, instead" in text
+    assert sum(len(claims_of(block.text)) for block in blocks if block.peer is None) >= 12
+    assert any(block.peer for block in blocks) or "```julia" in text
+
+
+RUN = """\
+import numpy as np
+
+x = np.arange(3.0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("x * 2  # [0, 2, 4]", None),
+        ("x * 2  # [0, 2, 5]", "claims"),
+        ("x * 2  # [0, 2]", "shape"),
+        ("np.sin(x)  # [0.0, 0.8415, 0.9093]", None),
+        ("np.sin(x)  # [0.0, 0.8416, 0.9093]", "claims"),
+        ("np.sin(x)  # [0.0, 0.84, 0.91]", "claims"),
+        ("y = x.sum()  # 3.0: the sum", None),
+        ("y = x.sum()  # 4.0: the sum", "claims"),
+        ("(1.0, x)  # (1.0, [0, 1, 2])", None),
+        ("(1.0, x)  # (1.0, [0, 1, 2], 3)", "claims"),
+        ("{'a': x}  # {'a': [0, 1, 2]}", None),
+        ("{'a': x}  # {'b': [0, 1, 2]}", "claims"),
+        ("x + 1  # = x[::-1] + [1, 1, 1]", "claims"),
+        ("x + 1  # = 1 + x", None),
+        ("x.shape  # (3,)", None),
+        ("x.sum() > 2  # True", None),
+        ("x.sum() > 2  # False", "claims"),
+        ("x[0] / x[0]  # nan", None),
+        ("x[5]  # IndexError: out of bounds", None),
+        ("x[5]  # IndexError: too small", "too small"),
+        ("x[1]  # IndexError: out of bounds", "does not raise"),
+        ("x[5]  # ValueError", "not ValueError"),
+        ("print(x)  # [0. 1. 2.]", None),
+        ("print(x)  # [0. 1. 3.]", "printed"),
+        ("x.sum()  # 3 is the sum", "no literal"),
+        ("x.sum()  # the sum is 4", None),
+        ("if True:\n    x.sum()  # 4.0", "claims|nothing checks"),
+        ("for k in range(2):\n    x.sum()  # 3.0\nx", "nothing checks"),
+        ("def f():\n    return 1  # 2 is wrong", None),
+    ],
+)
+def test_claims_are_checked(text: str, complaint: str | None, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"Text.\n\n```python\n{RUN}```\n\n```python\n{text}\n```\n", encoding="utf-8")
+    first, second = python_blocks(page)
+    script = Script([first, second], tmp_path, "page")
+    script.run(first)
+    if complaint is None:
+        script.run(second)
+    else:
+        with pytest.raises(AssertionError, match=complaint):
+            script.run(second)
+
+
+def test_fences_are_known(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text('```python peer="jax"\nx = 1\n```\n\n```python\nx = 2\n```\n', encoding="utf-8")
+    assert [(block.peer, block.line) for block in python_blocks(page)] == [("jax", 2), (None, 6)]
+    page.write_text("```python title=x\nx = 1\n```\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match="fence"):
+        python_blocks(page)
