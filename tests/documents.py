@@ -1,7 +1,7 @@
 """The Python in documents: its blocks, run as they stand, and what their comments claim.
 
 In: a Markdown file. Out: its fenced blocks of Python, and a script that runs them. Blocks of other libraries are marked
-in the fence, ```` ```python peer="jax" ````, which is shown as Python all the same.
+in the fence, ```` ```python title="JAX" ````, which GitHub and MkDocs show as Python.
 
 A script is a real file, since the tracer reads the source of what it differentiates; its lines have the numbers they
 have in the document. It is run one top-level statement at a time, and comments that begin like a value are claims:
@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-FENCE = re.compile(r"^```python(?: peer=\"(?P<peer>\w+)\")?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```python(?: title=\"(?P<peer>\w+)\")?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 CLAIM = re.compile(r"([-+]?\.?\d|[(\[{'\"=]|(?:True|False|None|nan|inf)\b|(?:\w+\.)*\w+(?:Error|Warning)\b)")
 RAISES = re.compile(r"(?:\w+\.)*(\w+(?:Error|Warning))(?:: (.*))?$")
 NAMES = {"nan": np.nan, "inf": np.inf}
