@@ -67,6 +67,7 @@ from . import (  # noqa: E402
     bind_grids,
     bind_join,
     bind_linalg,
+    bind_ndindex,
     bind_polynomials,
     bind_products,
     bind_python,
@@ -98,6 +99,7 @@ for module in (
     bind_grids,
     bind_apply,
     bind_reals,
+    bind_ndindex,
 ):
     module.register()
 
