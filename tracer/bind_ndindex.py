@@ -52,6 +52,7 @@ def grid_iterable(t: Tracer, grid: Grid) -> Iterable:
     static = math.prod(known) if len(known) == len(extents) else None
 
     def at(k: Any) -> Any:
+        found: list[Value]
         if isinstance(k, int) and static is not None:
             found = [Const(int(i), I64) for i in np.unravel_index(k, known)] if known else []
         else:
