@@ -14,7 +14,7 @@ What is used of Numba, and why not its public `njit`:
   checks natively and is faster than both.
 * A code library of our own (`_kernel_library`). Numba makes everything that a kernel calls a weak symbol,
   named after the callee and a per-process counter; an object file loaded from a cache may then be linked to
-  another process's idea of the same name. In our objects, all symbols except the kernel's own are internal,
+  another process's idea of the same name. In our objects, all symbols except the kernel's own are private,
   so an object is closed in itself.
 * The object code and the kernel's constants as plain data (bytes, dtype names). No pickle is read from the
   disk, no registry of Numba's is needed to load: it takes well under a millisecond and spares Numba's
@@ -196,8 +196,18 @@ def _kernel_library() -> Any:
                 super()._optimize_final_module()
             else:
                 self.passes(self._final_module, self._codegen._tm)
+            make_private(self._final_module)
 
     return KernelLibrary
+
+
+def make_private(module: Any) -> None:
+    """Take the names of internal symbols out of the object. The linker within LLVM's engine finds local symbols by name
+    from other objects, too: `@njit` code compiled later would call our `NRT_incref`, which may rely on how our own code
+    calls it."""
+    for symbol in (*module.functions, *module.global_variables):
+        if not symbol.is_declaration and symbol.linkage.name == "internal":
+            symbol.linkage = "private"
 
 
 _SHARED = frozenset(("linkonce_any", "linkonce_odr", "weak_any", "weak_odr", "common"))

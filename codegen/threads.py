@@ -40,19 +40,19 @@ LIMIT = 256
 SYMBOLS = frozenset({"adjit_threads_acquire", "adjit_threads_run", "adjit_threads_release"})
 
 NATIVE = """
-@state = internal global i64 0, align 64      ; bits 0-15: workers that joined; 16: may be joined; 17-: its number
-@next = internal global i64 0, align 64       ; the chunk to begin next
-@busy = internal global i64 0, align 64
-@quit = internal global i64 0, align 64
-@task = internal global ptr null, align 64    ; what follows describes the job, and changes while nobody is in it
-@context = internal global ptr null
-@chunks = internal global i64 0
-@members = internal global i64 0
-@count = internal global i64 1, align 64      ; threads there are, the caller included
-@known = internal global i64 0                ; the most threads that were asked for
-@every = internal global i64 1                ; what 0 threads mean
-@parked = internal global [LIMIT x [8 x i64]] zeroinitializer, align 64
-@locks = internal global [LIMIT x ptr] zeroinitializer
+@state = private global i64 0, align 64      ; bits 0-15: workers that joined; 16: may be joined; 17-: its number
+@next = private global i64 0, align 64       ; the chunk to begin next
+@busy = private global i64 0, align 64
+@quit = private global i64 0, align 64
+@task = private global ptr null, align 64    ; what follows describes the job, and changes while nobody is in it
+@context = private global ptr null
+@chunks = private global i64 0
+@members = private global i64 0
+@count = private global i64 1, align 64      ; threads there are, the caller included
+@known = private global i64 0                ; the most threads that were asked for
+@every = private global i64 1                ; what 0 threads mean
+@parked = private global [LIMIT x [8 x i64]] zeroinitializer, align 64
+@locks = private global [LIMIT x ptr] zeroinitializer
 
 declare i32 @PyThread_acquire_lock(ptr, i32)
 declare void @PyThread_release_lock(ptr)
@@ -158,7 +158,7 @@ finish:
   ret void
 }
 
-define internal void @wake(i64 %k) {
+define private void @wake(i64 %k) {
   %place = getelementptr [LIMIT x [8 x i64]], ptr @parked, i64 0, i64 %k, i64 0
   %was = atomicrmw xchg ptr %place, i64 0 seq_cst
   %sleeps = icmp eq i64 %was, 1
@@ -172,7 +172,7 @@ done:
   ret void
 }
 
-define internal void @work(i64 %thread) {
+define private void @work(i64 %thread) {
   %task = load ptr, ptr @task
   %context = load ptr, ptr @context
   %chunks = load i64, ptr @chunks

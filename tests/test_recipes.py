@@ -4,20 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
+from documents import Block, Script, python_blocks
 
 import adjit
 
 PAGE = Path(adjit.__file__).resolve().parent / "docs" / "recipes.md"
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+SNIPPETS = python_blocks(PAGE)
 
 
-@pytest.mark.parametrize("number", range(len(SNIPPETS)))
-def test_a_snippet_runs(number: int, tmp_path: Path) -> None:
-    text = SNIPPETS[number]
+@pytest.mark.parametrize("block", SNIPPETS, ids=[str(k) for k in range(len(SNIPPETS))])
+def test_a_snippet_runs(block: Block, tmp_path: Path) -> None:
     for library in ("torch", "jax"):
-        if re.search(rf"^import {library}$", text, re.MULTILINE):
+        if re.search(rf"^import {library}$", block.text, re.MULTILINE):
             pytest.importorskip(library)
-    assert "assert " in text
-    script = tmp_path / f"recipe{number}.py"  # a real file: the tracer reads the source of what it differentiates
-    script.write_text(text, encoding="utf-8")
-    exec(compile(text, str(script), "exec"), {"__name__": script.stem})
+    assert "assert " in block.text
+    Script([block], tmp_path, f"recipe{block.line}").run(block)

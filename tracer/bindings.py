@@ -67,6 +67,7 @@ from . import (  # noqa: E402
     bind_grids,
     bind_join,
     bind_linalg,
+    bind_ndindex,
     bind_polynomials,
     bind_products,
     bind_python,
@@ -98,6 +99,7 @@ for module in (
     bind_grids,
     bind_apply,
     bind_reals,
+    bind_ndindex,
 ):
     module.register()
 
@@ -114,9 +116,9 @@ from . import (  # noqa: E402
 for module in (bind_distributions, bind_fancy, bind_histogram, bind_order, bind_quantiles, bind_select, bind_special):
     module.register()
 
-from . import bind_decompositions, bind_norms, bind_scipy_linalg  # noqa: E402
+from . import bind_decompositions, bind_norms, bind_numba, bind_scipy_linalg  # noqa: E402
 
-for module in (bind_decompositions, bind_norms, bind_scipy_linalg):
+for module in (bind_decompositions, bind_norms, bind_numba, bind_scipy_linalg):
     module.register()
 
 

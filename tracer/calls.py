@@ -124,6 +124,10 @@ def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any
         return call_python(t, function, args, kwargs)
     if isinstance(function, type):
         return construct(t, function, args, kwargs)
+    method = inspect.getattr_static(type(function), "__call__", None)
+    if isinstance(method, types.FunctionType):  # an object that is called: a model, say
+        host = t.captures.found(function, lambda: function, "self", ("object", id(function)))
+        return call(t, method, [host, *args], kwargs)
     if isinstance(function, functools._lru_cache_wrapper):
         return call(t, function.__wrapped__, args, kwargs)
     static = all(is_static(x) for x in (*args, *kwargs.values()))

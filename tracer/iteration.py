@@ -79,6 +79,8 @@ def static_iterable(items: tuple[Any, ...]) -> Iterable:
 
 def iterable_of(t: Tracer, value: Any) -> Iterable:
     """How to go over a value; refused where it cannot be gone over."""
+    from .bind_ndindex import Grid, grid_iterable
+
     if isinstance(value, Range):
         return range_iterable(t, value)
     if isinstance(value, Reference):
@@ -105,6 +107,8 @@ def iterable_of(t: Tracer, value: Any) -> Iterable:
         return reversed_iterable(t, inner)
     if isinstance(value, Zip):
         return zip_iterable(t, [iterable_of(t, v) for v in value.inner])
+    if isinstance(value, Grid):
+        return grid_iterable(t, value)
     cls = value.cls if isinstance(value, Instance) else type(value.value) if isinstance(value, Host) else None
     if cls is not None and (hasattr(cls, "__iter__") or hasattr(cls, "__getitem__")):
         t.unsupported(

@@ -90,6 +90,7 @@ KINDS = {
     "Enumerate": "an enumerate",
     "Zip": "a zip",
     "Reversed": "a reversed",
+    "Grid": "an np.ndindex",
     "FunctionValue": "a function",
     "BoundMethod": "a method",
     "ClassMethodOf": "a method",

@@ -91,12 +91,12 @@ class _Pool:
     def variable(self, name: str, count: int) -> ir.GlobalVariable:
         kind = ir.ArrayType(I64, count)
         out = ir.GlobalVariable(self.module, kind, f"adjit_pool_{name}")
-        out.linkage, out.align, out.initializer = "internal", LINE, ir.Constant(kind, None)
+        out.linkage, out.align, out.initializer = "private", LINE, ir.Constant(kind, None)
         return out
 
     def internal(self, name: str, result: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
         out = ir.Function(self.module, ir.FunctionType(result, arguments), f"adjit_pool_{name}")
-        out.linkage = "internal"
+        out.linkage = "private"
         return out
 
     def write(self) -> None:
