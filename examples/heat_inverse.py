@@ -93,7 +93,8 @@ def main(out=Path("out/heat_inverse")):
     fit = minimize(slope_at, begin, data, jac=True, method="L-BFGS-B", options={"maxiter": 300})
     error = np.abs(fit.x - truth())
     print(f"misfit {value:.4f} at first, {fit.fun:.6f} after {fit.nit} iterations ({fit.nfev} gradients)")
-    print(f"logarithm of the conductivity: off by {np.abs(begin - truth()).mean():.3f} at first, {error.mean():.3f} now")
+    off = np.abs(begin - truth()).mean()
+    print(f"logarithm of the conductivity: off by {off:.3f} at first, {error.mean():.3f} now")
     try:
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,14 @@ def main(out=Path("out/heat_inverse")):
         print(f"drawn in {out / 'conductivity.png'}")
     except ImportError:
         print("not drawn: matplotlib is not installed")
-    return {"slope": slope @ direction, "quotient": quotient, "before": value, "after": fit.fun, "error": error}
+    return {
+        "slope": slope @ direction,
+        "quotient": quotient,
+        "before": value,
+        "after": fit.fun,
+        "off": off,
+        "error": error,
+    }
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ What it shows: `hvp` is the Hessian times a vector, forward over reverse in one 
 function, however many variables there are. SciPy's Newton-CG finds each Newton step by conjugate gradients, so these
 products are all it asks for; the Hessian itself, a million numbers, is never formed.
 
-A method with only gradients learns how the valley bends from the steps that it has taken. Here that takes three to seven
-times as many iterations, and at the end, where each of Newton's steps gains more digits than the one before, it
+A method with only gradients learns how the valley bends from the steps that it has taken. Here that takes three to
+seven times as many iterations, and at the end, where each of Newton's steps gains more digits than the one before, it
 still goes on by a factor. Newton-CG without `hessp` takes differences of gradients for products: it gets about
 as far as half of the digits of those allow.
 

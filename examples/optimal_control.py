@@ -4,9 +4,9 @@ What it shows: the reverse sweep of a long simulation needs its states, and to k
 there are steps. `for t in checkpoint(range(steps), memory="1MB")` keeps a few, and computes the others again when they
 are needed: the same gradient, bit for bit, for about two more forward sweeps. Nothing else in the program changes.
 
-A chain of masses on springs that harden when they are stretched is set swinging by a blow. A force on its first mass, constant for
-each of 200 intervals, shall bring it to rest: what is minimized is the energy left at the end, and a little for the
-force used.
+A chain of masses on springs that harden when they are stretched is set swinging by a blow. A force on its first mass,
+constant for each of 200 intervals, shall bring it to rest: what is minimized is the energy left at the end, and a
+little for the force used.
 
     python examples/optimal_control.py [--out FOLDER]
 """
@@ -104,7 +104,7 @@ def main(out=Path("out/optimal_control"), steps=100_000, iterations=30):
     (value, slope), seconds, growth = measured(frugal, control, steps)
     (_, all_kept), seconds_kept, growth_kept = measured(lavish, control, steps)
     same = bool(np.array_equal(slope, all_kept))
-    print(f"gradient through {steps} steps: {seconds:.2f} s; with all states kept {seconds_kept:.2f} s; same bits: {same}")
+    print(f"gradient through {steps} steps: {seconds:.2f} s; all states kept {seconds_kept:.2f} s; same bits: {same}")
     if growth is not None:
         print(f"memory: {growth / 1e6:.1f} MB; with all states kept {growth_kept / 1e6:.1f} MB")
 
