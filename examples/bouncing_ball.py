@@ -1,9 +1,9 @@
 """A ball dropped on a hard floor, filmed with some noise: which gravity, drag, restitution and first velocity?
 
-What it shows: derivatives through a simulation with events. Between bounces the ball follows v' = -g - c |v| v, in steps
-of Runge and Kutta's method. A step that ends below the floor is cut where it meets the floor, found by Newton's
+What it shows: derivatives through a simulation with events. Between bounces the ball follows v' = -g - c |v| v, in
+steps of Runge and Kutta's method. A step that ends below the floor is cut where it meets the floor, found by Newton's
 method; the ball leaves with a part of its speed; once too slow to leave, it stays. How many steps, Newton iterations
-and bounces there are depends on the parameters: `while`, `if` and `return` over data, written as one thinks them. adjit
+and bounces there are depends on the parameters: `while`, `if`, `return` over data, written as one thinks them. adjit
 differentiates what ran: the moment of a bounce depends on the parameters too, and Newton's iterations carry that.
 (Bisection would not: its brackets move in halves, whatever the parameters are.)
 

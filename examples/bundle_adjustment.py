@@ -67,7 +67,7 @@ def problem(cameras=12, points=150, share=0.4, noise=0.5, seed=0):
     seen = run(unknowns, cameras, seen_by, which, np.zeros((len(which), 2))).reshape(-1, 2)
     seen = seen + noise * draws.standard_normal(seen.shape)
     start = unknowns + 0.02 * draws.standard_normal(unknowns.shape) * np.where(np.abs(unknowns) > 100.0, 100.0, 1.0)
-    return start, (cameras, seen_by, which, seen), unknowns
+    return start, (cameras, seen_by, which, seen)
 
 
 run = jit(residuals)
@@ -102,7 +102,7 @@ def draw(path, matrix, start, found, data):
 
 
 def main(out=Path("out/bundle_adjustment"), cameras=12, points=150):
-    start, data, truth = problem(cameras, points)
+    start, data = problem(cameras, points)
     matrix = derivative(start, *data)
     print(f"{matrix.shape[0]} residuals, {matrix.shape[1]} unknowns, {matrix.nnz} entries that may not be zero")
 

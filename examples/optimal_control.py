@@ -101,7 +101,7 @@ def draw(path, control, costs):
 def main(out=Path("out/optimal_control"), steps=100_000, iterations=30):
     control = 0.1 * np.sin(np.arange(INTERVALS))
     frugal, lavish = value_and_grad(cost_in_little_memory), value_and_grad(cost)
-    (value, slope), seconds, growth = measured(frugal, control, steps)
+    (_, slope), seconds, growth = measured(frugal, control, steps)
     (_, all_kept), seconds_kept, growth_kept = measured(lavish, control, steps)
     same = bool(np.array_equal(slope, all_kept))
     print(f"gradient through {steps} steps: {seconds:.2f} s; all states kept {seconds_kept:.2f} s; same bits: {same}")
