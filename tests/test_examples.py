@@ -107,7 +107,7 @@ def test_a_budget_that_is_too_small_is_refused() -> None:
             x += 0.01 * v
         return control.energy(x, v)
 
-    with pytest.raises(ValueError, match="memory|snapshots|bytes"):
+    with pytest.raises(ValueError, match=r"memory|snapshots|bytes"):
         grad(f)(0.1, 100_000)
 
 
