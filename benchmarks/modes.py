@@ -31,10 +31,13 @@ from ..api import grad, jit, jvp
 from ..api.arguments import NAMESPACE
 from .agreement import leaves
 
-__all__ = ["Agreement", "Modes", "agreement", "directions"]
+__all__ = ["ALLOWED", "Agreement", "Modes", "agreement", "directions"]
 
 CANCELS = 1e-4
 """How much of a derivative may cancel before its digits count as lost."""
+ALLOWED = 1e-10
+CONDITION = 3.0
+"""How many times further than a derivative moves with the last bits of its arguments modes may be apart."""
 
 
 @dataclass
@@ -44,6 +47,10 @@ class Agreement:
     distances: dict[str, float] = field(default_factory=dict)
     moved: float = 0.0
     """How far derivatives move with the last bits of the arguments; 0 where that was not measured."""
+
+    def holds(self, allowed: float = ALLOWED) -> bool:
+        """Whether all agree as well as asked, or as well as the program lets float64 do."""
+        return self.worst <= max(allowed, CONDITION * self.moved)
 
     @property
     def worst(self) -> float:
@@ -97,8 +104,9 @@ class Modes:
         self.third = {"FFR": jit(ffr), "FRR": jit(frr), "RFF": jit(rff), "RRR": jit(rrr)}
 
 
-def agreement(modes: Modes, x: Any, rest: Any, third: bool = False) -> Agreement:
-    """Compare all modes at `x`. Arguments are copied before each call."""
+def agreement(modes: Modes, x: Any, rest: Any, third: bool = False, allowed: float = ALLOWED) -> Agreement:
+    """Compare all modes at `x`, of third derivatives too with `third`. Arguments are copied before each call. Where
+    something is further apart than `allowed`, it is measured how far derivatives move with the last bits of `x`."""
     v, w = directions(x, 2), directions(x, 3)
 
     def at(function: Callable[..., Any], *along: Any) -> Any:
@@ -114,12 +122,22 @@ def agreement(modes: Modes, x: Any, rest: Any, third: bool = False) -> Agreement
         out.distances[name] = apart(second[name], second["FR"], sizes)
     across = at(modes.second["FR"], w)
     one, other = float(inner(w, second["FR"])), float(inner(v, across))
-    out.distances["symmetric"] = relative(one, other, max(terms(w, second["FR"]), terms(v, across), CANCELS * terms(w, gradient)))
-    if third:
-        sizes = [max(largest(h), CANCELS * s) for h, s in zip(leaves(second["FR"]), sizes, strict=True)]
-        found = {name: at(f, v, w) for name, f in modes.third.items()}
-        for name in ("FRR", "RFF", "RRR"):
-            out.distances[name] = apart(found[name], found["FFR"], sizes)
+    size = max(terms(w, second["FR"]), terms(v, across), CANCELS * terms(w, gradient))
+    out.distances["symmetric"] = relative(one, other, size)
+    thirds = modes.third if third else {}
+    above = [max(largest(h), CANCELS * s) for h, s in zip(leaves(second["FR"]), sizes, strict=True)]
+    found = {name: at(f, v, w) for name, f in thirds.items()}
+    for name in list(found)[1:]:
+        out.distances[name] = apart(found[name], found["FFR"], above)
+    if not out.worst <= allowed:
+        for k in range(3):
+            near = (last_bits(x, k), copy.deepcopy(rest))
+            out.moved = max(out.moved, relative(float(modes.first["R"](*near, v)), first["R"], terms(gradient, v)))
+            near = (last_bits(x, k), copy.deepcopy(rest))
+            out.moved = max(out.moved, apart(modes.second["FR"](*near, v), second["FR"], sizes))
+            if third:
+                near = (last_bits(x, k), copy.deepcopy(rest))
+                out.moved = max(out.moved, apart(modes.third["FFR"](*near, v, w), found["FFR"], above))
     return out
 
 
