@@ -50,7 +50,7 @@ class Agreement:
 
     def holds(self, allowed: float = ALLOWED) -> bool:
         """Whether all agree as well as asked, or as well as the program lets float64 do."""
-        return self.worst <= max(allowed, CONDITION * self.moved)
+        return self.worst <= allowed or bool(np.isfinite(self.worst) and self.worst <= CONDITION * self.moved)
 
     @property
     def worst(self) -> float:

@@ -7,7 +7,7 @@ differentiated, all of it; `rest` are the other arguments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,9 @@ class Case:
     single: bool = False
 
 
-def of_call(function: Callable[..., Any], args: tuple[Any, ...], argnums: tuple[int, ...], single: bool = False) -> Case:
+def of_call(
+    function: Callable[..., Any], args: tuple[Any, ...], argnums: tuple[int, ...], single: bool = False
+) -> Case:
     """The case of a function of which some arguments are differentiated."""
     places = [(k in argnums, sum(j in argnums for j in range(k)) if k in argnums else k) for k in range(len(args))]
     places = [(chosen, at if chosen else sum(j not in argnums for j in range(at))) for chosen, at in places]

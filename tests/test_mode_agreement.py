@@ -26,7 +26,16 @@ SECOND = {"F", "RR", "RF", "symmetric"}
 THIRD = {"FRR", "RFF", "RRR"}
 
 ACCEPTANCE = [program.name for program in of_kind("acceptance")]
-DEAR = {"adaptive_heun", "cholesky", "adaptive_rk_system", "lstm", "gmm_loops", "gauss_seidel", "lu_right_looking", "lu_by_rows"}
+DEAR = {
+    "adaptive_heun",
+    "cholesky",
+    "adaptive_rk_system",
+    "lstm",
+    "gmm_loops",
+    "gauss_seidel",
+    "lu_right_looking",
+    "lu_by_rows",
+}
 """Of the acceptance list, where tests that run for long do."""
 
 THIRD_ORDER = [

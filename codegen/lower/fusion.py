@@ -285,19 +285,20 @@ class Pulls:
 
     def through(self, op: Op, pull: Pull) -> None:
         """What a pull of an element of `op`'s result asks of its operands."""
-        assert pull.deps is not None
+        own = pull.deps
+        assert own is not None
         if row_reduction(op):
-            depth = max((max(d) for d in pull.deps if d), default=-1) + 1
+            depth = max((max(d) for d in own if d), default=-1) + 1
             inner: tuple[frozenset[int], ...]
             pull = replace(pull, path=(*((by, k) for by, k in pull.path if k < depth), (op, depth)))
             if op.name == "matmul":
                 matrix, vector = product_operands(op)
                 inner = (frozenset([depth]),)
-                self.pull(matrix, replace(pull, deps=(*pull.deps, *inner)))
+                self.pull(matrix, replace(pull, deps=(*own, *inner)))
                 self.pull(vector, replace(pull, deps=inner, random=True))  # once per row
                 return
-            inner = tuple(frozenset([depth + k]) for k in range(op.operands[0].rank - len(pull.deps)))
-            self.pull(op.operands[0], replace(pull, deps=(*pull.deps, *inner)))
+            inner = tuple(frozenset([depth + k]) for k in range(op.operands[0].rank - len(own)))
+            self.pull(op.operands[0], replace(pull, deps=(*own, *inner)))
             return
         if lookup(op.name).element is None:
             for x in op.operands:
@@ -307,8 +308,8 @@ class Pulls:
         if op.name in ("index", "gather"):
             pull = replace(pull, path=(*pull.path, (op, -1)))
         deps: dict[Value, frozenset[int]] = {}
-        index = [Value(Scalar(I64)) for _ in pull.deps]
-        deps.update(zip(index, pull.deps))
+        index = [Value(Scalar(I64)) for _ in own]
+        deps.update(zip(index, own))
         loaded: set[Value] = set()
 
         def depends(value: Value) -> frozenset[int]:
