@@ -7,7 +7,7 @@ differentiated, all of it; `rest` are the other arguments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from modes_cases import GRADBENCH, OWN, TEXTBOOK, Case, case_of, gradbench, textbook
 
+from adjit import grad, hessian, jacrev
 from adjit.benchmarks import modes
 from adjit.benchmarks.gradbench import descent, particle
 from adjit.benchmarks.modes import Modes, agreement
@@ -135,6 +136,85 @@ def test_gradbench(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descent, "FIRST_RATE", 0.2)
     monkeypatch.setattr(descent, "FLAT", 0.3)
     check(gradbench(name))
+
+
+# ---------------------------------------------------------------- infinite slopes that nothing reaches
+
+
+def energies(x, n):
+    """As in a simulation of bodies: the distance of each from itself is 0, and is not used."""
+    e = np.zeros(n)
+    for t in range(n):
+        r = np.sqrt((x[:, None] - x) ** 2)
+        r[r > 0] = 1.0 / r[r > 0]
+        e[t] = np.sum(np.triu(-x * r, 1))
+        x = x + 0.1 * np.sin(x)
+    return np.sum(e)
+
+
+def roots(x, n):
+    s = 0.0
+    for _ in range(n):
+        r = np.sqrt(x)
+        s += np.sum(np.where(x > 0, r * r * r * np.sin(r), x * x))
+        x = x * 1.2
+    return s
+
+
+def roots_one_by_one(x, n):
+    s = 0.0
+    for _ in range(n):
+        for k in range(len(x)):
+            r = np.sqrt(x[k])
+            s += np.where(x[k] > 0, r * np.sin(r), 0.0)
+        x = x * 1.2
+    return s
+
+
+def roots_in_branches(x, n):
+    s = 0.0
+    for t in range(n):
+        if t % 2 == 0:
+            r = np.sqrt(x)
+            s += np.sum(np.where(x > 0, r * r * r * np.sin(r), x * x))
+        else:
+            r = np.exp(0.1 * x)
+            s += np.sum(np.where(x > 0, r * r * r * np.sin(r), x * x))
+        x = x * 1.2
+    return s
+
+
+def roots_while(x, n):
+    s = 0.0
+    while s < n:
+        r = np.sqrt(x)
+        s += np.sum(np.where(x > 0, r * r * r * np.sin(r), x * x))
+        x = x * 1.2
+    return s
+
+
+def of_rows(function: Any) -> Case:
+    return Case(lambda x, rest: function(x[0], rest[0]), (np.array([0.0, 1.0, 2.0]),), (3,))
+
+
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize("function", [energies, roots, roots_one_by_one, roots_in_branches, roots_while])
+def test_slopes_that_nothing_reaches(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks of cotangents go through loops, on tapes of their own."""
+    monkeypatch.setenv("ADJIT_VERIFY", "1")
+    check(of_rows(function), third=True)
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_slopes_that_nothing_reaches_row_by_row() -> None:
+    x = np.linspace(0.0, 2.0, 11)
+    np.testing.assert_allclose(jacrev(grad(roots))(x, 3), hessian(roots)(x, 3), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", [energies, roots_in_branches])
+def test_slopes_that_nothing_reaches_compiled(function: Any) -> None:
+    check(of_rows(function))
 
 
 # ---------------------------------------------------------------- the comparison itself
