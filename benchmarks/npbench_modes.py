@@ -36,7 +36,6 @@ SINGLE = 1e-5
 COLUMNS = ("F", "RR", "RF", "symmetric", "FRR", "RFF", "RRR")
 
 SINGULAR = {
-    "nbody": "RR: what is zero by structure comes off a tape as a number (root of a distance 0)",
     "resnet": "all but R: tangents 0 at the root of a variance 0 (padding)",
 }
 """Programs with an infinite local derivative where a cotangent or tangent is zero, and which modes make NaN of it."""

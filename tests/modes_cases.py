@@ -127,9 +127,10 @@ derivative of anything, so that second derivatives need not be symmetric."""
 
 def missed(mode: str) -> Callable[..., Any]:
     """particle's inner problem, with forces in one of the modes."""
+    inner = descent.MODES[mode]
 
     def miss(w: Any) -> Any:
-        return particle.miss(w, descent.MODES[mode])
+        return particle.miss(w, inner)
 
     return miss
 
