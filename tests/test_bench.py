@@ -75,6 +75,8 @@ def test_rows_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["textbook", "--peers", "matlab"], "no peer 'matlab'; there are numba, jax, torch, autograd"),
         (["textbook", "--threads", "none"], "invalid literal"),
         (["npbench"], "needs --root"),
+        (["npbench", "--derivatives"], "needs --root"),
+        (["textbook", "--derivatives"], "for the suite npbench alone"),
         (["--load", "nowhere.json"], "nowhere.json"),
     ],
 )

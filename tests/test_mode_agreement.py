@@ -19,7 +19,7 @@ from modes_cases import GRADBENCH, OWN, TEXTBOOK, Case, case_of, gradbench, text
 from adjit import grad, hessian, jacrev
 from adjit.benchmarks import modes
 from adjit.benchmarks.gradbench import descent, particle
-from adjit.benchmarks.modes import Modes, agreement
+from adjit.benchmarks.modes import Agreement, Modes, agreement
 from programs import of_kind
 
 SINGLE = 1e-5
@@ -247,6 +247,9 @@ def test_an_ill_conditioned_program_is_known_by_how_far_it_moves() -> None:
 
     found = agreement(Modes(chaos), (0.3,), (), allowed=0.0)
     assert found.moved > 1e-6
+    assert Agreement({"F": 2 * found.moved}, found.moved).holds()
+    assert not Agreement({"F": 4 * found.moved}, found.moved).holds()
+    assert not Agreement({"F": np.nan}, np.inf).holds()
 
 
 # ---------------------------------------------------------------- NPBench
@@ -261,5 +264,5 @@ def test_npbench(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADJIT_DISABLE_JIT", "1")
     root = Path(os.environ["ADJIT_NPBENCH"])
     assert set(names(root)) == set(SMALL)
-    _, failed = table(root, names(root))
+    _, failed = table(root, [name for name in names(root) if name != "channel_flow"])  # 800 steps: for a kernel
     assert not failed
