@@ -25,10 +25,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import optree
 
 from ..api import grad, jit, jvp
-from ..api.arguments import NAMESPACE
+from ..api.arguments import flatten_tree, unflatten
 from .agreement import leaves
 
 __all__ = ["ALLOWED", "Agreement", "Modes", "agreement", "directions"]
@@ -141,6 +140,12 @@ def agreement(modes: Modes, x: Any, rest: Any, third: bool = False, allowed: flo
     return out
 
 
+def each(function: Callable[[Any], Any], x: Any) -> Any:
+    """The same structure with `function` applied to each number and array."""
+    found, structure = flatten_tree(x)
+    return unflatten(structure, [function(leaf) for leaf in found])
+
+
 def directions(x: Any, seed: int) -> Any:
     """A structure like `x` of random numbers of the size of the entries of each array."""
     generator = np.random.default_rng(seed)
@@ -150,7 +155,7 @@ def directions(x: Any, seed: int) -> Any:
         by = generator.standard_normal(np.shape(leaf)) * (size or 1.0)
         return by.astype(leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf)(by)
 
-    return optree.tree_map(draw, x, namespace=NAMESPACE)
+    return each(draw, x)
 
 
 def last_bits(x: Any, seed: int) -> Any:
@@ -161,7 +166,7 @@ def last_bits(x: Any, seed: int) -> Any:
         by = np.nextafter(leaf, leaf + generator.integers(-1, 2, np.shape(leaf)), dtype=np.asarray(leaf).dtype)
         return by if isinstance(leaf, np.ndarray) else type(leaf)(by)
 
-    return optree.tree_map(move, x, namespace=NAMESPACE)
+    return each(move, x)
 
 
 # ---------------------------------------------------------------- distances
