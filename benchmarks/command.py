@@ -17,7 +17,7 @@ from pathlib import Path
 from ..api import jit
 from . import report
 from .agreement import reason
-from .options import PEERS, Options, installed
+from .options import ORDERS, PEERS, Options, installed
 from .results import Row, Run
 from .table import progress
 from .tables import tables
@@ -63,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory (a process for each side)")
     parser.add_argument("--root", metavar="DIR", help="a checkout of github.com/spcl/npbench")
     parser.add_argument("--preset", default="S", help="NPBench's sizes: S (default), M, L or paper")
+    words = "npbench only: time nothing; compare second derivatives (or third, with 3) by all modes, at small sizes"
+    parser.add_argument("--derivatives", type=int, nargs="?", const=2, choices=ORDERS, metavar="ORDER", help=words)
     parser.add_argument("--gradbench", metavar="DIR", help="a checkout of github.com/gradbench/gradbench, for its data")
     parser.add_argument("--json", metavar="FILE", help="write what was measured")
     parser.add_argument("--report", metavar="DIR", help="write a page with tables and pictures")
@@ -81,6 +83,8 @@ def main(given: argparse.Namespace, arguments: Sequence[str], parser: argparse.A
         suites, options = chosen(given)
         rows = [(suite, name) for suite in suites for name in module_of(suite).names(options)]
         pattern = re.compile(given.filter)
+        if given.derivatives and suites != ["npbench"]:
+            raise ValueError("--derivatives is for the suite npbench alone")
     except (ValueError, OSError, re.error) as error:
         parser.error(str(error))
     rows = [(suite, name) for suite, name in rows if pattern.search(name)]
@@ -91,6 +95,8 @@ def main(given: argparse.Namespace, arguments: Sequence[str], parser: argparse.A
         return 0
     if not is_set(given.threads):
         return again(arguments, given.threads)
+    if given.derivatives:
+        return derivatives([name for _, name in rows], options, given.derivatives)
     jit(lambda x: x)(1.0)  # Numba's own start belongs to no row
     run = Run([], {**options.to_json(), "filter": given.filter})
     try:
@@ -102,6 +108,15 @@ def main(given: argparse.Namespace, arguments: Sequence[str], parser: argparse.A
         print(f"stopped after {len(run.rows)} of {len(rows)} rows", file=sys.stderr)
         return show(run, given) or 1
     return show(run, given)
+
+
+def derivatives(names: Sequence[str], options: Options, order: int) -> int:
+    """All modes against each other on programs of NPBench; the exit status."""
+    from .npbench_modes import table
+
+    table_, failed = table(Path(options.root or ""), names, order=order)
+    table_.show()
+    return 1 if failed else 0
 
 
 def chosen(given: argparse.Namespace) -> tuple[list[str], Options]:

@@ -16,7 +16,7 @@ import copy
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -92,13 +92,15 @@ def names(root: Path) -> list[str]:
     return [file.stem for file in files if file.stem not in NOT_REAL]
 
 
-def problem(root: Path, name: str, preset: str = "S") -> Problem:
-    """The problem of a program at the sizes of a preset. Runs the program once, to see what it returns."""
+def problem(root: Path, name: str, preset: str = "S", sizes: Mapping[str, Any] | None = None) -> Problem:
+    """The problem of a program at the sizes of a preset, `sizes` (by name of the parameter) instead of some of them.
+    Runs the program once, to see what it returns."""
     info = json.loads((root / "bench_info" / f"{name}.json").read_text(encoding="utf-8"))["benchmark"]
     if preset not in info["parameters"]:
         raise ValueError(f"{name} has no preset {preset}; it has {', '.join(info['parameters'])}")
     folder = root / "npbench" / "benchmarks" / info["relative_path"]
-    data = initial_data(info, load(folder / f"{info['module_name']}.py"), preset)
+    parameters = {**info["parameters"][preset], **(sizes or {})}
+    data = initial_data(info, load(folder / f"{info['module_name']}.py"), parameters)
     adapted = ADAPTED.get(name, Adapted({}))
     for argument, change in adapted.change.items():
         data[argument] = change(data[argument])
@@ -159,9 +161,9 @@ def outputs_of(arguments: Sequence[Any], written: Sequence[int], returned: Any) 
     return outputs if returned is None else [*outputs, returned]
 
 
-def initial_data(info: dict[str, Any], module: ModuleType, preset: str) -> dict[str, Any]:
-    """The program's arguments by name: the preset's parameters, and what its ``initialize`` makes of them."""
-    data = dict(info["parameters"][preset])
+def initial_data(info: dict[str, Any], module: ModuleType, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The program's arguments by name: the parameters, and what its ``initialize`` makes of them."""
+    data = dict(parameters)
     init = info.get("init")
     if init:
         state = np.random.get_state()

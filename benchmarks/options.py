@@ -17,8 +17,10 @@ from ..api import grad
 from .results import Row
 from .timing import Effort, Side
 
-__all__ = ["PEERS", "Contender", "Options", "Suite", "Unavailable", "installed", "start_jax"]
+__all__ = ["ORDERS", "PEERS", "Contender", "Options", "Suite", "Unavailable", "installed", "start_jax"]
 
+ORDERS = (2, 3)
+"""Of derivatives that modes are compared on."""
 PEERS = ("numba", "jax", "torch", "autograd")
 """`numba` are references written by hand and shipped with adjit; the others are other people's tools."""
 

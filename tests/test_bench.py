@@ -76,6 +76,8 @@ def test_rows_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["textbook", "--threads", "none"], "invalid literal"),
         (["npbench"], "needs --root"),
         (["threads"], "say how many"),
+        (["npbench", "--derivatives"], "needs --root"),
+        (["textbook", "--derivatives"], "for the suite npbench alone"),
         (["--load", "nowhere.json"], "nowhere.json"),
     ],
 )

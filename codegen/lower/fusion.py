@@ -9,6 +9,8 @@ A value that can be virtual is stored all the same where
 * something needs it in memory (results, yields, library kernels, in-place writes),
 * it would be computed again and again: by a loop of the program or of a nest around those it depends on, or by
   several consumers, and it is not trivial (fills, index views, transposes and the like cost nothing),
+* it is a sum or product in any order, and two loops would compute it: in other orders, so that it would not be equal to
+  itself (what attains a minimum is found by comparing),
 * it reads memory that is about to be overwritten in place (the alternative, copying that memory, costs more).
 """
 
@@ -71,6 +73,11 @@ def row_reduction(op: Op) -> bool:
     return False
 
 
+def in_any_order(op: Op) -> bool:
+    """Whether an operation adds or multiplies floats in whichever order suits the loop."""
+    return op.result.dtype.is_float and op.name in ("reduce_sum", "reduce_prod", "matmul")
+
+
 def small_product(op: Op) -> bool:
     """A product of matrices whose inner extent is a small constant: loops read its factors where they are."""
     a, b = op.operands
@@ -111,7 +118,8 @@ class Pull:
     """One consumer of a value: inside which program loops, and which loops of the nest each index depends on.
 
     `deps` None: the value must be in memory. `turn`: of one that computes elements in several
-    turns, and in several places of its code, which.
+    turns, and in several places of its code, which. `path`: the reductions whose loops run around the value, each
+    with the number of its first loop, and the views it is read through, with -1.
     """
 
     anchor: Op
@@ -119,6 +127,13 @@ class Pull:
     deps: tuple[frozenset[int], ...] | None
     random: bool = False
     turn: int | None = None
+    path: tuple[tuple[Op, int], ...] = ()
+
+    @property
+    def loop(self) -> object:
+        """What tells the loop that computes an element apart from others: those it does not depend on are around it."""
+        used = frozenset().union(*self.deps) if self.deps else frozenset()
+        return self.anchor, self.deps, self.turn, tuple((op, k) for op, k in self.path if k in used or k < 0)
 
 
 def repeats(pull: Pull) -> bool:
@@ -257,6 +272,8 @@ class Pulls:
             return True
         if op.name in TRIVIAL or not pulls:
             return False
+        if in_any_order(op) and len({p.loop for p in pulls}) > 1:
+            return True
         price = self.price[value]
         whole = [p for p in pulls if p.deps and any(p.deps)]
         if any(repeats(p) for p in whole) or any(len(p.loops) > len(loops) for p in pulls):
@@ -268,27 +285,31 @@ class Pulls:
 
     def through(self, op: Op, pull: Pull) -> None:
         """What a pull of an element of `op`'s result asks of its operands."""
-        assert pull.deps is not None
+        own = pull.deps
+        assert own is not None
         if row_reduction(op):
-            depth = max((max(d) for d in pull.deps if d), default=-1) + 1
+            depth = max((max(d) for d in own if d), default=-1) + 1
             inner: tuple[frozenset[int], ...]
+            pull = replace(pull, path=(*((by, k) for by, k in pull.path if k < depth), (op, depth)))
             if op.name == "matmul":
                 matrix, vector = product_operands(op)
                 inner = (frozenset([depth]),)
-                self.pull(matrix, replace(pull, deps=(*pull.deps, *inner)))
+                self.pull(matrix, replace(pull, deps=(*own, *inner)))
                 self.pull(vector, replace(pull, deps=inner, random=True))  # once per row
                 return
-            inner = tuple(frozenset([depth + k]) for k in range(op.operands[0].rank - len(pull.deps)))
-            self.pull(op.operands[0], replace(pull, deps=(*pull.deps, *inner)))
+            inner = tuple(frozenset([depth + k]) for k in range(op.operands[0].rank - len(own)))
+            self.pull(op.operands[0], replace(pull, deps=(*own, *inner)))
             return
         if lookup(op.name).element is None:
             for x in op.operands:
                 if x.is_array:
                     self.pull(x, pull)
             return
+        if op.name in ("index", "gather"):
+            pull = replace(pull, path=(*pull.path, (op, -1)))
         deps: dict[Value, frozenset[int]] = {}
-        index = [Value(Scalar(I64)) for _ in pull.deps]
-        deps.update(zip(index, pull.deps))
+        index = [Value(Scalar(I64)) for _ in own]
+        deps.update(zip(index, own))
         loaded: set[Value] = set()
 
         def depends(value: Value) -> frozenset[int]:

@@ -156,7 +156,8 @@ class Lineages:
                 for init, arg, new, result in zip(*loop_parts(op), op.results, strict=True):
                     if arg.is_array and self.of(new) is self.of(arg):
                         self._join(result, arg)
-                        if self._dies(init, op, region):
+                        # of two arguments that start from one array, neither continues it: they part from there on
+                        if op.operands.count(init) == 1 and self._dies(init, op, region):
                             self._continue(arg, init)
 
     def _continue(self, newer: Value, older: Value) -> None:
@@ -171,21 +172,25 @@ class Lineages:
             for inner in op.regions:
                 self._walk(inner)
             entering = {v for v in self._continued[count:] if not self._is_inside(v, op)}
-            leaving = set()
-            for k, result in enumerate(op.results):
-                a, b = (r.terminator.operands[k] for r in op.regions)
-                if op in self.mirrored and result.is_array and self.of(a) is self.of(b) and a is not b:
-                    leaving.add(self.of(a))
+            leaving = self._leaving(op)
             lost = {v for v in entering if self.of(v) not in leaving}
             if not lost:
                 break
             self._closed |= {(v, op) for v in lost}
             self._root = roots
             del self._continued[count:]
+        for k in leaving.values():
+            self._join(op.results[k], op.regions[0].terminator.operands[k])
+
+    def _leaving(self, op: Op) -> dict[Value, int]:
+        """Lineages that come out of an `if` as one result, with its number. Two results that are versions of one array
+        part from there on: neither continues it."""
+        found: dict[Value, list[int]] = defaultdict(list)
         for k, result in enumerate(op.results):
             a, b = (r.terminator.operands[k] for r in op.regions)
             if op in self.mirrored and result.is_array and self.of(a) is self.of(b) and a is not b:
-                self._join(result, a)
+                found[self.of(a)].append(k)
+        return {lineage: numbers[0] for lineage, numbers in found.items() if len(numbers) == 1}
 
     def _is_inside(self, value: Value, op: Op) -> bool:
         owners = (self.prepared.sites[r].owner for r in self.prepared.path(self.prepared.home[value]))

@@ -25,6 +25,7 @@ from ..types import BOOL, I64, Scalar, Tape
 from .activity import is_differentiable_type, loop_parts
 from .cotangents import FALSE, TRUE, Cotangent, Cotangents, both_masks, masked, merge_masks
 from .prepare import Prepared
+from .tape_masks import has_masks, mask_element, mask_tape, no_masks, spread
 
 __all__ = ["OVERWRITES", "Reverse"]
 
@@ -80,6 +81,7 @@ class Reverse:
         self.reversed_ops: set[Op] = set()
         self.direct: dict[Value, Value] = {}
         self.inductions: dict[Value, Induction] = {}
+        self.masks_on_tapes = has_masks(prepared)
         self.lane_extents: dict[Value, tuple[Region, Value, int]] = {}
         """Extents that change from iteration to iteration: read off the cotangent that arrives there."""
 
@@ -156,6 +158,10 @@ class Reverse:
         wanted = [k for k, v in enumerate(op.operands) if v in self.active]
         if not wanted:
             return
+        if op.name in ("tape.push", "tape.pop") and self.carries_masks(op.operands[0]):
+            if cotangents[0] is None or mask_tape(cotangents[0]) is not None:
+                self.through_tape(op, cotangents, scope)
+                return
         if "recompute" in op.attrs:
             self.recompute(op, [k for k in wanted if k < op.attrs["args"]], cotangents, scope)
         elif rule.partials is not None:
@@ -166,6 +172,32 @@ class Reverse:
             self.general(op, rule, wanted, cotangents, scope)
         else:  # activity passes through rules only
             raise UnsupportedError(f"`{op.name}` has no derivative", op.span)
+
+    def carries_masks(self, primal: Value) -> bool:
+        """Whether a tape's cotangents go with their masks."""
+        return isinstance(primal.type, Tape) and self.masks_on_tapes and is_differentiable_type(primal)
+
+    def through_tape(self, op: Op, dys: Sequence[Cotangent | None], scope: Cotangents) -> None:
+        """A push or a pop, of the cotangent and of its mask."""
+        tape, kept = op.operands[0], dys[0]
+        if op.name == "tape.push":
+            assert kept is not None
+            value = op.operands[1]
+            extents = [self.residual(e) for e in self.prepared.shapes[value]] if value.is_array else []
+            rest, found = builder().emit("tape.pop", [kept.value, *extents])
+            on_tape = mask_tape(kept)
+            assert on_tape is not None
+            masks, mask = builder().emit("tape.pop", [on_tape, *extents])
+            if value in self.active:
+                self.contribute(scope, value, Cotangent(found, mask))
+        else:
+            value, dy = op.results[1], dys[1]
+            extents = [self.residual(e) for e in self.prepared.shapes[value]] if value.is_array else []
+            before = self.zeros(tape) if kept is None else kept.value
+            entry = self.zeros(value) if dy is None else dy.value
+            rest = builder().emit1("tape.push", [before, entry])
+            masks = builder().emit1("tape.push", [mask_tape(kept) or no_masks(tape), spread(dy, extents)])
+        scope.set(tape, Cotangent(rest, masks))
 
     def elementwise(self, op: Op, rule: OpDef, wanted: list[int], dy: Cotangent, scope: Cotangents) -> None:
         assert rule.partials is not None
@@ -356,6 +388,8 @@ class Reverse:
 
     def mask_of(self, cotangent: Cotangent | None, primal: Value) -> Value:
         """A scalar mask; an array mask is not carried out of a branch (its zeros stay mere numbers)."""
+        if self.carries_masks(primal):
+            return mask_tape(cotangent) or no_masks(primal)
         if cotangent is None:
             return FALSE
         return cotangent.mask if cotangent.mask is not None and not cotangent.mask.is_array else TRUE
@@ -380,7 +414,8 @@ class Reverse:
         outer = self.outer_values(op)
         free = sorted((v for v in outer if v in self.active), key=lambda v: self.order_of(v))
         body = Region([Value(Scalar(I64), "i" if op.name == "while" else op.regions[0].args[0].name)])
-        lanes = [_Lane(op.results[k], args[k], given[k]) for k in carried] + [_Lane(v, v, scope.get(v)) for v in free]
+        lanes = [_Lane(self, op.results[k], args[k], given[k]) for k in carried]
+        lanes += [_Lane(self, v, v, scope.get(v)) for v in free]
         operands = self.loop_bounds(op)
         for lane in lanes:
             operands += lane.initial(self)
@@ -448,22 +483,27 @@ class Reverse:
 class _Lane:
     """One cotangent carried by a mirrored loop, with its mask where it starts as a zero by structure."""
 
-    def __init__(self, named: Value, carried: Value, start: Cotangent | None) -> None:
+    def __init__(self, reverse: Reverse, named: Value, carried: Value, start: Cotangent | None) -> None:
         self.named = named
         self.carried = carried
         self.start = start
         scalar_mask = start is not None and start.mask is not None and not start.mask.is_array
         self.has_mask = isinstance(carried.type, Scalar) and (start is None or scalar_mask)
+        self.has_tape = reverse.carries_masks(carried) and (start is None or mask_tape(start) is not None)
+        self.has_mask |= self.has_tape
 
     def initial(self, reverse: Reverse) -> list[Value]:
         value = reverse.zeros(self.named) if self.start is None else self.start.value
         if not self.has_mask:
             return [value]
+        if self.has_tape:
+            return [value, mask_tape(self.start) or no_masks(self.carried)]
         return [value, FALSE if self.start is None or self.start.mask is None else self.start.mask]
 
     def arguments(self) -> list[Value]:
         self.value = Value(self.carried.type, adjoint_name(self.carried))
-        self.mask = Value(Scalar(BOOL), None) if self.has_mask else None
+        of_tape = Tape(mask_element(self.carried.type)) if isinstance(self.carried.type, Tape) else Scalar(BOOL)
+        self.mask = Value(of_tape, None) if self.has_mask else None
         return [self.value] if self.mask is None else [self.value, self.mask]
 
     def cotangent(self) -> Cotangent:

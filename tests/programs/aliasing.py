@@ -183,6 +183,31 @@ def two_versions_in_a_branch(a, b, turns):
     return np.sum(b) + np.sum(kept)
 
 
+def copy_and_original_change(a, turns):
+    """Both start from one array, and both are overwritten, each reading what it held."""
+    c = a.copy()
+    for _ in range(turns):
+        for k in range(1, len(a)):
+            c[k] = c[k] * np.sin(c[k - 1])
+            a[k] = a[k] * np.cos(a[k - 1])
+    return np.sum(a * c)
+
+
+def copies_made_in_branches(a, p, turns):
+    """Two results of an `if` that hold the same, and go on as different arrays."""
+    for i in range(turns):
+        if a[0] > 0.2 * i * p:
+            a[0] *= a[1]
+            c = a.copy()
+        else:
+            c = a.copy()
+        for k in range(1, len(a)):
+            c[k] = c[k] * np.sin(c[k - 1])
+            a[k] = a[k] * np.cos(a[k - 1])
+        a += c
+    return np.sum(a * a)
+
+
 def written_under_a_condition(x, a, b):
     """What may be written to `a` decides whether it is; where it was not, `a` does not hold it."""
     if x <= 1.0:
@@ -228,6 +253,15 @@ PROGRAMS = [
     Program("overlapping_slices", overlapping_slices, (x6,), (0,), TC, ((rng.standard_normal(7),),)),
     Program("write_through_helper", write_through_helper, (rng.standard_normal((3, 3)), 0.8), (0, 1), TC),
     Program("views_in_a_list", views_in_a_list, (small, 0.8), (0, 1), TC),
+    Program("copy_and_original_change", copy_and_original_change, (x6, 3), (0,), TC, ((x6, 0),)),
+    Program(
+        "copies_made_in_branches",
+        copies_made_in_branches,
+        (x6 + 0.3, 1.0, 3),
+        (0,),
+        {"tracing", "kink"},
+        ((x6, -1.0, 3), (x6, 9.0, 2)),
+    ),
     Program("old_value_survives", old_value_survives, (a, 4), (0,), TC, ((a, 0), (a, 1))),
     Program("augmented_targets", augmented_targets, (small, rng.standard_normal(4)), (0, 1), TC),
     Program("buffer_reused", buffer_reused, (x6, 3), (0,), TC, ((x6, 1),)),
