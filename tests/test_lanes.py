@@ -234,22 +234,36 @@ def test_shapes_that_do_not_match() -> None:
 
 
 def into_rows(x: Any, p: Any, q: Any) -> Any:
-    """What is written may be what is read."""
     for i in range(len(p)):
-        best = np.inf
+        s = 0.0
         for j in range(len(q)):
-            s = 0.0
-            for c in range(p.shape[1]):
+            for c in range(q.shape[1]):
                 s += q[j, c] * p[i, c]
-            best = np.minimum(best, s)
-        x[i] = best
+        if s > 1e6:
+            raise ValueError("too far")
+        x[i] = s
     return x
 
 
-def test_memory_of_the_caller() -> None:
+@pytest.mark.parametrize("at", [0, 20, 39])
+def test_memory_of_the_caller(at: int) -> None:
+    """It is as Python leaves it, where a turn fails too."""
     p, q = inputs((40, 3, 4))
-    rows = [np.vstack([p, p]) for _ in range(2)]
-    found, expected = (
-        function(x[1:41, 0], x[:40], q) for function, x in zip((adjit.jit(into_rows), into_rows), rows, strict=True)
-    )
-    assert np.array_equal(found, expected) and np.array_equal(rows[0], rows[1])
+    p[at] = 1e9 * q[0]
+    written = [np.full(40, 7.0) for _ in range(2)]
+    for function, x in zip((adjit.jit(into_rows), into_rows), written, strict=True):
+        with pytest.raises(ValueError, match="too far"):
+            function(x, p, q)
+    assert np.array_equal(*written)
+
+
+def test_columns_that_do_not_exist() -> None:
+    """A check in a turn comes before what would be read there."""
+    p, q = inputs((40, 3, 4))
+    for x in (p[:, :3], p[:, :0]):
+        written = np.full(40, 7.0)
+        with pytest.raises(IndexError):
+            adjit.jit(into_rows)(written, x, q)
+        assert np.all(written == 7.0)
+    written = np.full(40, 7.0)
+    assert np.all(adjit.jit(into_rows)(written, p[:, :0], q[:0]) == 0.0)

@@ -37,6 +37,7 @@ from llvmlite import binding, ir
 
 from ...ir.core import Const, Op, Region, Value, walk
 from ...ir.types import BOOL, F64, Buffer, DType
+from ..lower.accesses import CHECKS
 from ..lower.lanes import is_arithmetic, is_vector, lane_dependent
 from ..lower.loops import affine
 from .passes import is_short
@@ -127,9 +128,11 @@ def in_lanes(op: Op, varying: set[Value]) -> bool:
         return not any(v in varying for v in op.operands[:2]) and not any(
             isinstance(v.type, Buffer) for v in op.results
         )
-    if op.name in ("buffer.load", "buffer.store", "buffer.dim", "yield"):
+    if op.name in ("buffer.load", "buffer.store", "yield"):
         return True
-    return is_arithmetic(op) and (is_vector(op) or varying.isdisjoint(op.operands))
+    if not (is_arithmetic(op) or op.name in CHECKS):
+        return False
+    return varying.isdisjoint(op.operands) or (is_arithmetic(op) and is_vector(op))
 
 
 def simple(op: Op) -> bool:

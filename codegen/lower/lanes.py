@@ -22,8 +22,9 @@ those of one turn. Rows are copied into columns, of which a vector is read at on
 
 What is computed side by side comes before what the turns write and carry, so it must depend on neither: it is made of
 loops and arithmetic that read memory which the loop does not write. A check that is the same in all turns moves along;
-nothing is taken from behind another one. Sums in any order have at most `TERMS` terms in a lane, since these are added
-one after the other; columns have at most `COLUMNS` elements. Both are seen at run time.
+nothing is taken from behind another one. A copy may read what a turn checks before it reads: where that is outside of
+the memory, which is seen before, turns are not side by side. Sums in any order have at most `TERMS` terms in a lane,
+since these are added one after the other; columns have at most `COLUMNS` elements. Both are seen at run time, too.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ class Group:
     early: list[Op] = field(default_factory=list)
     checks: list[Op] = field(default_factory=list)
     columns: dict[Op, tuple[Column, list[Value]]] = field(default_factory=dict)
+    checked: bool = False
 
     @property
     def nests(self) -> list[Op]:
@@ -164,10 +166,14 @@ class Lanes:
                 found.checks.append(op)
                 same.update(op.results)
             elif op.regions:
+                checks = effects(op).checks
+                if checks and writes and self.observed:
+                    break
                 if op.name == "for" and available(op) and self.is_nest(op, early, same, inside, written):
                     found.early.append(op)
+                    found.checked |= checks
                     early.update(op.results)
-                elif effects(op).checks:
+                elif checks:
                     break
                 else:
                     writes = True
@@ -197,6 +203,9 @@ class Lanes:
             elif inner.name == "buffer.load":
                 if root_of(inner.operands[0]) in written:
                     return False
+            elif inner.name in CHECKS:
+                if not varying.isdisjoint(inner.operands):
+                    return False
             elif inner.name != "yield" and not is_arithmetic(inner):
                 return False
             elif inner.name != "yield" and not is_vector(inner) and not varying.isdisjoint(inner.operands):
@@ -214,7 +223,7 @@ class Lanes:
             fine, useful = is_long(nest), False
             for load, loops in loads_of(nest):
                 if not varying.isdisjoint(load.operands) and not self.contiguous(load, index, varying):
-                    column = self.column(load, loops, index, varying, inside, same)
+                    column = self.column(load, loops, group, varying, inside, same)
                     if column is None:
                         fine = False
                         continue
@@ -243,19 +252,23 @@ class Lanes:
         return terms.get(index) == 1 and not any(v in varying for v in terms if v is not index)
 
     def column(
-        self, load: Op, loops: tuple[Op, ...], index: Value, varying: set[Value], inside: set[Value], same: set[Value]
+        self, load: Op, loops: tuple[Op, ...], group: Group, varying: set[Value], inside: set[Value], same: set[Value]
     ) -> Column | None:
         """What a load reads in the course of some of the loops around it, if these say where it is."""
+        index, checked = group.loop.regions[0].args[0], group.checked
         over = {loop.regions[0].args[0]: loop for loop in loops}
         found = set()
-        for position in load.operands[1:]:
-            for value in affine(position)[0]:
+        forms = [affine(position)[0] for position in load.operands[1:]]
+        for terms in forms:
+            for value in terms:
                 if value in over:
                     found.add(value)
                 elif value is not index and (value in varying or (value in inside and value not in same)):
                     return None
         chosen = tuple(loop for value, loop in over.items() if value in found)
         if any(v in inside for loop in chosen for v in loop.operands[:2]):
+            return None
+        if checked and any(index in terms and not over.keys().isdisjoint(terms) for terms in forms):
             return None
         return Column(load, chosen)
 
@@ -320,6 +333,10 @@ class Lanes:
             if len(column.loops) > 1:
                 limits.append((elements, COLUMNS))
         out: Value | None = None
+        if group.checked:
+            for column in columns:
+                for test in inside_of(column):
+                    out = test if out is None else b.emit1("logical_and", [out, test])
         seen: set[tuple[Value, int]] = set()
         for extent, limit in limits:
             if (extent, limit) in seen or (isinstance(extent, Const) and extent.value <= limit):
@@ -428,6 +445,21 @@ def rebuilt(value: Value, env: Env) -> Value:
     if out is None:
         return Const(constant, I64)
     return out if constant == 0 else out + Const(constant, I64)
+
+
+def inside_of(column: Column) -> Iterator[Value]:
+    """That the elements of a column are elements of its buffer; a check in a turn may come too late to say so."""
+    b = builder()
+    buffer, *where = column.load.operands
+    ends = {over.regions[0].args[0]: (over.operands[0], over.operands[1] - ONE) for over in column.loops}
+    for axis, position in enumerate(where):
+        terms, _ = affine(position)
+        if ends.keys().isdisjoint(terms):
+            continue
+        least: Env = {v: ends[v][0 if factor > 0 else 1] for v, factor in terms.items() if v in ends}
+        most: Env = {v: ends[v][1 if factor > 0 else 0] for v, factor in terms.items() if v in ends}
+        yield b.emit1("ge", [rebuilt(position, least), ZERO])
+        yield b.emit1("lt", [rebuilt(position, most), b.emit1("buffer.dim", [buffer], {"axis": axis})])
 
 
 def fill(column: Column, index: Value, base: Value, around: Env) -> None:
