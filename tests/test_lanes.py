@@ -10,6 +10,9 @@ import pytest
 from differential import check_program
 
 import adjit
+from adjit.ir.core import walk
+from adjit.ir.passes import prove
+from adjit.ir.text import parse
 
 EXTENTS = [(0, 3, 4), (1, 1, 1), (15, 4, 3), (16, 3, 0), (17, 5, 9), (35, 2, 64), (33, 2, 65), (64, 7, 2)]
 """Points, centres and dimensions: no block, a whole one, something left over, columns that are too long."""
@@ -267,3 +270,19 @@ def test_columns_that_do_not_exist() -> None:
         assert np.all(written == 7.0)
     written = np.full(40, 7.0)
     assert np.all(adjit.jit(into_rows)(written, p[:, :0], q[:0]) == 0.0)
+
+
+def test_the_place_of_an_extreme_is_inside() -> None:
+    """Where there are elements, which is checked, and of the array that it is an extreme of."""
+    head = "func @f(%x: f64[?], %y: f64[?]) -> f64 { %n: i64 = dim %x {axis=0}  %m: i64 = dim %y {axis=0}  "
+    check = '%c: bool = gt %n, 0  check %c {error="ValueError", message="none"}  '
+    place = "%j: i64 = argmin %x {axis=0}  "
+
+    def left(before: str, of: str, array: str) -> bool:
+        bound = f'%k: i64 = bound %j, {of} {{what="index", axis=0}}  '
+        read = f'%v: f64 = index {array}, %k {{spec="i"}}  return %v }}'
+        return any(op.name == "bound" for op in walk(prove.run(parse(head + before + place + bound + read)).body))
+
+    assert not left(check, "%n", "%x")
+    assert left("", "%n", "%x")
+    assert left(check, "%m", "%y")
