@@ -51,8 +51,9 @@ def difference_quotient(
 ) -> tuple[float, float]:
     """(derivative, estimate of its error): central differences with ever smaller steps, extrapolated (Richardson).
 
-    Of all extrapolants the one that differs least from those it was made of is taken (Ridders). Points where the
-    function fails do not count. It may write to what it is given.
+    Of all extrapolants the one that differs least from those it was made of is taken (Ridders), where no error is less
+    than what the last bits of the values make of it: with small steps, differences that are far smaller than the values
+    agree by chance. Points where the function fails do not count. It may write to what it is given.
     """
 
     def value(step: float) -> float:
@@ -63,21 +64,29 @@ def difference_quotient(
             return np.nan
 
     best, estimate = np.nan, np.inf
-    row: list[float] = []
+    row: list[tuple[float, float]] = []  # extrapolants, and what rounding makes of them
     for k in range(STEPS):
         h = WIDEST / RATIO**k
-        above, row = row, [(value(h) - value(-h)) / (2 * h)]
+        after, before = value(h), value(-h)
+        above, row = row, [((after - before) / (2 * h), last_bit(after, before) / h)]
         factor = 1.0
-        for coarser in above:
+        for coarser, noise in above:
             factor *= RATIO**2
-            finer = (factor * row[-1] - coarser) / (factor - 1.0)
-            error = max(abs(finer - row[-1]), abs(finer - coarser))
+            last, its_noise = row[-1]
+            finer = (factor * last - coarser) / (factor - 1.0)
+            rounding = (factor * its_noise + noise) / (factor - 1.0)
+            error = max(abs(finer - last), abs(finer - coarser), rounding)
             if error < estimate:
                 best, estimate = finer, error
-            row.append(finer)
-        if estimate <= ENOUGH * abs(best):
-            break
+            row.append((finer, rounding))
+        if estimate <= max(ENOUGH * abs(best), row[0][1]):
+            break  # good enough, or nothing but rounding from here on
     return best, estimate
+
+
+def last_bit(*values: float) -> float:
+    """That of the largest of some numbers; 0 where one is not finite."""
+    return float(np.spacing(np.max(np.abs(values)))) if np.all(np.isfinite(values)) else 0.0
 
 
 def complex_step(spec: Specialization, arguments: tuple[Any, ...], along: Sequence[Any]) -> float:

@@ -463,6 +463,9 @@ class Facts:
             a, n = map(self.linear, op.operands)
             if not n.terms and n.const > 0:  # c * (a // c) lies in [a - c + 1, a]
                 yield [(n.const, a - (n.const - 1) if lower else a)]
+        elif name in ("argmax", "argmin"):  # 0 where there are no elements, which is checked before
+            (x,) = op.operands
+            yield [(1, ZERO)] if lower else [(1, self.extent(x, op.attrs["axis"]) - 1), (1, ZERO)]
         elif name == "cast" and op.operands[0].dtype.kind == "b":
             yield [(1, Linear(0 if lower else 1))]
 

@@ -158,6 +158,14 @@ def cast(model: Model, op: Op) -> int | None:
     return model.turn % 2 if op.operands[0].dtype.kind == "b" else None
 
 
+def place(model: Model, op: Op) -> int | None:
+    """Of an extreme: first or last."""
+    if op.result.type != Scalar(I64):
+        return None
+    extent = model.value(model.facts.resolve(model.facts.extent(op.operands[0], op.attrs["axis"])))
+    return (0, max(extent - 1, 0), max(extent - 1, 0) // 2)[model.turn]
+
+
 MEANING: dict[str, Callable[[Model, Op], int | None]] = {
     "bound": bound,
     "maximum": lambda model, op: max(map(model.operand, op.operands)),
@@ -168,6 +176,8 @@ MEANING: dict[str, Callable[[Model, Op], int | None]] = {
     "floordiv": floordiv,
     "mod": mod,
     "cast": cast,
+    "argmax": place,
+    "argmin": place,
 }
 
 

@@ -375,6 +375,17 @@ def kernel(steps, alpha, A, table):
 }
 
 
+@pytest.mark.parametrize("offset", [0.0, 14.6, 1e4, 1e8, 1e11])
+def test_quotients_of_values_that_are_large(offset: float) -> None:
+    """An estimate that counts is no accident: last bits agree by chance, the more often the smaller the step is."""
+    generator = np.random.default_rng(4)
+    for rate in 10.0 ** generator.uniform(-6, 1, 200):
+        found, estimate = difference_quotient(lambda at, rate=rate: offset + np.sin(rate * at[0]), [0.3], [1.0])
+        wanted = rate * np.cos(rate * 0.3)
+        assert estimate > 0.0
+        assert abs(found - wanted) <= 4.0 * estimate
+
+
 @pytest.mark.parametrize(
     "name, note",
     [

@@ -1,404 +1,288 @@
-"""Functions in lanes: every lane is a run of its own, whatever the operation; Jacobians by chunks of seeds are those of
-seeds one by one. And what the code generator makes of small arrays."""
+"""Turns of an outer loop side by side: which loops, and the same numbers bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from differential import check_program
-from random_programs import generate
-from tracing import traced_of
 
-from adjit import hessian, jacfwd, jacrev, value_and_grad
-from adjit.codegen.lower import schedule
-from adjit.codegen.scheduled import run as run_scheduled
-from adjit.ir.adjoint import jacobian as blocks
-from adjit.ir.adjoint import jvp, vjp
-from adjit.ir.adjoint.lanes import in_lanes
-from adjit.ir.interp import run
-from adjit.ir.pipeline import optimize
-from adjit.ir.text import parse, to_text
-from adjit.ir.verify import verify
+import adjit
+from adjit.ir.core import walk
+from adjit.ir.passes import prove
+from adjit.ir.text import parse
 
-RNG = np.random.default_rng(11)
-M = RNG.normal(size=(4, 3))
-SQUARE = RNG.normal(size=(3, 3)) + 3 * np.eye(3)
-V = RNG.normal(size=3)
-K = np.array([2, 0, 1, 2])
+EXTENTS = [(0, 3, 4), (1, 1, 1), (15, 4, 3), (16, 3, 0), (17, 5, 9), (35, 2, 64), (33, 2, 65), (64, 7, 2)]
+"""Points, centres and dimensions: no block, a whole one, something left over, columns that are too long."""
 
 
-def mixed(x, y, k):
-    s = x[0] * y[1] + np.sin(x[1])
-    return s * y + x, np.where(y > 0, x, s), x[k] * 2.0 + y[k], s > 0
+def nearest(p: Any, q: Any) -> Any:
+    """Sums in any order, and a place that is used as an index."""
+    total = 0.0
+    for i in range(len(p)):
+        j = np.argmin(np.sum((q - p[i]) ** 2, axis=1))
+        total += np.sum((q[j] - p[i]) ** 2)
+    return total
 
 
-def rearranged(x, y, k):
-    a = np.outer(x, y)
-    b = a.T[:, 1:] + y[:, None]
-    return b.reshape(6), np.concatenate((x, y, x * y)), np.stack((x, y)), np.cumsum(a, axis=0), a.sum(axis=1), np.max(x)
+def closest(p: Any, q: Any) -> Any:
+    """By loops, in their order."""
+    out = np.zeros(len(p))
+    for i in range(len(p)):
+        best = np.inf
+        for j in range(len(q)):
+            s = 0.0
+            for c in range(p.shape[1]):
+                s += abs(q[j, c] - p[i, c]) * q[j, c]
+            best = np.minimum(best, s)
+        out[i] = best
+    return out
 
 
-def written(x, y, k):
-    a = np.zeros((3, 4))
-    a[:, 1] = x
-    a[2] += x[1]
-    a[0, :2] = 5.0
-    a[:, k] += np.outer(x, np.ones(4))
-    b = y.copy()
-    b[1] = x[0]
-    b[::2] += x[2] * 3.0
-    b[k[:2]] = x[:2]
-    return a, b
+def backwards(p: Any, q: Any) -> Any:
+    """The last point first; what is carried on is neither a sum nor the same for each."""
+    out, t = np.zeros(len(p)), 0.25
+    for i in range(len(p) - 1, -1, -1):
+        s = 0.0
+        for j in range(len(q) - 1, -1, -1):
+            for c in range(p.shape[1]):
+                s = s * 0.75 + np.sqrt(np.maximum(p[i, c], 0.5)) * q[j, c] / (p[i, c] * p[i, c] + 1.5)
+        t = t * s + 0.5
+        out[i] = t
+    return out
 
 
-def products(x, y, k):
-    a = np.outer(x, y)
-    return a @ SQUARE, SQUARE @ a, x @ SQUARE, SQUARE @ x, x @ y, y @ x, a @ y, y @ a, (M @ a) @ SQUARE.T
+def neighbours(p: Any, q: Any) -> Any:
+    """Lanes read what lies side by side: nothing is copied."""
+    out = np.zeros(p.shape[1])
+    for i in range(p.shape[1]):
+        s = 0.0
+        for j in range(len(p)):
+            s = s * 0.5 + p[j, i] * p[j, 0]
+        out[i] = s + i
+    return out
 
 
-def fixed_products(x, y, k):
-    a = np.array([[x[0], y[0]], [1.0, x[1] * x[2]]])
-    c = np.array([[y[0], 2.0], [y[1], y[2]]])
-    v = np.array([x[0], y[0]])
-    w = np.array([y[1], y[2]])
-    return a @ c, c @ a, a @ w, c @ v, w @ a, v @ c, v @ w, w @ v
+def pairs_of_indices(p: Any, q: Any) -> Any:
+    """Two loops run over what is copied."""
+    x = np.ones((len(p), 2, p.shape[1])) * 0.5
+    for i in range(len(p)):
+        x[i, 1] = p[i]
+    out = np.zeros(len(p))
+    for i in range(len(p)):
+        s = 0.0
+        for j in range(len(q)):
+            for k in range(2):
+                for c in range(p.shape[1]):
+                    s += x[i, k, c] * q[j, c] * s + x[i, k, c]
+        out[i] = s
+    return out
 
 
-def library(x, y, k):
-    return np.linalg.solve(SQUARE, x), np.linalg.solve(SQUARE, np.outer(x, y)), np.cumprod(x), np.argsort(x)
+def stops(p: Any, q: Any) -> Any:
+    """A check after the sums, in the middle of a block."""
+    out = np.zeros(len(p))
+    for i in range(len(p)):
+        s = 0.0
+        for j in range(len(q)):
+            for c in range(p.shape[1]):
+                s += q[j, c] * p[i, c]
+        if s > 1e6:
+            raise ValueError("too far")
+        out[i] = s
+    return out
 
 
-def loops(x, y, k):
-    s = np.zeros(3)
-    t = 0.0
-    n = 0
-    for i in range(3):
-        u = y.copy()
-        for j in range(i):
-            if y[j] > 0:
-                u[j] = x[i] * t
-                t += u[j] * y[i]
-            else:
-                t -= x[j]
-        s += u * x[i]
-        n += i
-    c = 1.0
-    while c < 10.0:
-        c *= 2.0
-        t = t * 0.5 + x[0]
-    return s, t, n, c
-
-
-PROGRAMS = [mixed, rearranged, written, products, fixed_products, library, loops]
-
-
-def lanes_of(values, lanes):
-    return [np.stack([v[k] for v in values], -1) for k in lanes]
-
-
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
-@pytest.mark.parametrize("optimized", [False, True])
-def test_every_lane_is_a_run(program, optimized):
-    args = (RNG.normal(size=3), V, K)
-    traced, leaves = traced_of(program, args)
-    function = optimize(traced.function, verify=True) if optimized else traced.function
-    captured = [c.read() for c in traced.captures]
-    several = in_lanes(function, [0], 5)
-    assert several is not None
-    verify(several)
-    assert to_text(parse(to_text(several))) == to_text(several)
-    xs = RNG.normal(size=(3, 5))
-    found = run(several, [xs, *leaves[1:], *captured])
-    for lane in range(5):
-        expected = run(function, [xs[:, lane], *leaves[1:], *captured])
-        for got, want, result in zip(found, expected, function.results, strict=True):
-            got = np.asarray(got)
-            got = got[..., lane] if got.ndim > np.ndim(want) else got
-            assert not result.dtype.is_float or np.asarray(got).shape == np.shape(want)
-            np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-13)
-
-
-@pytest.mark.parametrize("program", [mixed, loops, written], ids=lambda p: p.__name__)
-def test_tapes_in_lanes(program):
-    traced, leaves = traced_of(program, (RNG.normal(size=3), V, K))
-    function = optimize(traced.function)
-    seeds = ["argument" if v.dtype.is_float else None for v in function.results]
-    adjoint = vjp(function, [0], seeds, keep=[]).function
-    several = in_lanes(adjoint, [0], 2)
-    assert several is not None
-    verify(several)
-    xs = RNG.normal(size=(3, 2))
-    cotangents = [
-        RNG.normal(size=np.shape(v))
-        for v, r in zip(run(function, [xs[:, 0], *leaves[1:]]), function.results)
-        if r.dtype.is_float
-    ]
-    (found,) = run(several, [xs, *leaves[1:], *cotangents])
-    for lane in range(2):
-        (want,) = run(adjoint, [xs[:, lane], *leaves[1:], *cotangents])
-        np.testing.assert_allclose(found[..., lane], want, rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.parametrize("seed", range(5000, 5008))
-def test_derivatives_of_random_programs_in_lanes(seed):
-    program = generate(seed)
-    traced, leaves = traced_of(program.function, program.argument_sets[0])
-    function = optimize(traced.function)
-    values = [*leaves, *(c.read() for c in traced.captures)]
-    wrt = [next(k for k, a in enumerate(function.args) if a.dtype.is_float)]
-    outputs = [v for v, r in zip(run(function, values), function.results, strict=True) if r.dtype.is_float]
-    tangent = jvp(function, wrt, keep=[])
-    cotangent = vjp(function, wrt, ["argument" if r.dtype.is_float else None for r in function.results], keep=[])
-    for single, like in ((tangent, [values[wrt[0]]]), (cotangent.function, outputs)):
-        single = optimize(single)
-        several = in_lanes(single, range(len(values), len(single.args)), 3)
-        assert several is not None
-        several = optimize(several, verify=True)
-        seeds = [RNG.normal(size=(*np.shape(v), 3)).astype(np.asarray(v).dtype) for v in like]
-        every = run(several, [*values, *seeds])
-        scheduled = run_scheduled(schedule(several), [*values, *seeds])
-        for lane in range(3):
-            alone = run(single, [*values, *(s[..., lane] for s in seeds)])
-            for want, *found in zip(alone, every, scheduled, strict=True):
-                size = 1.0 + np.max(np.abs(want), initial=0.0, where=np.isfinite(want))
-                for got in found:
-                    np.testing.assert_allclose(np.asarray(got)[..., lane], want, rtol=1e-10, atol=1e-10 * size)
-
-
-def decides(x, y, k):
-    return y if x[0] > 0 else x
-
-
-def counts(x, y, k):
-    t = x[1]
-    while t < 3.0:
-        t += 1.0
-    return t
-
-
-def checks(x, y, k):
-    assert x[0] > -100.0
+def written(p: Any, q: Any) -> Any:
+    """Not side by side: a turn reads what the one before has written."""
+    x = p.copy()
+    for i in range(1, len(p)):
+        best = 0.0
+        for j in range(len(q)):
+            s = 0.0
+            for c in range(p.shape[1]):
+                s += q[j, c] * x[i, c]
+            best = np.maximum(best, s)
+        x[i - 1, 0] = best
+        x[0, 0] = best * 0.5
     return x
 
 
-def factors(x, y, k):
-    return np.linalg.solve(np.outer(x, x) + 5.0 * np.eye(3), y)
+def carried(p: Any, q: Any) -> Any:
+    """Not side by side: a sum begins where that of the turn before has ended."""
+    out, s = np.zeros(len(p)), 0.0
+    for i in range(len(p)):
+        for j in range(len(q)):
+            for c in range(p.shape[1]):
+                s += q[j, c] * p[i, c]
+        out[i] = s
+    return out
 
 
-def sorts(x, y, k):
-    return np.sort(x) * y
+def triangle(p: Any, q: Any) -> Any:
+    """Not side by side: lanes would take turns of different numbers."""
+    out = np.zeros(len(p))
+    for i in range(len(p)):
+        s = 0.0
+        for j in range(i):
+            for c in range(p.shape[1]):
+                s += p[j, c] * p[i, c]
+        out[i] = s
+    return out
 
 
-@pytest.mark.parametrize("program", [decides, counts, checks, factors, sorts], ids=lambda p: p.__name__)
-def test_what_must_agree_is_not_in_lanes(program):
-    traced, _ = traced_of(program, (RNG.normal(size=3), V, K))
-    assert in_lanes(traced.function, [0], 4) is None
+def after_a_check(p: Any, q: Any) -> Any:
+    """Not side by side: that the sum may be had is only known behind a check that depends on the turn."""
+    out, to = np.zeros(len(p)), np.argsort(p[:, 0])
+    for i in range(len(p)):
+        at = to[i]
+        s = 0.0
+        for j in range(len(q)):
+            for c in range(p.shape[1]):
+                s += q[j, c] * p[at, c]
+        out[i] = s
+    return out
 
 
-# ---------------------------------------------------------------- Jacobians by chunks
+LANES = [nearest, closest, backwards, neighbours, pairs_of_indices, stops]
+KEPT = [written, carried, triangle, after_a_check]
 
 
-def sequential(x):
-    s = np.zeros(3)
-    for i in range(len(x)):
-        s[0] += np.sin(x[i]) * (1.0 + s[1])
-        s[1] = s[0] * x[i]
-        if x[i] > 0:
-            s[2] += s[1] * np.exp(-x[i] * x[i])
-    return s
+def inputs(extents: tuple[int, int, int]) -> tuple[Any, Any]:
+    n, k, d = extents
+    rng = np.random.default_rng(n + 100 * d)
+    return rng.uniform(-0.9, 0.9, (n, d)), rng.uniform(-0.9, 0.9, (k, d))
 
 
-def relaxed(x):
-    y = 2.0 * x
-    while np.sum(y * y) > 0.5:
-        y = 0.6 * y + 0.01 * np.cos(y)
-    return y
+def side_by_side(function: Callable[..., Any]) -> bool:
+    compiled = adjit.jit(function)
+    compiled.compile(*inputs((3, 4, 2)))
+    return "lanes=true" in str(compiled.ir("scheduled"))
 
 
-def projected(x):
-    a = np.outer(x, x) + 2.0 * np.eye(len(x))
-    return np.linalg.solve(a, x) @ a
+@pytest.mark.parametrize("function", LANES)
+def test_lanes(function: Any) -> None:
+    assert side_by_side(function)
 
 
-def matrix_power(a):
-    p = a
-    for _ in range(2):
-        p = p @ a
-    return p
+@pytest.mark.parametrize("function", KEPT)
+def test_no_lanes(function: Any) -> None:
+    assert not side_by_side(function)
 
 
-def scalar(x):
-    s = 0.0
-    for i in range(1, len(x)):
-        s += (x[i] - x[i - 1] ** 2) ** 2 * np.cos(x[i])
-    return s
+@pytest.mark.parametrize("function", [*LANES, *KEPT])
+def test_values(function: Any) -> None:
+    compiled = adjit.jit(function)
+    for extents in EXTENTS:
+        if 0 in extents and function in (after_a_check, neighbours, written):
+            continue
+        p, q = inputs(extents)
+        for given in ((p, q), (np.asfortranarray(p), q), (np.repeat(p, 2, axis=0)[::2], q[::-1])):
+            found, expected = compiled(*given), function(*given)
+            if function is nearest:
+                assert np.isclose(found, expected, rtol=1e-13)
+            else:
+                assert np.array_equal(found, expected)  # the same operations in the same order
 
 
-CASES = [(f, RNG.normal(size=n)) for f in (sequential, relaxed, projected) for n in (1, 2, 7, 8, 9, 17)]
-CASES += [(matrix_power, 0.5 * RNG.normal(size=(n, n))) for n in (1, 3, 4)]
+@pytest.mark.parametrize("function", [closest, backwards, neighbours])
+def test_single_precision(function: Any) -> None:
+    p, q = (x.astype(np.float32) for x in inputs((37, 3, 21)))
+    assert np.allclose(adjit.jit(function)(p, q), function(p, q), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("function", "x"), CASES, ids=lambda c: getattr(c, "__name__", str(np.shape(c))))
-def test_chunks_give_what_single_seeds_give(function, x, monkeypatch):
-    for mode in (jacfwd, jacrev):
-        found = mode(function)(x)
-        with monkeypatch.context() as patched:
-            patched.setattr(blocks, "in_lanes", lambda *given: None)
-            alone = mode(lambda x: function(x))(x)
-        assert found.shape == alone.shape
-        np.testing.assert_allclose(found, alone, rtol=1e-12, atol=1e-13)
-    np.testing.assert_allclose(jacfwd(function)(x), jacrev(function)(x), rtol=1e-9, atol=1e-11)
+@pytest.mark.parametrize("function", [*LANES, *KEPT])
+def test_derivatives(function: Any) -> None:
+    def weighted(p: Any, q: Any) -> Any:
+        out = function(p, q)
+        return np.sum(out * out)
+
+    check_program(weighted, [inputs((18, 3, 2))], (0, 1), compile=True)
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 20])
-def test_hessians_by_chunks(n, monkeypatch):
-    x = RNG.normal(size=n)
-    found = hessian(scalar)(x)
-    with monkeypatch.context() as patched:
-        patched.setattr(blocks, "in_lanes", lambda *given: None)
-        alone = hessian(lambda x: scalar(x))(x)
-    np.testing.assert_allclose(found, alone, rtol=1e-12, atol=1e-13)
-    np.testing.assert_allclose(found, found.T, rtol=1e-12, atol=1e-13)
+def place(p: Any, q: Any) -> Any:
+    out = np.zeros((len(p), 2), dtype=np.int64)
+    for i in range(len(p)):
+        out[i, 0] = np.argmin(np.sum(q * p[i], axis=1))
+        out[i, 1] = np.argmax(np.sum(q * p[i], axis=1))
+    return out
 
 
-def test_no_seeds():
-    assert jacfwd(sequential)(np.zeros(0)).shape == (3, 0)
-    assert hessian(scalar)(np.zeros(0)).shape == (0, 0)
+def test_extremes_of_what_is_no_number() -> None:
+    """The first NaN, the first of equal ones, and infinities, as NumPy finds them."""
+    rng = np.random.default_rng(5)
+    p, q = rng.choice([0.0, 1.0, -1.0, np.inf, -np.inf, np.nan], (83, 2)), rng.choice([0.0, 1.0, -2.0], (6, 2))
+    with np.errstate(all="ignore"):
+        expected = place(p, q)
+    assert np.array_equal(adjit.jit(place)(p, q), expected)
 
 
-def test_singular_points_stay_where_they_are():
-    def roots(x):
-        s = np.zeros(2)
-        for i in range(len(x)):
-            s[0] += np.where(x[i] > 0, np.sqrt(x[i]), x[i])
-            s[1] += x[i]
-        return s
-
-    found = jacfwd(roots)(np.array([0.0, 4.0, -1.0]))
-    np.testing.assert_array_equal(found, [[1.0, 0.25, 1.0], [1.0, 1.0, 1.0]])
+@pytest.mark.parametrize("at", [0, 5, 15, 16, 31, 32, 39])
+def test_failing_in_the_middle_of_a_block(at: int) -> None:
+    p, q = inputs((40, 2, 3))
+    p[at] = 1e9 * q[0]
+    with pytest.raises(ValueError, match="too far"):
+        adjit.jit(stops)(p, q)
 
 
-def test_derivatives_inside_and_outside():
-    def total(x):
-        return np.sum(jacfwd(sequential)(x) ** 2)
-
-    x = RNG.normal(size=5)
-    value, slope = value_and_grad(total)(x)
-    step = 1e-6
-    for k in range(5):
-        e = np.zeros(5)
-        e[k] = step
-        assert abs((total_of(x + e) - total_of(x - e)) / (2 * step) - slope[k]) < 1e-6 * (1 + abs(slope[k]))
-    assert np.isclose(value, total_of(x))
+def test_shapes_that_do_not_match() -> None:
+    p, q = inputs((40, 2, 3))
+    with pytest.raises(ValueError, match="broadcast"):
+        adjit.jit(nearest)(p, q[:, :2])
+    with pytest.raises(ValueError, match="without elements"):
+        adjit.jit(nearest)(p, q[:0])
+    assert adjit.jit(nearest)(p[:0], q[:0]) == 0.0
 
 
-def total_of(x):
-    return np.sum(np.asarray(jacrev(sequential)(x)) ** 2)
+def into_rows(x: Any, p: Any, q: Any) -> Any:
+    for i in range(len(p)):
+        s = 0.0
+        for j in range(len(q)):
+            for c in range(q.shape[1]):
+                s += q[j, c] * p[i, c]
+        if s > 1e6:
+            raise ValueError("too far")
+        x[i] = s
+    return x
 
 
-# ---------------------------------------------------------------- small arrays: stack slots and vectors
+@pytest.mark.parametrize("at", [0, 20, 39])
+def test_memory_of_the_caller(at: int) -> None:
+    """It is as Python leaves it, where a turn fails too."""
+    p, q = inputs((40, 3, 4))
+    p[at] = 1e9 * q[0]
+    written = [np.full(40, 7.0) for _ in range(2)]
+    for function, x in zip((adjit.jit(into_rows), into_rows), written, strict=True):
+        with pytest.raises(ValueError, match="too far"):
+            function(x, p, q)
+    assert np.array_equal(*written)
 
 
-def swapped(x):
-    a = np.zeros(8)
-    b = np.ones(8)
-    for i in range(len(x)):
-        c = a * x[i] + b
-        a = b
-        b = c
-    return np.sum(a * b)
+def test_columns_that_do_not_exist() -> None:
+    """A check in a turn comes before what would be read there."""
+    p, q = inputs((40, 3, 4))
+    for x in (p[:, :3], p[:, :0]):
+        written = np.full(40, 7.0)
+        with pytest.raises(IndexError):
+            adjit.jit(into_rows)(written, x, q)
+        assert np.all(written == 7.0)
+    written = np.full(40, 7.0)
+    assert np.all(adjit.jit(into_rows)(written, p[:, :0], q[:0]) == 0.0)
 
 
-def history(x):
-    previous = np.zeros(3)
-    total = 0.0
-    for i in range(len(x)):
-        now = np.array([x[i], x[i] * x[i], 1.0])
-        total += now @ previous
-        previous = now
-    return total
+def test_the_place_of_an_extreme_is_inside() -> None:
+    """Where there are elements, which is checked, and of the array that it is an extreme of."""
+    head = "func @f(%x: f64[?], %y: f64[?]) -> f64 { %n: i64 = dim %x {axis=0}  %m: i64 = dim %y {axis=0}  "
+    check = '%c: bool = gt %n, 0  check %c {error="ValueError", message="none"}  '
+    place = "%j: i64 = argmin %x {axis=0}  "
 
+    def left(before: str, of: str, array: str) -> bool:
+        bound = f'%k: i64 = bound %j, {of} {{what="index", axis=0}}  '
+        read = f'%v: f64 = index {array}, %k {{spec="i"}}  return %v }}'
+        return any(op.name == "bound" for op in walk(prove.run(parse(head + before + place + bound + read)).body))
 
-def either(x):
-    a = np.array([x[0], 1.0, 2.0])
-    for i in range(len(x)):
-        if x[i] > 0:
-            b = np.array([x[i], a[2], a[1]])
-        else:
-            b = a * x[i]
-        a = 0.5 * (a + b)
-    return np.sum(a * a)
-
-
-def shifted(x):
-    w = np.zeros(9)
-    for i in range(len(x)):
-        w[0] = x[i]
-        w[1:] = w[:-1] * 1.1
-        w[:8] += np.sin(w[0])
-    return np.sum(w[1:] * w[:8])
-
-
-def masked(x):
-    kinds = np.arange(8)
-    out = np.zeros(8)
-    for i in range(len(x)):
-        chosen = (kinds - i > 2) | (kinds * x[i] < 1.0)
-        out = np.where(chosen, out + x[i] * kinds, -out / 3.0)
-    return np.sum(out)
-
-
-def kept(x):
-    rows = np.zeros((len(x), 8))
-    for i in range(len(x)):
-        row = np.ones(8) * x[i]
-        row[i % 8] = 0.0
-        rows[i] = row * row
-    return np.sum(rows * rows)
-
-
-def small_matrices(x):
-    t = np.eye(3)
-    for i in range(len(x)):
-        c, s = np.cos(x[i]), np.sin(x[i])
-        t = t @ np.array([[c, -s, 0.1], [s, c, x[i]], [0.0, 0.0, 1.0]])
-        t = t.T if i % 3 == 2 else t
-    return np.sum(t * t)
-
-
-def reshaped(x):
-    total = 0.0
-    for i in range(len(x)):
-        a = np.outer(np.array([x[i], 1.0]), np.array([2.0, x[i], 3.0]))
-        b = np.linalg.solve(np.eye(2) + a[:, :2] * a[:, :2], a).reshape(3, 2)
-        c = b.reshape(6)
-        c[0] += b[0, 0]
-        total += np.sum(c * b.reshape(6))
-    return total
-
-
-SMALL = [swapped, history, either, shifted, masked, kept, small_matrices, reshaped]
-
-
-@pytest.mark.parametrize("program", SMALL, ids=lambda p: p.__name__)
-def test_small_arrays(program):
-    check_program(program, [(RNG.normal(size=n),) for n in (5, 1, 12)], compile=True)
-
-
-def stored(x):
-    out = []
-    a = np.zeros(3)
-    for i in range(3):
-        a[i] = x[i] * x[i]
-        out.append(a.copy())
-    return out, a, np.array([x[0], x[1]])
-
-
-def test_small_results_are_the_callers():
-    from adjit import jit
-
-    compiled = jit(stored)
-    first = compiled(np.array([1.0, 2.0, 3.0]))
-    second = compiled(np.array([4.0, 5.0, 6.0]))
-    np.testing.assert_array_equal(first[1], [1.0, 4.0, 9.0])
-    np.testing.assert_array_equal(first[0][1], [1.0, 4.0, 0.0])
-    np.testing.assert_array_equal(first[2], [1.0, 2.0])
-    np.testing.assert_array_equal(second[1], [16.0, 25.0, 36.0])
+    assert not left(check, "%n", "%x")
+    assert left("", "%n", "%x")
+    assert left(check, "%m", "%y")

@@ -78,6 +78,19 @@ def result_types(function: Function) -> list[Any]:
     return out
 
 
+def final_uses(region: Region) -> dict[Op, set[Value]]:
+    """To each operation with regions, the buffers that it uses, and nothing after it in its own region."""
+    last: dict[Value, Op] = {}
+    for op in region.ops:
+        for inner in (op, *(o for r in op.regions for o in walk(r))):
+            last.update((v, op) for v in inner.operands if isinstance(v.type, Buffer))
+    out: dict[Op, set[Value]] = {}
+    for value, op in last.items():
+        if op.regions:
+            out.setdefault(op, set()).add(value)
+    return out
+
+
 class Lowering:
     """Writes one function; `run` is called once."""
 
@@ -97,6 +110,8 @@ class Lowering:
         self.way_out = builder.append_basic_block("failed")
         self.ownership = Ownership(self.memories, self.way_out)
         self.scope: Link | None = None
+        self.last: dict[Op, set[Value]] = {}  # buffers that nothing of a region uses after an operation with regions
+        self.viewed = {op.operands[0] for op in walk(function.body) if op.name in ("buffer.reshape", "buffer.view")}
         self.plans = plans(function) if "threads" in function.attrs else {}
         self.threads = int(function.attrs.get("threads", 1))
         self.inside = False  # of a parallel loop: those inside run serially
@@ -202,6 +217,7 @@ class Lowering:
     def region(self, region: Region, start: Link | None) -> None:
         """Everything but the terminator's own work; what is owned since `start` belongs to this turn."""
         outer, self.scope = self.scope, start
+        self.last.update(final_uses(region))
         dying = self.last_uses(region)
         for k, op in enumerate(region.ops):
             self.operation(op)
@@ -229,6 +245,13 @@ class Lowering:
             if k < end:
                 out.setdefault(k, set()).add(value)
         return out
+
+    def taken_over(self, op: Op) -> list[Value]:
+        """Buffers that the region around an operation owns and does not use any more: who does inside of the operation
+        gets their references, which need not be counted."""
+        last = self.last.get(op, set()) - self.viewed
+        values = [link.value for link in self.ownership.links(self.scope) if link.value in last]
+        return [value for value in values if self.ownership.take(value, self.scope)]
 
     def release_early(self, dead: set[Value], start: Link | None) -> None:
         """Release what is owned since `start` and used no more: what is allocated from here on may have its place."""
@@ -397,10 +420,12 @@ class Lowering:
         end = b.append_basic_block("endif")
         heads = [b.append_basic_block(name) for name in ("then", "else")]
         b.cbranch(self.number(op.operands[0]), *heads)
+        taken = self.taken_over(op)
         start = self.ownership.last
         ends = []
         for head, region in zip(heads, op.regions, strict=True):
             b.position_at_end(head)
+            self.own(taken)
             self.region(region, start)
             values = region.terminator.operands
             self.hand_over(values, start)
@@ -428,7 +453,7 @@ class Lowering:
         b = self.b
         low, high = self.number(op.operands[0]), self.number(op.operands[1])
         inits = op.operands[2:]
-        self.enter(inits)
+        self.enter(op, inits)
         starts = [self.parts(v) for v in inits]
         sums = long_sums(op)
         if not sums or not innermost(op):
@@ -548,17 +573,21 @@ class Lowering:
         term = y if x is sum_so_far else x
         return error_of(self.b, self.number(sum_so_far), self.number(term), self.number(addition.result))
 
-    def enter(self, inits: Sequence[Value]) -> None:
+    def enter(self, op: Op, inits: Sequence[Value]) -> None:
         """A loop's own references to what it starts from."""
+        inside = {v for region in op.regions for inner in walk(region) for v in inner.operands}
+        mine = [v for v in self.last.get(op, ()) if inits.count(v) == 1 and v not in inside]
+        self.last[op] = set(mine)
+        taken = self.taken_over(op)
         for value in inits:
-            if self.is_owned(value):
+            if self.is_owned(value) and value not in taken:
                 self.memories.retain(self.memory(value).owner)
 
     def while_loop(self, op: Op) -> None:
         b = self.b
         before, body = op.regions
+        self.enter(op, op.operands)
         start = self.ownership.last
-        self.enter(op.operands)
         head = b.append_basic_block("while")
         inside, end = b.append_basic_block("do"), b.append_basic_block("endwhile")
         entry = b.block

@@ -16,6 +16,7 @@ from .blocking import block_sweeps
 from .cleanup import cleanup
 from .forwarding import forward
 from .fuse_loops import fuse_loops
+from .lanes import use_lanes
 from .parallel import mark
 from .scheduler import Scheduler
 from .slice_sums import assemble_slices
@@ -56,6 +57,8 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
         cleanup(out)
     block_sweeps(out)
     forward(out)
+    cleanup(out)
+    use_lanes(out)
     cleanup(out)
     if "threads" in out.attrs:
         mark(out)

@@ -298,11 +298,11 @@ def arg_extreme(s: Scheduler, op: Op) -> None:
             if dtype is BOOL:
                 new = [value, ~carried[0]] if largest else [~value, carried[0]]
                 better = s.b.emit1("logical_and", new)
+            elif dtype.is_float:  # a NaN is better than a number, and nothing is better than a NaN
+                worse = value <= carried[0] if largest else value >= carried[0]
+                better = ~worse & s.b.emit1("eq", [carried[0], carried[0]])
             else:
                 better = value > carried[0] if largest else value < carried[0]
-            if dtype.is_float:
-                is_nan, was_nan = s.b.emit1("ne", [value, value]), s.b.emit1("ne", [carried[0], carried[0]])
-                better = better | (is_nan & ~was_nan)
             return [s.b.emit1("select", [better, value, carried[0]]), s.b.emit1("select", [better, k, carried[1]])]
 
         first = Const(0, I64)
