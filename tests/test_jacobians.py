@@ -228,3 +228,13 @@ def test_misuse_is_refused():
         hessian(3.0)
     with pytest.raises(ArgumentError, match="has no derivative"):
         jacfwd(lambda p: p["x"])({"x": X, "name": "a"})
+
+
+def test_memory_of_a_loop_that_does_not_run() -> None:
+    """Buffers of a loop over seeds are made before it, with extents that are negative where there is no seed."""
+
+    def coupled(x: Any) -> Any:
+        return np.sum(x[1:] * x[:-1]) * np.sum(x)
+
+    assert hessian(coupled)(np.ones(0)).shape == (0, 0)
+    np.testing.assert_allclose(hessian(coupled)(np.ones(2)), [[2.0, 4.0], [4.0, 2.0]])

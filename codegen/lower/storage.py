@@ -187,10 +187,19 @@ class Storage:
             found = [self.located(t) for t in shape]
             known = [pair for pair in found if pair is not None]
             assert len(known) == len(found), f"unknown extents {shape}"
-            buffer = self.builder.emit1("buffer.alloc", [e for _, e in known], {"dtype": dtype}, names=[hint])
+            extents = [e for _, e in known]
+            if frame is not self.frame:
+                extents = [self.not_negative(e) for e in extents]
+            buffer = self.builder.emit1("buffer.alloc", extents, {"dtype": dtype}, names=[hint])
         frame.owned[buffer] = None
         self.shape[buffer] = [t for t, _ in known]
         return buffer
+
+    def not_negative(self, extent: Value) -> Value:
+        """An extent that is known not to be negative inside a loop, outside of it: the loop need not run."""
+        if isinstance(extent, Const) or (extent.op is not None and extent.op.name in ("buffer.dim", "maximum")):
+            return extent
+        return self.builder.emit1("maximum", [extent, Const(0, I64)])
 
     def allocate_like(self, frame: Frame, model: Value) -> Value:
         """A buffer of the shape of one that is there. (Its extents may have been known further in only, by another

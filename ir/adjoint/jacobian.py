@@ -33,6 +33,7 @@ from ..ops import extents_of, lookup
 from ..rewrite import inline
 from ..types import I64, Array, Scalar, Tape
 from .activity import is_differentiable_type
+from .compress import compressed
 from .forward import jvp
 from .lanes import in_lanes
 from .vjp import vjp
@@ -86,19 +87,32 @@ def reverse_blocks(
         adjoint = vjp(function, wrt, seeds, keep=[])
         forward, reverse = adjoint.split()
         if value.is_array and not any(isinstance(v.type, Tape) for v in forward.results):
-            out.append(over_seeds(value, inputs, reverse, inline(forward, operands), lead=True))
+            out.append(over_seeds(value, inputs, reverse, inline(forward, operands), True, adjoint.function))
         else:
             out.append(over_seeds(value, inputs, adjoint.function, operands, lead=True))
     return out
 
 
 def over_seeds(
-    seeded: Value, others: Sequence[Value], program: Function, operands: Sequence[Value], lead: bool
+    seeded: Value,
+    others: Sequence[Value],
+    program: Function,
+    operands: Sequence[Value],
+    lead: bool,
+    whole: Function | None = None,
 ) -> list[Value]:
     """What `program(*operands, seed)` gives (one value like each of `others`) for every one-hot seed like `seeded`, as
-    arrays: with the axes of `seeded` first (`lead`) or last."""
+    arrays: with the axes of `seeded` first (`lead`) or last. `whole`: what the program is a part of, if it is."""
     if not seeded.is_array:
         return inline(program, [*operands, Const(1, seeded.dtype)])
+    found = compressed(seeded, others, program, operands, lead, whole or program, over_all_seeds)
+    return over_all_seeds(seeded, others, program, operands, lead) if found is None else found
+
+
+def over_all_seeds(
+    seeded: Value, others: Sequence[Value], program: Function, operands: Sequence[Value], lead: bool
+) -> list[Value]:
+    """The same, seed by seed or in lanes."""
     extents = extents_of(seeded)
     count = size(seeded)
     shapes = [extents_of(v) for v in others]
