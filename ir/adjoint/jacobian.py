@@ -35,6 +35,8 @@ from ..types import I64, Array, Scalar, Tape
 from .activity import is_differentiable_type
 from .compress import compressed
 from .forward import jvp
+from .gates import gated
+from .hoist import shared
 from .lanes import in_lanes
 from .vjp import vjp
 
@@ -118,20 +120,36 @@ def over_all_seeds(
     shapes = [extents_of(v) for v in others]
     known = int(count.value) if isinstance(count, Const) else None
     lanes = LANES if known is None else max(1, min(known, LANES))
+    skipping = gated(program) if known != lanes else None
+    if skipping is not None:
+        program = skipping
+    if known != lanes:
+        program, operands = with_shared(program, operands, 1 if skipping is None else 2)
     runs = in_lanes(program, [len(program.args) - 1], lanes) if known == lanes or shares(program) else None
     if runs is None:
-        results = one_by_one(seeded, others, program, operands, lead)
+        results = one_by_one(seeded, others, program, operands, lead, skipping is not None)
     elif known == lanes:
         found = inline(runs, [*operands, seeds(seeded, count, lanes, Const(0, I64))])
         results = [lanes_first(v) if lead else v for v in found]
     else:
-        results = by_chunks(seeded, others, runs, operands, lead, lanes)
+        results = by_chunks(seeded, others, runs, operands, lead, lanes, skipping is not None)
     if seeded.rank == 1:
         return results
     return [
         builder().emit1("reshape", [v, *extents, *shape] if lead else [v, *shape, *extents])
         for v, shape in zip(results, shapes, strict=True)
     ]
+
+
+def with_shared(program: Function, operands: Sequence[Value], differ: int) -> tuple[Function, Sequence[Value]]:
+    """The program and its operands, where what its loops compute whatever the last `differ` arguments are has been
+    computed."""
+    count = len(program.args)
+    split = shared(program, range(count - differ, count))
+    if split is None:
+        return program, operands
+    first, rest = split
+    return rest, [*operands, *inline(first, operands)]
 
 
 def shares(program: Function) -> bool:
@@ -157,6 +175,12 @@ def seeds(seeded: Value, count: Value, lanes: int, first: Value) -> Value:
     return out if seeded.rank == 1 else emit("reshape", [out, *extents_of(seeded), shape[1]])
 
 
+def reach_of(seeded: Value, chosen: Value) -> Value:
+    """Which seeds are in a run, in the shape of the seed, for `gates`."""
+    out = builder().emit1("cast", [chosen], {"dtype": I64})
+    return out if seeded.rank == 1 else builder().emit1("reshape", [out, *extents_of(seeded)])
+
+
 def lanes_first(value: Value) -> Value:
     """The axis of the lanes, which is the last, first."""
     if value.rank == 1:
@@ -173,8 +197,15 @@ def blank_rows(others: Sequence[Value], count: Value, lead: bool) -> list[Value]
 
 
 def by_chunks(
-    seeded: Value, others: Sequence[Value], runs: Function, operands: Sequence[Value], lead: bool, lanes: int
+    seeded: Value,
+    others: Sequence[Value],
+    runs: Function,
+    operands: Sequence[Value],
+    lead: bool,
+    lanes: int,
+    skipping: bool,
 ) -> list[Value]:
+    """Chunk by chunk; `skipping`: whether the program is told which seeds are in the chunk."""
     emit = builder().emit1
     count = size(seeded)
     width = Const(lanes, I64)
@@ -184,7 +215,10 @@ def by_chunks(
     body = Region([index, *(Value(v.type) for v in initial)])
     with RegionBuilder(body, builder().span) as b:
         first = b.emit1("mul", [index, width])
-        found = inline(runs, [*operands, seeds(seeded, count, lanes, first)])
+        given = [*operands, seeds(seeded, count, lanes, first)]
+        if skipping:
+            given.insert(-1, reach_of(seeded, b.emit1("eq", [b.emit1("floordiv", [b.emit1("iota", [count]), width]), index])))
+        found = inline(runs, given)
         stored = b.emit1("minimum", [b.emit1("sub", [count, first]), width])
         full = b.emit1("eq", [stored, width])
         regions = []
@@ -209,8 +243,14 @@ def store_lanes(into: Value, found: Value, first: Value, amount: Value, lead: bo
 
 
 def one_by_one(
-    seeded: Value, others: Sequence[Value], program: Function, operands: Sequence[Value], lead: bool
+    seeded: Value,
+    others: Sequence[Value],
+    program: Function,
+    operands: Sequence[Value],
+    lead: bool,
+    skipping: bool,
 ) -> list[Value]:
+    """Seed by seed; `skipping`: whether the program is told which one it is."""
     count = size(seeded)
     initial = blank_rows(others, count, lead)
     index = Value(Scalar(I64), "seed")
@@ -220,7 +260,10 @@ def one_by_one(
         seed = b.emit1("update", [blank, Const(1, seeded.dtype), index], {"spec": "i"})
         if seeded.rank != 1:
             seed = b.emit1("reshape", [seed, *extents_of(seeded)])
-        found = inline(program, [*operands, seed])
+        given = [*operands, seed]
+        if skipping:
+            given.insert(-1, reach_of(seeded, b.emit1("eq", [b.emit1("iota", [count]), index])))
+        found = inline(program, given)
         rows: list[Value] = []
         for into, v in zip(body.args[1:], found, strict=True):
             colons = ":" * v.rank
