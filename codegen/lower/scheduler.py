@@ -309,10 +309,10 @@ class Scheduler:
                         late.append((self.owned_copy(value), own))
                     out.append(own)
                     continue
-                foreign = buffer in self.storage.foreign
-                if buffer is None or buffer in taken or foreign or not self.storage.owns(value):
-                    buffer = self.owned_copy(value)
-                taken.add(buffer)
+                memory = self.storage.memory_of(value)
+                if buffer is None or memory is None or memory in taken or memory in self.storage.foreign:
+                    buffer = memory = self.owned_copy(value)
+                taken.add(memory)
                 out.append(buffer)
             for source, own in late:
                 extents = self.storage.values(self.storage.shape[source])

@@ -118,6 +118,13 @@ class Storage:
         buffer = self.buffer.get(value)
         return buffer is not None and self.frame.owned.get(buffer) is value
 
+    def memory_of(self, value: Value) -> Value | None:
+        """The owned buffer that holds a value and nothing else: its own, or one that it is seen in by another shape."""
+        buffer = self.buffer.get(value)
+        if buffer is not None and buffer.op is not None and buffer.op.name == "buffer.reshape":
+            buffer = buffer.op.operands[0]
+        return buffer if buffer is not None and self.frame.owned.get(buffer) is value else None
+
     def view(self, value: Value, view: Value, buffer: Value) -> None:
         """`value` is read through a view of an owned buffer, which is kept for it and is not written to meanwhile."""
         self.buffer[value] = view
