@@ -36,6 +36,9 @@ __all__ = ["gated"]
 SMALL = 64
 """Elements of what a term is linear in, at most: who reaches them is found out for each."""
 
+NARROW = (4, 3, 2)
+"""Columns of a factor that are asked for."""
+
 Uses = dict[Value, list[tuple[Op, int]]]
 
 
@@ -133,6 +136,11 @@ def is_large(value: Value) -> bool:
     return isinstance(value.type, Array) and None in value.type.dims
 
 
+def is_wide(value: Value) -> bool:
+    """Whether a factor is a matrix of nobody knows how many columns."""
+    return isinstance(value.type, Array) and len(value.type.dims) == 2 and value.type.dims[1] is None
+
+
 def is_small(value: Value) -> bool:
     count = 1
     for n in value.type.dims if isinstance(value.type, Array) else ():
@@ -172,13 +180,49 @@ class Gated(Dependence):
             reaches = builder().emit1("ne", [reached, Const(0, I64)])
             add, leave = Region(), Region()
             with Builder(add, gate.op.span) as b:
-                for member in (*gate.members, gate.op):
-                    clone_op(member, self.env, b)
-                b.emit("yield", [self.value(result)])
+                b.emit("yield", [self.added(gate, NARROW)])
             with Builder(leave, gate.op.span) as b:
                 b.emit("yield", [into])
             self.env[result] = builder().emit("if", [reaches], regions=[add, leave], names=[result.name])[0]
-        found = self.tangents.get(gate.into)
+        self.remember(gate, reached)
+
+    def added(self, gate: Gate, narrow: Sequence[int]) -> Value:
+        """The sum. Where factors of products turn out to have few columns, with that known: such products are computed
+        where they are used."""
+        made = {r for m in gate.members for r in m.results}
+        products = [m for m in gate.members if m.name == "matmul" and is_wide(m.operands[0])]
+        inner = {m: self.value(m.operands[0]) for m in products if m.operands[0] not in made}
+        if not inner or not narrow:
+            for member in (*gate.members, gate.op):
+                clone_op(member, self.env, builder())
+            return self.value(gate.op.result)
+        count, *others = narrow
+        fits: Value | None = None
+        for factor in inner.values():
+            fit = builder().emit1("eq", [extents_of(factor)[-1], Const(count, I64)])
+            fits = fit if fits is None else builder().emit1("logical_and", [fits, fit])
+        assert fits is not None
+        few, many = Region(), Region()
+        before = dict(self.env)
+        with Builder(few, gate.op.span) as b:
+            for member in (*gate.members, gate.op):
+                if member in inner:
+                    first, second = map(self.value, member.operands)
+                    zero, one, columns = Const(0, I64), Const(1, I64), Const(count, I64)
+                    first = b.emit1("index", [first, zero, columns, one], {"spec": ":s"})
+                    second = b.emit1("index", [second, zero, columns, one], {"spec": "s" + ":" * (second.rank - 1)})
+                    self.env[member.result] = b.emit1("matmul", [first, second])
+                else:
+                    clone_op(member, self.env, b)
+            b.emit("yield", [self.value(gate.op.result)])
+        self.env = before
+        with Builder(many, gate.op.span) as b:
+            b.emit("yield", [self.added(gate, others)])
+        return builder().emit("if", [fits], regions=[few, many], names=[gate.op.result.name])[0]
+
+    def remember(self, gate: Gate, reached: Value | None) -> None:
+        """Who reaches the sum: who reaches any of it."""
+        result, found = gate.op.result, self.tangents.get(gate.into)
         if reached is not None:
             everywhere = filled(reached, extents_of(self.value(result)))
             found = everywhere if found is None else either_of(found, everywhere)

@@ -26,6 +26,7 @@ by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..core import Builder as RegionBuilder
 from ..core import Const, Function, Region, Value, builder, walk
@@ -205,41 +206,49 @@ def by_chunks(
     lanes: int,
     skipping: bool,
 ) -> list[Value]:
-    """Chunk by chunk; `skipping`: whether the program is told which seeds are in the chunk."""
+    """Chunk by chunk; `skipping`: whether the program is told which seeds are in the chunk. All chunks are full: the
+    last one begins earlier, and where there are fewer seeds than lanes, some are cut off."""
     emit = builder().emit1
     count = size(seeded)
     width = Const(lanes, I64)
-    initial = blank_rows(others, count, lead)
+    initial = blank_rows(others, emit("maximum", [count, width]), lead)
     chunks = emit("floordiv", [emit("add", [count, Const(lanes - 1, I64)]), width])
+    last = emit("maximum", [emit("sub", [count, width]), Const(0, I64)])
     index = Value(Scalar(I64), "chunk")
     body = Region([index, *(Value(v.type) for v in initial)])
     with RegionBuilder(body, builder().span) as b:
-        first = b.emit1("mul", [index, width])
+        first = b.emit1("minimum", [b.emit1("mul", [index, width]), last])
         given = [*operands, seeds(seeded, count, lanes, first)]
         if skipping:
-            given.insert(-1, reach_of(seeded, b.emit1("eq", [b.emit1("floordiv", [b.emit1("iota", [count]), width]), index])))
+            numbers = b.emit1("sub", [b.emit1("iota", [count]), first])
+            near = [b.emit1("ge", [numbers, Const(0, I64)]), b.emit1("lt", [numbers, width])]
+            given.insert(-1, reach_of(seeded, b.emit1("logical_and", near)))
         found = inline(runs, given)
-        stored = b.emit1("minimum", [b.emit1("sub", [count, first]), width])
-        full = b.emit1("eq", [stored, width])
-        regions = []
-        for amount in (width, stored):  # most chunks are full: their length is a constant
-            regions.append(Region())
-            with RegionBuilder(regions[-1], b.span) as inner:
-                rows = [store_lanes(into, v, first, amount, lead) for into, v in zip(body.args[1:], found, strict=True)]
-                inner.emit("yield", rows)
-        b.emit("yield", b.emit("if", [full], regions=regions))
-    return builder().emit("for", [Const(0, I64), chunks, *initial], {"reverse": False}, regions=[body])
+        b.emit(
+            "yield", [store_lanes(into, v, first, width, lead) for into, v in zip(body.args[1:], found, strict=True)]
+        )
+    full = emit_all("for", [Const(0, I64), chunks, *initial], {"reverse": False}, [body])
+    some, all_ = Region(), Region()
+    with RegionBuilder(some, builder().span) as b:
+        one = Const(1, I64)
+        specs = ["s" + ":" * (v.rank - 1) if lead else ":" * (v.rank - 1) + "s" for v in full]
+        parts = [b.emit1("index", [v, Const(0, I64), count, one], {"spec": spec}) for v, spec in zip(full, specs)]
+        b.emit("yield", parts)
+    with RegionBuilder(all_, builder().span) as b:
+        b.emit("yield", full)
+    return emit_all("if", [emit("lt", [count, width])], {}, [some, all_])
+
+
+def emit_all(name: str, operands: Sequence[Value], attrs: dict[str, Any], regions: Sequence[Region]) -> list[Value]:
+    return builder().emit(name, operands, attrs, regions=regions)
 
 
 def store_lanes(into: Value, found: Value, first: Value, amount: Value, lead: bool) -> Value:
-    """The first `amount` lanes, as rows or columns `first` and following."""
-    emit = builder().emit1
-    one = Const(1, I64)
+    """All lanes, as rows or columns `first` and following."""
+    part = lanes_first(found) if lead else found
     colons = ":" * (found.rank - 1)
-    part = emit("index", [found, Const(0, I64), amount, one], {"spec": colons + "s"})
-    if lead:
-        part = lanes_first(part)
-    return emit("update", [into, part, first, amount, one], {"spec": "s" + colons if lead else colons + "s"})
+    spec = "s" + colons if lead else colons + "s"
+    return builder().emit1("update", [into, part, first, amount, Const(1, I64)], {"spec": spec})
 
 
 def one_by_one(
