@@ -106,9 +106,9 @@ def gate_of(op: Op, before: Sequence[Op], varied: set[Value], users: Uses) -> Ga
         if into.type == op.result.type and into in varied and term in varied and into is not term:
             members = cone(op, into, before, users)
             inside = {r for m in members for r in m.results}
-            sources = {v: None for o in (*members, op) for v in o.operands if v in varied and v not in inside}
-            del sources[into]
-            if members and sources and all(is_small(v) for v in sources):
+            sources = {v: None for o in members for v in o.operands if v in varied and v not in inside}
+            added = term in inside and into not in sources  # what is added to counts as a source where it is one
+            if added and sources and all(is_small(v) for v in sources):
                 return Gate(op, into, tuple(members), tuple(sources))
     return None
 
