@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from random_programs import generate
+from tracing import traced_of
 
 from adjit import grad, hessian, jacfwd, jacrev, jvp
 from adjit.api import compiled
 from adjit.ir.adjoint import compress
 from adjit.ir.adjoint import jacobian as ir_jacobian
+from adjit.ir.adjoint import jvp as ir_jvp
+from adjit.ir.adjoint import vjp as ir_vjp
 from adjit.ir.adjoint.windows import bands
+from adjit.ir.interp import run
+from adjit.ir.pipeline import optimize
 
 
 def differences(x: Any) -> Any:
@@ -332,3 +338,46 @@ def test_inside_a_program_and_differentiated() -> None:
     h = 1e-6
     quotient = (trace_of_hessian(X + h * v) - trace_of_hessian(X - h * v)) / (2.0 * h)
     np.testing.assert_allclose([slope, tangent], [quotient, quotient], rtol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(5020, 5028))
+def test_random_programs_stay_in_their_bands(seed: int) -> None:
+    assert_in_bands(seed)
+
+
+def assert_in_bands(seed: int) -> int:
+    """Tangents and cotangents of a random program, seed by seed, are zero outside of the bands; how many there were."""
+    program = generate(seed)
+    traced, leaves = traced_of(program.function, program.argument_sets[0])
+    function = optimize(traced.function)
+    values = [*leaves, *(c.read() for c in traced.captures)]
+    results = run(function, values)
+    floats = [k for k, r in enumerate(function.results) if r.dtype.is_float]
+    arrays = [k for k, a in enumerate(function.args) if a.dtype.is_float and a.is_array]
+    found = 0
+    programs = [(ir_jvp(function, [k], keep=[]), values[k]) for k in arrays]
+    seeds = [["argument" if j == k else None for j in range(len(function.results))] for k in floats]
+    for k, given in zip(floats, seeds, strict=True):
+        if function.results[k].is_array:
+            programs.append((ir_vjp(function, arrays, given, keep=[]).function, results[k]))
+        else:
+            ones = ["one" if g else None for g in given]
+            programs += [
+                (ir_jvp(ir_vjp(function, [j], ones, keep=[]).function, [j], keep=[]), values[j]) for j in arrays
+            ]
+    for single, like in programs:
+        for axis, band in enumerate(bands(single)):
+            if band is None:
+                continue
+            found += 1
+            for at in np.ndindex(np.shape(like)):
+                one_hot = np.zeros(np.shape(like))
+                one_hot[at] = 1.0
+                for result, window in zip(run(single, [*values, one_hot]), band.windows, strict=True):
+                    if window is None:
+                        assert not np.any(np.nan_to_num(result))
+                    else:
+                        along, low, high = window
+                        apart = at[axis] - np.nonzero(np.nan_to_num(result))[along]
+                        assert np.all((apart >= low) & (apart <= high)), (seed, window, at)
+    return found
