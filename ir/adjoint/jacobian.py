@@ -4,23 +4,24 @@ In: a function, the numbers of the arguments to differentiate, and the values to
 through the builder in force, and the blocks of the Jacobian: `blocks[k][j]` is the derivative of result k with respect
 to the j-th of these arguments, an array of the result's extents followed by the argument's.
 
-Seeds come in chunks of `LANES`: a turn of the loop pushes that many tangents (or pulls that many cotangents) through
-one run of the program, in lanes (`lanes.py`), so that what does not depend on the seed is computed once for all of
-them. Lanes beyond the last seed are zero, and not stored:
+Where every result depends on a window of seeds around its own position alone, a few runs give all entries
+(`compress.py`). Else seeds come in chunks of `LANES`: a turn of the loop pushes that many tangents (or pulls that many
+cotangents) through one run of the program, in lanes (`lanes.py`), so that what does not depend on the seed is computed
+once for all of them. The last chunk begins earlier, so that all are full; lanes beyond the last seed are zero, and cut
+off:
 
-    %J0: f64[n,n] = empty %n, %n
-    %J: f64[n,n] = for %c in (0, %chunks) (%rows = %J0) {
-      %first: i64 = mul %c, 8
-      %seeds: f64[n,8] = ...                               ; one where row = first + lane
+    %J0: f64[n,m] = empty %n, %m                           ; m: the number of seeds, or 8 if there are fewer
+    %J: f64[n,m] = for %c in (0, %chunks) (%rows = %J0) {
+      %first: i64 = minimum (8 * %c), (%m - 8)
+      %seeds: f64[m,8] = ...                               ; one where row = first + lane
       ...                                                  ; the tangent program at %seeds
-      %stored: i64 = minimum 8, (%n - %first)
-      %next: f64[n,n] = update %rows, %y_dot[:, :stored], %first, %stored, 1 {spec=":s"}
+      %next: f64[n,m] = update %rows, %y_dot, %first, 8, 1 {spec=":s"}
       yield %next
     }
 
-What of the program does not depend on the chunk leaves the loop: by loop-invariant motion, and for pullbacks because
-the forward sweep stands before the loop where it has no tapes. A program that cannot run in lanes gets its seeds one
-by one.
+What of the program does not depend on the chunk leaves the loop: by loop-invariant motion, from loops that carry both
+(`hoist.py`), and for pullbacks because the forward sweep stands before the loop where it has no tapes. What no seed of
+a chunk reaches is skipped (`gates.py`). A program that cannot run in lanes gets its seeds one by one.
 """
 
 from __future__ import annotations
