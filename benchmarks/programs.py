@@ -1,6 +1,7 @@
 """The programs that `adjit bench` times, as their users would write them.
 
-In: nothing. Out: `PROGRAMS`, each a function of floats and arrays with a scalar result, and its arguments.
+In: nothing. Out: `PROGRAMS`, each a function of floats and arrays with a scalar result, and its arguments; `SECOND`,
+those of which second derivatives are timed.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PROGRAMS", "Benchmark"]
+__all__ = ["PROGRAMS", "SECOND", "Benchmark"]
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A program and the arguments it is timed with; `argnums` are differentiated."""
+    """A program and the arguments it is timed with; `argnums` are differentiated. `derivative`: "grad"; or "hessian" or
+    "hvp" by the first argument, of which the latter takes the vector as the last argument."""
 
     name: str
     function: Callable[..., Any]
     arguments: Callable[[], tuple[Any, ...]]
     argnums: int | tuple[int, ...] = 0
+    derivative: str = "grad"
 
 
 def doubling(a: float) -> float:
@@ -77,6 +80,30 @@ def attention(q: Any, k: Any, v: Any) -> Any:
     return np.sum(np.tanh(weights @ v))
 
 
+def rosenbrock(x: Any) -> Any:
+    """Rosenbrock's function, as arrays."""
+    return np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+def rosenbrock_loop(x: Any) -> Any:
+    """The same as a loop over its terms."""
+    total = 0.0
+    for i in range(len(x) - 1):
+        total += 100.0 * (x[i + 1] - x[i] ** 2) ** 2 + (1.0 - x[i]) ** 2
+    return total
+
+
+def two_layers(parameters: Any, x: Any) -> Any:
+    """The textbook's network of two layers."""
+    hidden = np.maximum(x @ parameters["W1"] + parameters["b1"], 0.0)
+    return np.mean(np.maximum(hidden @ parameters["W2"] + parameters["b2"], 0.0) ** 2)
+
+
+def _network() -> tuple[Any, ...]:
+    x, w1, w2, b1, b2 = _random((7, 5), (5, 8), (8, 6), (8,), (6,))
+    return {"W1": w1, "W2": w2, "b1": 0.1 * b1, "b2": 0.1 * b2}, x
+
+
 def _random(*shapes: tuple[int, ...]) -> tuple[Any, ...]:
     generator = np.random.default_rng(0)
     return tuple(generator.normal(size=shape) for shape in shapes)
@@ -93,4 +120,27 @@ PROGRAMS = [
     Benchmark("stencil 150^2, 50 steps", stencil, lambda: (*_random((150, 150)), 50)),
     Benchmark("mixture 1000 x 10 x 8", mixture, lambda: _random((1000, 8), (10, 8), (10,)), (1, 2)),
     Benchmark("attention 128 x 32", attention, lambda: _random((128, 32), (128, 32), (128, 32)), (0, 1, 2)),
+]
+
+SECOND = [
+    Benchmark("Hessian, Rosenbrock 1000", rosenbrock, lambda: (np.linspace(0.5, 1.5, 1000),), derivative="hessian"),
+    Benchmark(
+        "Hessian, Rosenbrock 1000 as a loop",
+        rosenbrock_loop,
+        lambda: (np.linspace(0.5, 1.5, 1000),),
+        derivative="hessian",
+    ),
+    Benchmark("Hessian, two-layer network", two_layers, _network, derivative="hessian"),
+    Benchmark(
+        "Hessian times vector, Rosenbrock 1000",
+        rosenbrock,
+        lambda: (np.linspace(0.5, 1.5, 1000), np.cos(np.arange(1000.0))),
+        derivative="hvp",
+    ),
+    Benchmark(
+        "Hessian times vector, Rosenbrock 1000 as a loop",
+        rosenbrock_loop,
+        lambda: (np.linspace(0.5, 1.5, 1000), np.cos(np.arange(1000.0))),
+        derivative="hvp",
+    ),
 ]

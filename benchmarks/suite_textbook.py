@@ -1,22 +1,23 @@
 """The suite `textbook`: small programs as their users would write them (`programs`), timed against plain Python and,
 where somebody would write them so, against other tools (`textbook_peers`).
 
-In: the programs. Out: for each the times of the compiled value, of the gradient and of plain Python and NumPy, first
+In: the programs. Out: for each the times of the compiled value, of the gradient (the Hessian, its product with a
+vector) and of plain Python and NumPy, first
 calls, and the same of peers. The gradient is checked against a difference quotient of the plain function, a peer's
 against adjit's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..api import grad, jit
-from .agreement import Mismatch, agree, reason
+from ..api import grad, hessian, hvp, jit
+from .agreement import Mismatch, agree, leaves, reason
 from .options import Contender, Options, Unavailable
-from .programs import PROGRAMS, Benchmark
+from .programs import PROGRAMS, SECOND, Benchmark
 from .results import Row
 from .suite_gradbench import time_all
 from .textbook_peers import peer
@@ -27,11 +28,11 @@ __all__ = ["check", "contender", "measure", "names"]
 
 def names(options: Options) -> Sequence[str]:
     """All programs."""
-    return [benchmark.name for benchmark in PROGRAMS]
+    return [benchmark.name for benchmark in (*PROGRAMS, *SECOND)]
 
 
 def found(name: str) -> Benchmark:
-    return next(benchmark for benchmark in PROGRAMS if benchmark.name == name)
+    return next(benchmark for benchmark in (*PROGRAMS, *SECOND) if benchmark.name == name)
 
 
 def contender(name: str, side: str, options: Options) -> Contender:
@@ -39,16 +40,32 @@ def contender(name: str, side: str, options: Options) -> Contender:
     benchmark = found(name)
     arguments = benchmark.arguments()
     if side == "python":
-        return Contender("python", arguments, None, benchmark.function, primal_writes=True)
+        return Contender("python", arguments, None, of_point(benchmark, benchmark.function), primal_writes=True)
     if side != "adjit":
         return peer(side, benchmark)
     options_ = options.transforms()
-    gradient = grad(benchmark.function, argnums=benchmark.argnums, **options_)
-    return Contender("adjit", arguments, gradient, jit(benchmark.function, **options_), primal_writes=True)
+    value = of_point(benchmark, jit(benchmark.function, **options_))
+    return Contender("adjit", arguments, derivative(benchmark, options_), value, primal_writes=True)
+
+
+def derivative(benchmark: Benchmark, options: Mapping[str, Any]) -> Callable[..., Any]:
+    """adjit's derivative of a program."""
+    if benchmark.derivative == "hvp":
+        return lambda x, v: hvp(benchmark.function, x, v)
+    transform = hessian if benchmark.derivative == "hessian" else grad
+    made: Callable[..., Any] = transform(benchmark.function, argnums=benchmark.argnums, **options)
+    return made
+
+
+def of_point(benchmark: Benchmark, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, where there is a vector among the arguments, without it."""
+    return (lambda *arguments: function(*arguments[:-1])) if benchmark.derivative == "hvp" else function
 
 
 def check(benchmark: Benchmark, gradient: Any, function: Callable[..., Any] | None = None) -> None:
     """`Mismatch` where the gradient does not agree with a difference quotient of the plain function."""
+    if benchmark.derivative != "grad":
+        return check_second(benchmark, gradient)
     function = benchmark.function if function is None else function
     numbers = benchmark.argnums if isinstance(benchmark.argnums, tuple) else (benchmark.argnums,)
     parts = gradient if isinstance(benchmark.argnums, tuple) else (gradient,)
@@ -65,6 +82,32 @@ def check(benchmark: Benchmark, gradient: Any, function: Callable[..., Any] | No
     quotient = (at(h) - at(-h)) / (2 * h)
     if not np.isclose(slope, quotient, rtol=1e-4, atol=1e-7):
         raise Mismatch(f"{benchmark.name}: the gradient gives {slope}, a difference quotient {quotient}")
+
+
+def check_second(benchmark: Benchmark, result: Any) -> None:
+    """The same of second derivatives: along a direction, against a second difference."""
+    point, *others = benchmark.arguments()
+    keys = sorted(point) if isinstance(point, dict) else None
+    parts = [point] if keys is None else [point[k] for k in keys]
+    if benchmark.derivative == "hvp":
+        steps = [others.pop()]
+        curvature = float(np.sum(steps[0] * result))
+    else:
+        generator = np.random.default_rng(1)
+        steps = [generator.normal(size=np.shape(x)) for x in parts]
+        blocks = iter(leaves(result))
+        curvature = sum(
+            float(np.tensordot(v, np.tensordot(next(blocks), w, w.ndim), v.ndim)) for v in steps for w in steps
+        )
+
+    def at(h: float) -> float:
+        moved = [x + h * v for x, v in zip(parts, steps, strict=True)]
+        return float(benchmark.function(moved[0] if keys is None else dict(zip(keys, moved, strict=True)), *others))
+
+    h = 1e-4
+    quotient = (at(h) - 2.0 * at(0.0) + at(-h)) / h**2
+    if not np.isclose(curvature, quotient, rtol=1e-3, atol=1e-7):
+        raise Mismatch(f"{benchmark.name}: the second derivative gives {curvature}, a difference quotient {quotient}")
 
 
 def measure(name: str, options: Options) -> Row:

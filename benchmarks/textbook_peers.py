@@ -63,21 +63,44 @@ def jax_side(benchmark: Benchmark) -> Contender:
 
         return jnp.sum(lax.fori_loop(0, steps, step, u) ** 2)
 
+    def rosenbrock(x: Any) -> Any:
+        return jnp.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+    def two_layers(parameters: Any, x: Any) -> Any:
+        hidden = jnp.maximum(x @ parameters["W1"] + parameters["b1"], 0.0)
+        return jnp.mean(jnp.maximum(hidden @ parameters["W2"] + parameters["b2"], 0.0) ** 2)
+
     programs: dict[str, Callable[..., Any]] = {
         "doubling": doubling,
         "recurrence": recurrence,
         "stencil": stencil,
         "mixture": mixture(jnp, lambda t: jax.scipy.special.logsumexp(t, axis=1)),
         "attention": attention(jnp, lambda s: jax.nn.softmax(s, axis=1)),
+        "rosenbrock": rosenbrock,
+        "rosenbrock_loop": rosenbrock,  # loops over elements are written as arrays there
+        "two_layers": two_layers,
     }
     program = chosen(programs, benchmark)
     static = {"recurrence": (2,), "stencil": (1,)}.get(benchmark.function.__name__, ())
     reverse = jax.jacfwd if benchmark.function.__name__ == "doubling" else jax.grad  # no reverse mode of `while_loop`
+    if benchmark.derivative != "grad":
+        return jax_second(jax, benchmark, program)
     value = jax.jit(program, static_argnums=static)
     gradient = jax.jit(reverse(program, argnums=benchmark.argnums), static_argnums=static)
     arguments = tuple(jnp.asarray(x) if isinstance(x, np.ndarray) else x for x in benchmark.arguments())
     ready = jax.block_until_ready
     return Contender("jax", arguments, lambda *a: ready(gradient(*a)), lambda *a: ready(value(*a)))
+
+
+def jax_second(jax: Any, benchmark: Benchmark, program: Callable[..., Any]) -> Contender:
+    """Second derivatives by JAX, jitted."""
+    arguments = jax.tree.map(jax.numpy.asarray, benchmark.arguments())
+    ready, value = jax.block_until_ready, jax.jit(program)
+    if benchmark.derivative == "hessian":
+        matrix = jax.jit(jax.hessian(program))
+        return Contender("jax", arguments, lambda *a: ready(matrix(*a)), lambda *a: ready(value(*a)))
+    product = jax.jit(lambda x, v: jax.jvp(jax.grad(program), (x,), (v,))[1])
+    return Contender("jax", arguments, lambda *a: ready(product(*a)), lambda x, v: ready(value(x)))
 
 
 def autograd_side(benchmark: Benchmark) -> Contender:

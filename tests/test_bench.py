@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import optree
 import pytest
 
 from adjit import grad, jit
@@ -20,7 +21,7 @@ from adjit.benchmarks import suite_textbook as textbook
 from adjit.benchmarks.agreement import Mismatch
 from adjit.benchmarks.gradbench import lse
 from adjit.benchmarks.options import Contender, Options, Unavailable
-from adjit.benchmarks.programs import PROGRAMS, Benchmark
+from adjit.benchmarks.programs import PROGRAMS, SECOND, Benchmark
 from adjit.benchmarks.results import Row, Run
 from adjit.benchmarks.timing import QUICK
 from adjit.benchmarks.worker import ask, growth
@@ -169,6 +170,14 @@ def test_gradients_are_right(benchmark_: Benchmark) -> None:
     gradient = grad(benchmark_.function, argnums=benchmark_.argnums)(*benchmark_.arguments())
     if "recurrence" not in benchmark_.name:  # its derivative underflows after so many steps
         textbook.check(benchmark_, gradient)
+
+
+@pytest.mark.parametrize("benchmark_", SECOND, ids=lambda b: b.name)
+def test_second_derivatives_are_right(benchmark_: Benchmark) -> None:
+    result = textbook.derivative(benchmark_, {})(*benchmark_.arguments())
+    textbook.check(benchmark_, result)
+    with pytest.raises(Mismatch, match="the second derivative gives"):
+        textbook.check(benchmark_, optree.tree_map(lambda x: 1.1 * x, result))
 
 
 def test_a_wrong_gradient_is_not_timed() -> None:

@@ -61,6 +61,10 @@ class Classes:
         ]
         self.slots = stack_slots(function, self.memory.find)
         self._owned = {self.form.find(r) for r in made if r.op not in self.slots}
+        for value in function.results:  # of a result that is seen in another shape, the memory is handed over
+            made_from = value.op.operands[0] if value.op is not None and value.op.name == "buffer.reshape" else None
+            if made_from is not None and self.owned(made_from):
+                self._owned.add(self.form.find(value))
         self.number: dict[Value, int] = {}
         for value in [*buffers, *made]:
             self.number.setdefault(self.memory.find(value), len(self.number))

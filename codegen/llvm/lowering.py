@@ -127,7 +127,7 @@ class Lowering:
             else:
                 self.numbers[value] = given
         self.region(self.function.body, None)
-        self.ownership.hand_over(self.function.results, self.memory, self.has_owner, None)
+        self.hand_over(self.function.results, None)
         kinds = result_types(self.function)
         head = [integer(0), *(ir.Constant(self.detail_type, 0) for _ in range(2))]
         self.give(kinds, [*head, *(self.result(v) for v in self.function.results)])
@@ -204,10 +204,6 @@ class Lowering:
 
     def is_owned(self, value: Value) -> bool:
         return isinstance(value.type, Buffer) and self.classes.owned(value)
-
-    def has_owner(self, value: Value) -> bool:
-        """Whether it is owned memory, or a view of such."""
-        return isinstance(value.type, Buffer) and self.memory(value).owner is not None
 
     def hand_over(self, values: Sequence[Value], to: Link | None) -> None:
         self.ownership.hand_over(values, self.memory, self.is_owned, to)

@@ -56,6 +56,8 @@ SWEEPS = 4
 """Turns of the outer loop that are carried out at once."""
 OPERATIONS = 24
 """In a sweep; where there are more, each is carried out alone, since there is little to be gained."""
+FEW = 64
+"""Turns of an inner loop that is not worth a block."""
 NEW_BUFFERS = frozenset({"buffer.call", "buffer.alloc", "buffer.reshape", "buffer.view"})
 ZERO, ONE = Const(0, I64), Const(1, I64)
 
@@ -100,7 +102,7 @@ class Blocking:
         if len(loop.operands) > 2 or len(inner) != 1 or inner[0].name != "for":
             return None
         (turns,) = inner
-        if turns.attrs.get("reverse") or any(op.regions for op in turns.regions[0].ops):
+        if turns.attrs.get("reverse") or any(op.regions for op in turns.regions[0].ops) or is_short(turns):
             return None
         known = effects(loop)
         if any(v in known.defines for v in turns.operands[:2]) or known.checks:
@@ -284,6 +286,12 @@ def same_turn(x: Access, y: Access, index: Value, changing: set[Value]) -> bool:
 def visited_again(x: Access, changing: set[Value]) -> bool:
     """Whether every sweep touches the same elements."""
     return x.position is not None and not any(affine(p)[0].keys() & changing for p in x.position)
+
+
+def is_short(loop: Op) -> bool:
+    """Whether a loop is known to have few turns, as over lanes: all of it is in registers as it is."""
+    first, last = loop.operands[:2]
+    return isinstance(first, Const) and isinstance(last, Const) and last.value - first.value <= FEW
 
 
 def is_sum(loop: Op, k: int) -> bool:

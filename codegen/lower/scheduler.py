@@ -316,11 +316,10 @@ class Scheduler:
                         late.append((self.owned_copy(value), own))
                     out.append(own)
                     continue
-                base = None if buffer is None else self.storage.base.get(buffer, buffer)
-                mine = base is not None and self.storage.frame.owned.get(base) is value
-                if buffer is None or base is None or base in taken or base in self.storage.foreign or not mine:
-                    buffer = base = self.owned_copy(value)
-                taken.add(base)
+                memory = self.storage.memory_of(value)
+                if buffer is None or memory is None or memory in taken or memory in self.storage.foreign:
+                    buffer = memory = self.owned_copy(value)
+                taken.add(memory)
                 out.append(buffer)
             for source, own in late:
                 extents = self.storage.values(self.storage.shape[source])

@@ -56,8 +56,6 @@ class Storage:
         self.foreign: set[Value] = set()
         self.constant: set[Value] = set()
         """Arguments' memory, and views of it, that nobody writes to."""
-        self.base: dict[Value, Value] = {}
-        """Of views of owned buffers: the buffer."""
         self.frame = Frame(None, "function", 0)
 
     # extents as values
@@ -122,10 +120,16 @@ class Storage:
         buffer = self.buffer.get(value)
         return buffer is not None and self.frame.owned.get(buffer) is value
 
+    def memory_of(self, value: Value) -> Value | None:
+        """The owned buffer that holds a value and nothing else: its own, or one that it is seen in by another shape."""
+        buffer = self.buffer.get(value)
+        if buffer is not None and buffer.op is not None and buffer.op.name == "buffer.reshape":
+            buffer = buffer.op.operands[0]
+        return buffer if buffer is not None and self.frame.owned.get(buffer) is value else None
+
     def view(self, value: Value, view: Value, buffer: Value) -> None:
         """`value` is read through a view of an owned buffer, which is kept for it and is not written to meanwhile."""
         self.buffer[value] = view
-        self.base[view] = buffer
         self.frame.owned[buffer] = value
 
     def adopt(self, buffer: Value, shape: Sequence[Term], holder: Value | None = None) -> None:
@@ -192,10 +196,19 @@ class Storage:
             found = [self.located(t) for t in shape]
             known = [pair for pair in found if pair is not None]
             assert len(known) == len(found), f"unknown extents {shape}"
-            buffer = self.builder.emit1("buffer.alloc", [e for _, e in known], {"dtype": dtype}, names=[hint])
+            extents = [e for _, e in known]
+            if frame is not self.frame:
+                extents = [self.not_negative(e) for e in extents]
+            buffer = self.builder.emit1("buffer.alloc", extents, {"dtype": dtype}, names=[hint])
         frame.owned[buffer] = None
         self.shape[buffer] = [t for t, _ in known]
         return buffer
+
+    def not_negative(self, extent: Value) -> Value:
+        """An extent that is known not to be negative inside a loop, outside of it: the loop need not run."""
+        if isinstance(extent, Const) or (extent.op is not None and extent.op.name in ("buffer.dim", "maximum")):
+            return extent
+        return self.builder.emit1("maximum", [extent, Const(0, I64)])
 
     def allocate_like(self, frame: Frame, model: Value) -> Value:
         """A buffer of the shape of one that is there. (Its extents may have been known further in only, by another
