@@ -10,6 +10,7 @@ from ..ir.errors import (
     TraceTypeError,
     UnsupportedError,
 )
+from .callback import callback
 from .check import check_grads
 from .checkpoint import checkpoint
 from .compiled import Compiled
@@ -30,6 +31,7 @@ __all__ = [
     "ShapeError",
     "TraceTypeError",
     "UnsupportedError",
+    "callback",
     "check_grads",
     "checkpoint",
     "clear_memory",

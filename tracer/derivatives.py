@@ -25,6 +25,8 @@ from ..ir.types import F64
 from . import calls, views
 from .batching import vmap
 from .broadcasting import agree
+from .callbacks import RULES as CALLBACKS
+from .callbacks import bind_callback, refuse_effects
 from .checkpoints import bind_checkpoint, checkpointed_call
 from .context import Tracer
 from .custom import RULES, bind_custom_rule
@@ -354,6 +356,7 @@ KINDS: dict[str, Callable[[Tracer, Any, list[Any], dict[str, Any]], Any]] = {
     "checkpoint": checkpointed_call,
     "transform": transform,
     **RULES,
+    **CALLBACKS,
     **SOLVERS,
 }
 
@@ -441,6 +444,7 @@ def register() -> None:
         hvp=bind_hvp,
         linearize=bind_linearize,
         vmap=bind_vmap,
+        callback=bind_callback,
         custom_rule=bind_custom_rule,
         checkpoint=bind_checkpoint,
         custom_root=bind_custom_root,
