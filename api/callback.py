@@ -50,10 +50,11 @@ class Callback:
     def __reduce__(self) -> Any:
         """By its name, as functions are pickled, where it stands in place of the function."""
         found: Any = sys.modules.get(self.__module__)
-        for part in self.__qualname__.split("."):
+        name: str = getattr(self, "__qualname__", "")
+        for part in name.split("."):
             found = getattr(found, part, None)
         if found is self:
-            return self.__qualname__
+            return name
         return remade, (self.__wrapped__, self.result, self.effects, self.derivative, self.vjp, self.jvp)
 
     def defvjp(self, rule: Function | None = None, *, callback: bool = False) -> Any:
@@ -95,7 +96,7 @@ class Callback:
 
     @property
     def __adjit_derivative__(self) -> Derivative:
-        options = Opaque(self.result, self.effects, self.derivative == "zero", self.vjp, self.jvp)
+        options = Opaque(self.result, self.effects, self.derivative == "zero", "", self.vjp, self.jvp)
         return Derivative("callback", self.__wrapped__, options=options)
 
 
@@ -134,9 +135,7 @@ def callback(
     return Callback(function, result, result is None if effects is None else bool(effects), derivative)
 
 
-def remade(
-    function: Function, result: Any, effects: bool, derivative: str, vjp: Any, jvp: Any
-) -> Callback:
+def remade(function: Function, result: Any, effects: bool, derivative: str, vjp: Any, jvp: Any) -> Callback:
     """A callback from its parts."""
     out = Callback(function, result, effects, derivative)
     out.vjp, out.jvp = vjp, jvp

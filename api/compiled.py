@@ -22,6 +22,7 @@ from ..codegen.host import require_disjoint
 from ..ir.adjoint.explain import explain
 from ..ir.core import Function
 from ..ir.errors import ArgumentError, ShapeError
+from ..ir.ops.callback import calls_with_effects
 from ..ir.types import F64, Array, Scalar
 from ..tracer import Derivative, Result
 from .arguments import NAMESPACE, ZERO_D, Call, flatten_call, leaf_names, static_value, to_leaf, unflatten
@@ -107,6 +108,13 @@ class Compiled:
     def _may_repeat(self, error: ShapeError) -> bool:
         """Whether to call again with extents of 1 repeated: not where arguments may have been written to already."""
         if not error.repeats or self._transform.loose:
+            return False
+        latest = self._latest
+        if latest is not None and calls_with_effects(latest.forward):
+            error.help = (
+                "an extent that turned out to be 1 is not repeated in a function that calls a callback with effects: "
+                "slice so that it shows (`x[:1]`), or use np.broadcast_to"
+            )
             return False
         if self._transform.kind != "jit" or not any(s.written for s in self._specializations.values()):
             return True

@@ -103,7 +103,7 @@ class NativeFunction:
                 raise ArgumentError(f"`{self.__name__}` depends on {guard.text}, which may change", help=WAY_OUT)
         executable = spec.executable
 
-        def failure(status: int, detail0: Any, detail1: Any) -> Exception:
+        def failure(status: int, detail0: Any, detail1: Any) -> BaseException:
             error = executable.failure(status, detail0, detail1)
             if isinstance(error, ShapeError) and error.repeats:
                 error.help = (

@@ -6,8 +6,8 @@ which waits for the host (`ir.callbacks.taken`).
 Machine code calls one C function for all callbacks, known to LLVM as `SYMBOL` at an address that is looked up in every
 process anew, with the number of the site, the number of results, and for each result and operand some 64-bit words:
 
-    NumPy's number of the dtype,  rank,  address,  extents...,  strides in bytes...      an array
-    NumPy's number of the dtype,  -1,    the number's bits                               a number
+    NumPy's number of the dtype,  rank,  address,  extents...       an array in C order
+    NumPy's number of the dtype,  -1,    the number's bits          a number
 
 The C function is made by `ctypes`, which takes the interpreter lock (kernels run without it) in whatever thread it is
 called.
@@ -18,7 +18,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,8 @@ __all__ = ["CALLBACK", "SYMBOL", "call_python", "register"]
 CALLBACK = "callback"
 SYMBOL = "adjit_python_callback"
 
-_DTYPES = {d.numpy.num: d.numpy for d in DTYPES.values()}
-_ITEMS: dict[int, Any] = {num: np.dtype(f"u{dtype.itemsize}") for num, dtype in _DTYPES.items()}
+_DTYPES: dict[int, Any] = {d.numpy.num: d.numpy for d in DTYPES.values()}
+_BITS: dict[int, Any] = {num: np.dtype(f"u{dtype.itemsize}") for num, dtype in _DTYPES.items()}
 _SCALAR = -1
 
 
@@ -52,37 +52,33 @@ def call_python(handle: Any, outs: Any, *memory: Any) -> Any:
     return np.int64(0)
 
 
-def decoded(words: Any, count: int) -> list[Any]:
+def decoded(words: list[int]) -> list[Any]:
     """Arrays that are the kernel's memory, and numbers."""
     out: list[Any] = []
     at = 0
-    for _ in range(count):
-        dtype, rank = _DTYPES[words[at]], words[at + 1]
+    while at < len(words):
+        dtype, rank, what = _DTYPES[words[at]], words[at + 1], words[at + 2]
+        at += 3
         if rank == _SCALAR:
-            bits = np.uint64(words[at + 2] & 0xFFFF_FFFF_FFFF_FFFF)
-            out.append(bits.astype(_ITEMS[dtype.num]).view(dtype))
-            at += 3
-            continue
-        shape, strides = words[at + 3 : at + 3 + rank], words[at + 3 + rank : at + 3 + 2 * rank]
-        out.append(view(words[at + 2], dtype, shape, strides))
-        at += 3 + 2 * rank
+            out.append(np.uint64(what & 0xFFFF_FFFF_FFFF_FFFF).astype(_BITS[dtype.num]).view(dtype))
+        else:
+            out.append(view(what, dtype, words[at : at + rank]))
+            at += rank
     return out
 
 
-def view(address: int, dtype: Any, shape: Sequence[int], strides: Sequence[int]) -> Any:
+def view(address: int, dtype: Any, shape: list[int]) -> Any:
     """An array over memory of the kernel's."""
-    if 0 in shape:
+    size = math.prod(shape) * dtype.itemsize
+    if not size:
         return np.empty(shape, dtype)
-    low = sum((n - 1) * s for n, s in zip(shape, strides) if s < 0)
-    high = sum((n - 1) * s for n, s in zip(shape, strides) if s > 0)
-    buffer = (ctypes.c_char * (high - low + dtype.itemsize)).from_address(address + low)
-    return np.ndarray(tuple(shape), dtype, buffer, -low, tuple(strides))
+    return np.ndarray(shape, dtype, (ctypes.c_char * size).from_address(address))
 
 
 def entered(handle: int, outs: int, count: int, words: Any) -> int:
-    """What machine code calls."""
+    """What machine code calls, with `count` words."""
     try:
-        return int(call_python(handle, outs, *decoded(words, count)))
+        return int(call_python(handle, outs, *decoded(words[:count])))
     except BaseException as error:
         callbacks.raised(handle, error)
         return 1

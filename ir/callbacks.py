@@ -10,6 +10,7 @@ Arguments and results are described by *forms*, nested tuples:
     ("leaf", k, kind)             number or array k; `kind`: "float", "int", "bool" (Python's), "scalar", "array"
     ("static", value)             the value itself
     ("tuple", cls, forms)         ("list", forms)         ("dict", keys, forms)         ("object", cls, names, forms)
+    ("format", ((conversion, spec), ...), forms)              an f-string
 
 The function gets copies, which it may keep and change. What it raises passes through a kernel as a status and is raised
 by the host (`taken`), as the user's own exception.
@@ -32,6 +33,7 @@ from .errors import ArgumentError, ShapeError, show_span
 __all__ = ["Site", "call", "raised", "register", "site_of", "taken"]
 
 Form = tuple[Any, ...]
+CONVERSIONS: dict[int, Callable[[Any], str]] = {ord("s"): str, ord("r"): repr, ord("a"): ascii}
 PYTHON: dict[str, Callable[[Any], Any]] = {"float": float, "int": int, "bool": bool}
 
 
@@ -93,6 +95,10 @@ class Site:
 
     def fitted(self, x: Any, k: int, shape: tuple[int, ...], dtype: Any) -> Any:
         """A number or array as its shape and dtype say."""
+        if type(x) is np.ndarray and x.dtype is dtype and x.shape == shape:
+            return x
+        if type(x) is float and dtype == np.float64 and shape == ():
+            return x
         try:
             array = np.asarray(x)
         except ValueError:
@@ -131,6 +137,12 @@ def built(form: Form, values: Sequence[Any]) -> Any:
         return [built(part, values) for part in form[1]]
     if kind == "dict":
         return {key: built(part, values) for key, part in zip(form[1], form[2])}
+    if kind == "format":
+        texts = [built(part, values) for part in form[2]]
+        return "".join(
+            format(CONVERSIONS[conversion](x) if conversion in CONVERSIONS else x, spec)
+            for (conversion, spec), x in zip(form[1], texts)
+        )
     made = object.__new__(form[1])
     for name, part in zip(form[2], form[3]):
         object.__setattr__(made, name, built(part, values))

@@ -27,6 +27,7 @@ from ..ir import pipeline
 from ..ir.core import Builder as RegionBuilder
 from ..ir.core import Const, Function, Op, Region, Value, builder, const
 from ..ir.ops import extents_of, lookup
+from ..ir.ops.callback import refuse_effects
 from ..ir.rewrite import clone_region, free_values, inline
 from ..ir.types import I64
 from . import views
@@ -209,6 +210,7 @@ def extents_of_results(t: Tracer, p: Program, count: Value) -> list[list[Value]]
         shapes = [extents_of(v) if v.is_array else [] for v in end.operands]
         b.emit("return", [n for shape in shapes for n in shape])
     sizes = only_needed(pipeline.optimize(Function(p.function.name, body)))
+    refuse_effects(sizes.body, "what decides on the shape of a result of vmap")
     if all(follows_from_extents(op) for op in sizes.body.ops):
         found = iter(inline(sizes, p.operands))
     else:

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from ..ir.callbacks import Site, register
-from ..ir.core import Builder, Const, Function, Op, Region, Value, builder, walk
-from ..ir.ops import REGISTRY, extents_of
+from ..ir.core import Builder, Const, Function, Region, Value, builder
+from ..ir.ops import extents_of
+from ..ir.ops.callback import refuse_effects
 from ..ir.rewrite import inline
 from ..ir.types import BOOL, F64, I64, Array, DType, Scalar, dtype_of
 from . import calls
@@ -35,6 +36,7 @@ from .programs import Derivative, Output, Program, program, refuse, results_of, 
 from .values import (
     BoundMethod,
     DictObject,
+    Formatted,
     FunctionValue,
     Host,
     Instance,
@@ -44,7 +46,7 @@ from .values import (
 )
 from .values import Partial as PartialValue
 
-__all__ = ["RULES", "Opaque", "bind_callback", "bind_print", "call_python", "refuse_effects"]
+__all__ = ["RULES", "Opaque", "bind_callback", "bind_print", "call_python"]
 
 WEAK = {F64: "float", I64: "int", BOOL: "bool"}
 PYTHON = {float: F64, int: I64, bool: BOOL}
@@ -55,11 +57,13 @@ REFUSED = (FunctionValue, BoundMethod, PartialValue, Derivative)
 class Opaque:
     """What is known of a function that is not traced. `result`: an example of its result, or a function of its
     arguments that gives one; `vjp` and `jvp`: rules, with whether they are called by Python, too; `zero`: whether the
-    derivative counts as zero; `effects`: whether each call counts."""
+    derivative counts as zero; `effects`: whether each call counts; `name`: what it
+    is called in messages, where it has no name of its own."""
 
     result: Any
     effects: bool
     zero: bool
+    name: str = ""
     vjp: tuple[Any, bool] | None = None
     jvp: tuple[Any, bool] | None = None
 
@@ -67,7 +71,7 @@ class Opaque:
 def call_python(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """A call of a function that is not traced."""
     o: Opaque = made.options
-    name = made.__name__.removesuffix("_callback")
+    name = o.name or made.__name__.removesuffix("_callback")
     args, kwargs = bound(t, made, args, kwargs)
     tree, examples, extents = outlined(t, o.result, name, args, kwargs)
     values: list[Value] = []
@@ -127,6 +131,12 @@ def form(t: Tracer, name: str, x: Any, values: list[Value]) -> tuple[Any, ...]:
         return ("object", x.cls, tuple(k for k, _ in items), tuple(part(v) for _, v in items))
     if isinstance(x, Host):
         return ("static", x.value)
+    if isinstance(x, Formatted):
+        return (
+            "format",
+            tuple((conversion, spec) for _, conversion, spec in x.parts),
+            tuple(part(v) for v, *_ in x.parts),
+        )
     if isinstance(x, REFUSED) or type(x).__module__.startswith(__package__ or ""):
         refuse(
             t,
@@ -143,9 +153,9 @@ def site(
     key = ("callback", id(function), t.span(), identity(forms), keywords, identity(result))
     if key not in t.captures.known:
         made = Site(function, name, forms, keywords, result, t.span())
-        value = t.captures.add(lambda: register(made), Scalar(I64), True, name, None)
-        t.captures.known[key] = (value, made)
-    value, _ = t.captures.known[key]
+        number = t.captures.add(lambda: register(made), Scalar(I64), True, name, None)
+        t.captures.known[key] = (number, made)
+    value: Value = t.captures.known[key][0]
     return value
 
 
@@ -164,9 +174,8 @@ def outlined(
     traced = isinstance(result, FunctionValue | PartialValue | BoundMethod | Host)
     if traced or (callable(result) and not isinstance(result, type)):
         p = program(t, result, args, kwargs, ())
+        refuse_effects(p.function.body, f"`result=` of the callback `{name}`")
         found = inline(p.function, p.operands)
-        if any(REGISTRY[op.name].effect == "call" for op in walk(p.function.body)):
-            refuse(t, f"`result=` of the callback `{name}` calls a callback with effects", "describe the result itself")
         outputs = {o.index: o for o in p.outputs_of(t, p.result)}
         order = {k: n for n, k in enumerate(sorted(outputs))}
         tree = renumbered(t, p.result, order)
@@ -329,13 +338,13 @@ def opaque_vjp(t: Tracer, rule: Any, name: str, args: list[Any]) -> Derivative:
     """A rule for cotangents that Python is to call: it returns one of the structure of each argument."""
     like = tuple(tree_map(t, lambda leaf: leaf if is_float(leaf) else None, x) for x in args)
     like = tuple(x if floats_of(t, x) else None for x in like)
-    return Derivative("callback", rule, options=Opaque(like, False, False))
+    return Derivative("callback", rule, options=Opaque(like, False, False, f"{name}.vjp"))
 
 
 def opaque_jvp(t: Tracer, rule: Any, name: str, result: Any) -> Derivative:
     """A rule for tangents that Python is to call: it returns one of the structure of the result."""
     like = tree_map(t, lambda leaf: leaf if is_float(leaf) else None, result)
-    return Derivative("callback", rule, options=Opaque(like, False, False))
+    return Derivative("callback", rule, options=Opaque(like, False, False, f"{name}.jvp"))
 
 
 def cotangent_rule(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -382,24 +391,11 @@ def bind_callback(t: Tracer, function: Any, result: Any = None, effects: Any = N
         t.unsupported(
             f"a callback of {describe(function)}", "define the function outside of the functions that are traced"
         )
-    none = result is None
-    return Derivative("callback", function, options=Opaque(result, none if effects is None else effects, derivative == "zero"))
+    chosen = result is None if effects is None else bool(effects)
+    return Derivative("callback", function, options=Opaque(result, chosen, derivative == "zero"))
 
 
 def bind_print(t: Tracer, *args: Any, sep: Any = " ", end: Any = "\n", flush: Any = False) -> None:
     """Python's `print`, in the forward sweep."""
     made = Derivative("callback", print, options=Opaque(None, True, True))
     call_python(t, made, list(args), {"sep": sep, "end": end, "flush": flush})
-
-
-def refuse_effects(t: Tracer, function: Function, what: str) -> None:
-    """Refuse a program that calls Python functions with effects, where it would be run more than once."""
-    for op in walk(function.body):
-        if REGISTRY[op.name].effect == "call":
-            t.unsupported(
-                f"the callback `{op.attrs['name']}`, which has effects, inside of {what}: it would be called more than "
-                "once",
-                "call it outside, or declare it without effects (`effects=False`)",
-            )
-
-

@@ -20,13 +20,14 @@ from ..ir.adjoint import jvp as ir_jvp
 from ..ir.adjoint import vjp as ir_vjp
 from ..ir.adjoint.jacobian import Blocks, forward_blocks, reverse_blocks, size
 from ..ir.core import Const, Region, Value, const
+from ..ir.ops.callback import refuse_effects
 from ..ir.rewrite import inline
 from ..ir.types import F64
 from . import calls, views
 from .batching import vmap
 from .broadcasting import agree
 from .callbacks import RULES as CALLBACKS
-from .callbacks import bind_callback, refuse_effects
+from .callbacks import bind_callback, bind_print
 from .checkpoints import bind_checkpoint, checkpointed_call
 from .context import Tracer
 from .custom import RULES, bind_custom_rule
@@ -171,6 +172,7 @@ def jacobian(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any
     p = program(t, made.__wrapped__, args, kwargs, made.argnums)
     value, aux = split_aux(t, made, p)
     outputs = float_outputs(t, p, value)
+    refuse_effects(p.function.body, f"a {made.kind}")
     found = inline(p.function, p.operands)
     values = [found[o.index] for o in outputs]
     function = only(p, [o.index for o in outputs])
@@ -236,6 +238,7 @@ def hessian(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]
     p = program(t, inner, args, kwargs, made.argnums)
     gradient, aux = split_aux(t, made, p)
     outputs = float_outputs(t, p, gradient)
+    refuse_effects(p.function.body, "a hessian")
     found = inline(p.function, p.operands)
     values = [found[o.index] for o in outputs]
     function = only(p, [o.index for o in outputs])
@@ -268,6 +271,7 @@ def vjp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) ->
     p = program(t, made.__wrapped__, args, kwargs, None)
     value, aux = split_aux(t, made, p)
     float_outputs(t, p, value)
+    refuse_effects(p.function.body, "a vjp in a traced function")
     found = dict(enumerate(inline(p.function, p.operands)))
     result = results_of(t, value, found)
     back = Pull(p, value, result)
@@ -425,6 +429,7 @@ def bind_hvp(t: Tracer, function: Any, x: Any, v: Any, *args: Any, **kwargs: Any
 def bind_linearize(t: Tracer, function: Any, *primals: Any, has_aux: Any = False, parallel: Any = False) -> Any:
     check_function(t, "linearize", function)
     p = program(t, function, list(primals), {}, None)
+    refuse_effects(p.function.body, "linearize in a traced function")
     value, aux = split_aux(t, Derivative("jvp", function, 0, has_aux), p)
     found = dict(enumerate(inline(p.function, p.operands)))
     result = results_of(t, value, found)
@@ -433,7 +438,9 @@ def bind_linearize(t: Tracer, function: Any, *primals: Any, has_aux: Any = False
 
 
 def register() -> None:
-    from .bindings import MARKED
+    from .bindings import MARKED, TABLE
+
+    TABLE[print] = bind_print
 
     for kind in ("grad", "value_and_grad", "jacfwd", "jacrev", "jacobian", "hessian"):
         MARKED[kind] = made_by(kind)

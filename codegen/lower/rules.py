@@ -14,11 +14,11 @@ from ...ir.core import Const, Op, Value
 from ...ir.ops.callback import CALLBACKS
 from ...ir.ops.shape import split_spec
 from ...ir.types import BOOL, F32, F64, I64, Array, DType
+from .callback import callback
 from .data import DATA_RULES
 from .fusion import REDUCTIONS, product_operands, small_product, source_of_transpose
 from .gather import assemble
 from .hazards import may_overwrite
-from .callback import callback
 from .library import LIBRARY, library
 from .loops import UNROLLED, turns_of
 from .scheduler import Scheduler

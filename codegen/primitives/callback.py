@@ -10,15 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import extending
-from numba.core import cgutils, types
-from numba.core.typing import templates
+from numba import extending as numba_extending
+from numba.core import cgutils as numba_cgutils
+from numba.core import types as numba_types
+from numba.core.typing import templates as numba_templates
 from numba.np.numpy_support import as_dtype
 
 from ..callbacks import CALLBACK, SYMBOL, call_python, register
 
 __all__ = ["FUNCTIONS"]
 
+extending: Any = numba_extending  # Numba has no annotations
+cgutils: Any = numba_cgutils
+types: Any = numba_types
+templates: Any = numba_templates
 WORD = ir.IntType(64)
 
 
@@ -27,7 +32,7 @@ def callback(handle: Any, outs: Any, *memory: Any) -> Any:
     return call_python(handle, outs, *memory)
 
 
-class Typing(templates.AbstractTemplate):  # type: ignore[misc]
+class Typing(numba_templates.AbstractTemplate):
     """Any operands; the result is a status."""
 
     key = callback
@@ -50,7 +55,7 @@ def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         context.cast(builder, value, given, types.int64)
         for value, given in zip(arguments[:2], signature.args[:2], strict=True)
     )
-    return builder.call(function, [handle, outs, WORD(len(arguments) - 2), place])
+    return builder.call(function, [handle, outs, WORD(len(words)), place])
 
 
 def described(context: Any, builder: Any, value: Any, kind: Any) -> list[Any]:
@@ -58,9 +63,9 @@ def described(context: Any, builder: Any, value: Any, kind: Any) -> list[Any]:
     if not isinstance(kind, types.Array):
         return [WORD(as_dtype(kind).num), WORD(-1), bits(builder, value)]
     array = context.make_array(kind)(context, builder, value)
-    extents, strides = (cgutils.unpack_tuple(builder, part, kind.ndim) for part in (array.shape, array.strides))
+    extents = cgutils.unpack_tuple(builder, array.shape, kind.ndim)
     address = builder.ptrtoint(array.data, WORD)
-    return [WORD(as_dtype(kind.dtype).num), WORD(kind.ndim), address, *extents, *strides]
+    return [WORD(as_dtype(kind.dtype).num), WORD(kind.ndim), address, *extents]
 
 
 def bits(builder: Any, value: Any) -> Any:
@@ -72,9 +77,8 @@ def bits(builder: Any, value: Any) -> Any:
     return value if value.type.width == 64 else builder.zext(value, WORD)
 
 
-numba: Any = extending
 templates.infer(Typing)
 templates.infer_global(callback, types.Function(Typing))
-numba.lower_builtin(callback, types.VarArg(types.Any))(lower)
+extending.lower_builtin(callback, types.VarArg(types.Any))(lower)
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {CALLBACK: callback}

@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ..callbacks import call
-from ..core import Op, Region, Value, builder
+from ..core import Function, Op, Region, Value, builder, walk
 from ..errors import UnsupportedError
 from ..types import I64, DType, Type, make
-from .declare import OpDef, declare, scalar_type
+from .declare import REGISTRY, OpDef, declare, scalar_type
 from .shape import dims_from
 
-__all__ = ["CALLBACKS"]
+__all__ = ["CALLBACKS", "calls_with_effects", "refuse_effects"]
 
 CALLBACKS = frozenset({"callback", "ordered_callback"})
 
@@ -58,10 +58,17 @@ def extents(op: Op) -> list[list[Value]]:
 
 
 def refuse(name: str) -> NoReturn:
+    function, _, rule = name.rpartition(".")
+    if rule in ("vjp", "jvp"):
+        raise UnsupportedError(
+            f"the derivative of the {rule} rule of the callback `{function}`, which Python computes, is not known",
+            builder().span,
+            help=f"give rules that can be traced (`def{rule}` without `callback=True`), or rules for both modes",
+        )
     raise UnsupportedError(
         f"the derivative of the callback `{name}` is not known",
         builder().span,
-        help=f"give it one (`@{name}.defvjp`, `@{name}.defjvp`), say `derivative=None` if it counts as zero, or use "
+        help=f'give it one (`@{name}.defvjp`, `@{name}.defjvp`), say `derivative="zero"` if it counts as zero, or use '
         "`stop_gradient`",
     )
 
@@ -79,6 +86,23 @@ def forward(
         refuse(name)
     return [None] * len(dtypes)
 
+
+def calls_with_effects(function: Function) -> bool:
+    """Whether a program calls a Python function with effects."""
+    return any(REGISTRY[op.name].effect == "call" for op in walk(function.body))
+
+
+def refuse_effects(region: Region, what: str) -> None:
+    """UnsupportedError where a program that is to run more than once, or not as Python would, calls a Python function
+    with effects."""
+    for op in walk(region):
+        if REGISTRY[op.name].effect == "call":
+            raise UnsupportedError(
+                f"the callback `{op.attrs['name']}`, which has effects, inside of {what}: it would not be called as "
+                "often as in Python",
+                op.span,
+                help="call it outside, or declare that it has no effects (`effects=False`)",
+            )
 
 
 for _name, _effect in (("callback", ""), ("ordered_callback", "call")):
