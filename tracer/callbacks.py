@@ -26,10 +26,10 @@ from ..ir.core import Builder, Const, Function, Region, Value, builder
 from ..ir.ops import extents_of
 from ..ir.ops.callback import refuse_effects
 from ..ir.rewrite import inline
-from ..ir.types import BOOL, F64, I64, Array, DType, Scalar, dtype_of
+from ..ir.types import BOOL, F64, I64, DType, Scalar, dtype_of
 from . import calls
 from .context import Tracer
-from .custom import by_position, directions_like, dynamic, float_or_zero, floats_of, is_float, zero
+from .custom import directions_like, dynamic, float_or_zero, floats_of, is_float, zero
 from .joins import make_tuple
 from .numeric import describe
 from .programs import Derivative, Output, Program, program, refuse, results_of, tree_map, value_of
@@ -72,38 +72,46 @@ def call_python(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, 
     """A call of a function that is not traced."""
     o: Opaque = made.options
     name = o.name or made.__name__.removesuffix("_callback")
-    args, kwargs = bound(t, made, args, kwargs)
-    tree, examples, extents = outlined(t, o.result, name, args, kwargs)
+    args, kwargs = bound(t, made, name, args, kwargs)
+    tree, kinds = outlined(t, o.result, name, args, kwargs)
+    if not kinds and not o.effects:
+        refuse(t, f"the callback `{name}` has neither a result nor effects", "say what it returns by `result=`")
     values: list[Value] = []
     forms = [form(t, name, x, values) for x in args]
     named = [form(t, name, x, values) for x in kwargs.values()]
     ruled = o.vjp is not None or o.jvp is not None
-    handle = site(t, made.__wrapped__, name, (*forms, *named), tuple(kwargs), result_form(t, tree, examples))
+    handle = site(t, made.__wrapped__, name, (*forms, *named), tuple(kwargs), result_form(t, tree, kinds))
     attrs = {
         "args": len(values),
-        "dtypes": tuple(v.dtype for v in examples),
-        "ranks": tuple(v.rank for v in examples),
+        "dtypes": tuple(k.dtype for k in kinds),
+        "ranks": tuple(len(k.extents) for k in kinds),
         "name": name,
     }
     if o.zero or ruled:
         attrs["zero"] = True
     op = "ordered_callback" if o.effects else "callback"
-    found = t.emit(op, [handle, *values, *(n for shape in extents for n in shape)], attrs)
+    found = t.emit(op, [handle, *values, *(n for k in kinds for n in k.extents)], attrs)
     raw = dict(enumerate(found))
     return with_rules(t, made, o, name, args, kwargs, tree, raw) if ruled else results_of(t, tree, raw)
 
 
-def bound(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Arguments by position where the function's signature says so; keyword-only ones stay."""
+def bound(t: Tracer, made: Derivative, name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+    """Arguments by position where the function's signature says so; keyword-only ones stay. Rules take all of them,
+    with defaults."""
     o: Opaque = made.options
-    if o.vjp is not None or o.jvp is not None:
-        return by_position(t, made, args, kwargs), {}
+    ruled = o.vjp is not None or o.jvp is not None
     try:
         given = inspect.signature(made.__wrapped__).bind(*args, **kwargs)
     except ValueError:  # built in, without a signature
+        if ruled and kwargs:
+            refuse(t, f"keyword arguments of the callback `{name}`, which has rules", "pass them by position")
         return args, kwargs
     except TypeError as error:
-        t.type_error(f"{made.__wrapped__.__name__}: {error}")
+        t.type_error(f"{name}: {error}")
+    if ruled:
+        given.apply_defaults()
+        if given.kwargs:
+            refuse(t, f"the callback `{name}` has rules and keyword-only parameters", "make them positional")
     return list(given.args), given.kwargs
 
 
@@ -167,40 +175,46 @@ def identity(x: Any) -> Any:
 # ---------------------------------------------------------------- results
 
 
-def outlined(
-    t: Tracer, result: Any, name: str, args: list[Any], kwargs: dict[str, Any]
-) -> tuple[Any, list[Value], list[list[Value]]]:
-    """The structure of the result, a value of each leaf's type, and their extents."""
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a number or array of the result. `weak`: it is a Python number."""
+
+    dtype: DType
+    extents: list[Value]
+    weak: bool = False
+    array: int = False
+
+
+def outlined(t: Tracer, result: Any, name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[Any, list[Kind]]:
+    """The structure of the result, with `Output`s, and what is known of each."""
+    kinds: list[Kind] = []
     traced = isinstance(result, FunctionValue | PartialValue | BoundMethod | Host)
-    if traced or (callable(result) and not isinstance(result, type)):
-        p = program(t, result, args, kwargs, ())
-        refuse_effects(p.function.body, f"`result=` of the callback `{name}`")
-        found = inline(p.function, p.operands)
-        outputs = {o.index: o for o in p.outputs_of(t, p.result)}
-        order = {k: n for n, k in enumerate(sorted(outputs))}
-        tree = renumbered(t, p.result, order)
-        values = [found[k] for k in sorted(outputs)]
-        return tree, values, [extents_of(v) if v.is_array else [] for v in values]
-    types: list[tuple[DType, list[Value], bool]] = []
-    tree = outline(t, name, result, types)
-    examples = [Value(Array(d, (None,) * len(shape)) if shape else Scalar(d)) for d, shape, _ in types]
-    return tree, examples, [shape for _, shape, _ in types]
+    if not traced and (isinstance(result, type) or not callable(result)):
+        return outline(t, name, result, {}, kinds), kinds
+    p = program(t, result, args, kwargs, ())
+    refuse_effects(p.function.body, f"`result=` of the callback `{name}`")
+    return outline(t, name, p.result, dict(enumerate(inline(p.function, p.operands))), kinds), kinds
 
 
-def renumbered(t: Tracer, tree: Any, order: dict[int, int]) -> Any:
-    from .programs import fill
+def outline(t: Tracer, name: str, x: Any, found: dict[int, Value], kinds: list[Kind]) -> Any:
+    """The structure of an example, host's or abstract; `found`: the values of `Output`s in it."""
 
-    return fill(t, tree, lambda o: Output(order[o.index], o.weak, o.array))
+    def leaf(kind: Kind) -> Output:
+        kinds.append(kind)
+        return Output(len(kinds) - 1, kind.weak, kind.array)
 
+    def part(v: Any) -> Any:
+        return outline(t, name, v, found, kinds)
 
-def outline(t: Tracer, name: str, x: Any, types: list[tuple[DType, list[Value], bool]]) -> Any:
-    """The structure of an example, with `Output`s; appends (dtype, extents, whether a number is Python's)."""
-    if x is None or isinstance(x, str):
+    if x is None:
         return x
-    if isinstance(x, Number | Reference):  # in a traced function: of this type
-        shape = extents_of(value_of(t, x)) if isinstance(x, Reference) else []
-        return entered(types, x.dtype, shape, isinstance(x, Number) and x.weak)
-    part = partial(outline, t, name, types=types)
+    if isinstance(x, Output):
+        value = found[x.index]
+        return leaf(Kind(value.dtype, extents_of(value) if value.is_array else [], x.weak, x.array))
+    if isinstance(x, Reference):  # an example in a traced function
+        return leaf(Kind(x.dtype, extents_of(value_of(t, x))))
+    if isinstance(x, Number):
+        return leaf(Kind(x.dtype, [], x.weak, x.array))
     if isinstance(x, tuple):
         return make_tuple(type(x), [part(v) for v in x])
     if isinstance(x, list | ListObject):
@@ -208,39 +222,38 @@ def outline(t: Tracer, name: str, x: Any, types: list[tuple[DType, list[Value], 
     if isinstance(x, dict | DictObject):
         items = x.items() if isinstance(x, dict) else t.items(x)
         return DictObject(tuple((k, part(v)) for k, v in items), t.region, t.birth())
-    kind = x if isinstance(x, type) else type(x)
-    if kind in PYTHON:
-        return entered(types, PYTHON[kind], [], True)
+    if isinstance(x, Instance):
+        return Instance(x.cls, tuple((k, part(v)) for k, v in t.items(x)), t.region, t.birth())
+    cls = x if isinstance(x, type) else type(x)
+    if cls in PYTHON:
+        return leaf(Kind(PYTHON[cls], [], True))
     if isinstance(x, type) and issubclass(x, np.generic):
-        x = np.zeros((), x)[()]
-    if hasattr(x, "shape") and hasattr(x, "dtype"):
-        dtype = dtype_of(np.dtype(x.dtype))
-        if dtype is not None:
-            return entered(types, dtype, [Const(int(n), I64) for n in x.shape], False)
-    refuse(
-        t,
-        f"`result=` of the callback `{name}` is {describe(x)}",
-        "give an example of the result (a number, an array, a structure of them), or a function of the arguments that "
-        "makes one, such as `result=lambda x: x`",
-    )
+        dtype, shape = dtype_of(np.dtype(x)), []
+    elif hasattr(x, "shape") and hasattr(x, "dtype"):
+        dtype, shape = dtype_of(np.dtype(x.dtype)), [int(n) for n in x.shape]
+    else:
+        dtype, shape = None, []
+    if dtype is None:
+        refuse(
+            t,
+            f"`result=` of the callback `{name}` gives {describe(x)}",
+            "give an example of the result (a number, an array, a structure of them), or a function of the arguments "
+            "that makes one, such as `result=lambda x: x`",
+        )
+    return leaf(Kind(dtype, [Const(n, I64) for n in shape]))
 
 
-def entered(types: list[tuple[DType, list[Value], bool]], dtype: DType, shape: list[Value], weak: bool) -> Output:
-    types.append((dtype, shape, weak))
-    return Output(len(types) - 1, weak)
-
-
-def result_form(t: Tracer, tree: Any, examples: Sequence[Value]) -> tuple[Any, ...]:
+def result_form(t: Tracer, tree: Any, kinds: Sequence[Kind]) -> tuple[Any, ...]:
     """How the result is taken apart."""
     if isinstance(tree, Output):
-        return ("leaf", tree.index, "array" if examples[tree.index].is_array else "scalar")
+        return ("leaf", tree.index, "array" if kinds[tree.index].extents else "scalar")
     if isinstance(tree, tuple):
-        return ("tuple", type(tree), tuple(result_form(t, v, examples) for v in tree))
+        return ("tuple", type(tree), tuple(result_form(t, v, kinds) for v in tree))
     if isinstance(tree, ListObject):
-        return ("list", tuple(result_form(t, v, examples) for v in t.items(tree)))
+        return ("list", tuple(result_form(t, v, kinds) for v in t.items(tree)))
     if isinstance(tree, DictObject | Instance):
         keys, parts = zip(*t.items(tree), strict=True) if t.items(tree) else ((), ())
-        forms = tuple(result_form(t, v, examples) for v in parts)
+        forms = tuple(result_form(t, v, kinds) for v in parts)
         return ("dict", keys, forms) if isinstance(tree, DictObject) else ("object", tree.cls, keys, forms)
     return ("static", tree)
 
@@ -389,7 +402,8 @@ def bind_callback(t: Tracer, function: Any, result: Any = None, effects: Any = N
     """`callback(function, result=...)` inside of a traced function."""
     if not callable(function) or isinstance(function, Derivative):
         t.unsupported(
-            f"a callback of {describe(function)}", "define the function outside of the functions that are traced"
+            f"a callback of {describe(function)} that is made inside of a traced function",
+            "define it outside, and give it what it needs as arguments",
         )
     chosen = result is None if effects is None else bool(effects)
     return Derivative("callback", function, options=Opaque(result, chosen, derivative == "zero"))

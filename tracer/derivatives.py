@@ -122,6 +122,8 @@ def jvp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) ->
     value, aux = split_aux(t, made, p)
     outputs = float_outputs(t, p, value)
     seeds = matching(t, p, primals, tangents)
+    if made.kind == "tangent":
+        refuse_effects(p.function.body, "linearize")
     kept = [] if made.kind == "tangent" else [o.index for o in p.outputs_of(t, p.result)]
     differentiated = only(p, [*(o.index for o in outputs), *kept])
     count = len(outputs)
