@@ -175,7 +175,7 @@ class Interpreter:
         for op in region.ops:
             if op.regions:
                 CONTROL[op.name](self, op)
-            elif op.results or op.name in CHECKS:
+            elif op.results or op.name in CHECKS or REGISTRY[op.name].effect == "call":
                 self.step(op)
         return [self.get(v) for v in region.terminator.operands]
 

@@ -294,6 +294,7 @@ def test_in_loops_and_branches() -> None:
                 s += np.sum(cube(x * s)) + k
             else:
                 s += x[k]
+        s = np.sin(s)
         while s < 50.0:
             s = cube(s) + 2.0
         return s
@@ -305,15 +306,15 @@ def test_in_loops_and_branches() -> None:
                 s += np.sum((x * s) ** 3) + k
             else:
                 s += x[k]
+        s = np.sin(s)
         while s < 50.0:
             s = s**3 + 2.0
         return s
 
-    for transform in (value_and_grad, hessian):
-        for a, b in zip(
-            np.atleast_1d(*transform(f)(X, 3)[:2]), np.atleast_1d(*transform(plain)(X, 3)[:2]), strict=True
-        ):
-            assert np.allclose(a, b, rtol=1e-11)
+    value, slope = value_and_grad(f)(X, 3)
+    expected = value_and_grad(plain)(X, 3)
+    assert np.isclose(value, expected[0], rtol=1e-12) and np.allclose(slope, expected[1], rtol=1e-11)
+    assert np.allclose(hessian(f)(X, 3), hessian(plain)(X, 3), rtol=1e-10)
 
 
 def test_without_a_derivative_it_is_refused_where_it_stands() -> None:
@@ -410,8 +411,8 @@ def test_effects_are_refused_where_they_would_be_repeated() -> None:
         y, pullback = vjp(f, x)
         return pullback(y)[0]
 
-    def steps(x):
-        for _ in checkpoint(range(4)):
+    def steps(x, n):
+        for _ in checkpoint(range(n)):
             note(1)
             x = x * x
         return np.sum(x)
@@ -423,7 +424,7 @@ def test_effects_are_refused_where_they_would_be_repeated() -> None:
         lambda: linearize(f, X)[1](X),
         lambda: jit(nested)(X),
         lambda: grad(lambda x: checkpoint(f)(x))(X),
-        lambda: grad(steps)(X),
+        lambda: grad(steps)(X, 4),
     ]
     for call in refused:
         with pytest.raises(UnsupportedError, match="`note`, which has effects"):
@@ -536,10 +537,14 @@ def test_refusals() -> None:
         callback(3.0)
     with pytest.raises(ArgumentError, match="captures `note`"):
         jit(lambda x: (note(x), x)[1]).njit.resolve((1.0,))
-    wrong = callback(np.sin, result=lambda x: x)
-    wrong.defvjp(lambda dy, y, x: dy)
-    with pytest.raises(ArgumentError, match="the vjp rule of `sin` returns"):
-        grad(lambda x: np.sum(wrong(x)))(X)
+
+    @callback(result=lambda x: x)
+    def wave(x):
+        return np.sin(x)
+
+    wave.defvjp(lambda dy, y, x: dy)
+    with pytest.raises(ArgumentError, match="the vjp rule of `wave` returns"):
+        grad(lambda x: np.sum(wave(x)))(X)
 
 
 def test_debug_nans_does_not_call_effects_again() -> None:

@@ -109,9 +109,10 @@ def bound(t: Tracer, made: Derivative, name: str, args: list[Any], kwargs: dict[
     except TypeError as error:
         t.type_error(f"{name}: {error}")
     if ruled:
-        given.apply_defaults()
         if given.kwargs:
-            refuse(t, f"the callback `{name}` has rules and keyword-only parameters", "make them positional")
+            refuse(t, f"keyword arguments of the callback `{name}`, which has rules", "make them positional")
+        given.apply_defaults()
+        return list(given.args), {}
     return list(given.args), given.kwargs
 
 
