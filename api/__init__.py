@@ -20,6 +20,7 @@ from .implicit import custom_linear_solve, custom_root, fixed_point
 from .memory import clear_memory
 from .sparse import sparse_hessian, sparse_jacobian
 from .transforms import grad, jit, stop_gradient, value_and_grad, vjp
+from .unreached import UnreachedArgumentWarning
 
 __all__ = [
     "AdjitError",
@@ -30,6 +31,7 @@ __all__ = [
     "InternalError",
     "ShapeError",
     "TraceTypeError",
+    "UnreachedArgumentWarning",
     "UnsupportedError",
     "callback",
     "check_grads",

@@ -32,6 +32,7 @@ from .into import any_call, into
 from .nans import refuse_nans
 from .native import NativeFunction
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize, traced_as
+from .unreached import unreached, warn_unreached
 from .warm import find as find_kept
 from .warm import keep
 
@@ -59,6 +60,7 @@ class Compiled:
         self._loose: Compiled | None = None
         self._njit: NativeFunction | None = None
         self._fast_into: Callable[..., Any] = self._general_into
+        self._warned: set[str] = set()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method: `self` is static structure, and the first argument is the one after it."""
@@ -183,14 +185,23 @@ class Compiled:
             captured = None if spec is None else spec.captured()
             if spec is not None and captured is not None:
                 self._specializations[call.key] = self._latest = spec
+                self._warn(spec)
                 return spec, captured
         spec = specialize(self.__wrapped__, self._transform, call)
+        spec.unreached = unreached(spec, self.__wrapped__, call)
+        self._warn(spec)
         self._specializations[call.key] = self._latest = spec
         captured = spec.captured()
         assert captured is not None
         if not jit_disabled():
             keep(spec, self.__wrapped__, call)
         return spec, captured
+
+    def _warn(self, spec: Specialization) -> None:
+        """Say once which arguments the result does not depend on."""
+        new = [place for place in spec.unreached if place not in self._warned]
+        self._warned.update(new)
+        warn_unreached(new, self.__wrapped__)
 
     def _result(self, spec: Specialization, call: Call, outputs: list[Any]) -> Any:
         kind = self._transform.kind

@@ -101,6 +101,8 @@ class Specialization:
     written: dict[int, str] = field(init=False)
     """Arguments that the function writes to: number (among the dynamic leaves and the captures) and name."""
     fast: Callable[..., Any] | None = None
+    unreached: list[str] = field(default_factory=list)
+    """Differentiated leaves that the result does not depend on, in words (see `unreached`)."""
 
     def __post_init__(self) -> None:
         traced = self.traced

@@ -73,6 +73,7 @@ class Record:
     written: dict[int, str]
     result: Any
     results: list[Any]
+    unreached: list[str]
     programs: list[Program]
 
 
@@ -200,6 +201,7 @@ def record_of(spec: Specialization, function: Any) -> Record | None:
         spec.written,
         spec.traced.result,
         spec.results,
+        spec.unreached,
         programs,
     )
 
@@ -247,7 +249,7 @@ class Remembered(Specialization):
         self.call = dataclasses.replace(call, leaves=leaves)  # not to hold on to arrays
         self.transform = transform
         self.layouts, self.wrt, self.kept, self.written = record.layouts, record.wrt, record.kept, record.written
-        self.results = record.results
+        self.results, self.unreached = record.results, record.unreached
         self.result_spec = flatten_tree(record.result)[1]
         self.guards = [restored_guard(function, *g) for g in record.guards]
         self.captures = [restored_capture(function, *c) for c in record.captures]

@@ -84,6 +84,7 @@ def plain(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) 
 
 
 def value_and_grad(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    t.differentiates = True
     p = program(t, made.__wrapped__, args, kwargs, made.argnums)
     value, aux = split_aux(t, made, p)
     if not isinstance(value, Output) or p.function.results[value.index].is_array:
@@ -108,6 +109,7 @@ def value_and_grad(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[st
 
 def jvp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """(value, tangent), with aux (value, tangent, aux); of the kind "tangent", the tangent alone."""
+    t.differentiates = True
     if len(args) != 2 or kwargs:
         refuse(t, f"jvp takes the primals and the tangents, not {len(args)} arguments", "write `jvp(f, (x,), (v,))`")
     primals, tangents = (tuple(t.items(a)) if isinstance(a, ListObject) else a for a in args)
@@ -171,6 +173,7 @@ def matching(t: Tracer, p: Program, primals: Any, tangents: Any) -> list[Value]:
 
 def jacobian(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """jacfwd, jacrev, and jacobian, which picks one of them by the numbers of inputs and outputs."""
+    t.differentiates = True
     p = program(t, made.__wrapped__, args, kwargs, made.argnums)
     value, aux = split_aux(t, made, p)
     outputs = float_outputs(t, p, value)
@@ -236,6 +239,7 @@ def total_size(t: Tracer, values: list[Value]) -> Value:
 
 def hessian(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Forward over reverse."""
+    t.differentiates = True
     inner = Derivative("jacrev", made.__wrapped__, made.argnums, made.has_aux)
     p = program(t, inner, args, kwargs, made.argnums)
     gradient, aux = split_aux(t, made, p)
@@ -256,6 +260,7 @@ def hessian(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]
 
 def hvp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The Hessian with respect to the first argument times a vector; further arguments are constants."""
+    t.differentiates = True
     if len(args) < 2:
         refuse(t, f"hvp takes a point and a vector, not {len(args)} arguments", "write `hvp(f, x, v)`")
     x, v, *rest = args
@@ -270,6 +275,7 @@ def hvp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) ->
 def vjp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """(value, pullback), inside a traced program; the pullback runs the forward sweep again (which is then found to
     be the same, where it has no loops)."""
+    t.differentiates = True
     p = program(t, made.__wrapped__, args, kwargs, None)
     value, aux = split_aux(t, made, p)
     float_outputs(t, p, value)
@@ -429,6 +435,7 @@ def bind_hvp(t: Tracer, function: Any, x: Any, v: Any, *args: Any, **kwargs: Any
 
 
 def bind_linearize(t: Tracer, function: Any, *primals: Any, has_aux: Any = False, parallel: Any = False) -> Any:
+    t.differentiates = True
     check_function(t, "linearize", function)
     p = program(t, function, list(primals), {}, None)
     refuse_effects(p.function.body, "linearize in a traced function")
