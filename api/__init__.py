@@ -11,7 +11,7 @@ from ..ir.errors import (
     UnsupportedError,
 )
 from .callback import callback
-from .check import check_grads
+from .check import GradientError, GradientReport, check_grads
 from .checkpoint import checkpoint
 from .compiled import Compiled
 from .custom import custom_jvp, custom_vjp
@@ -28,6 +28,8 @@ __all__ = [
     "BoundsError",
     "CheckError",
     "Compiled",
+    "GradientError",
+    "GradientReport",
     "InternalError",
     "ShapeError",
     "TraceTypeError",

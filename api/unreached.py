@@ -117,7 +117,7 @@ def warn_unreached(places: list[str], function: Callable[..., Any]) -> None:
 
 
 def definition(function: Callable[..., Any]) -> Span | None:
-    """The line of `def`, or of the lambda."""
+    """The line of `def`, or the body of a lambda."""
     function = inspect.unwrap(function)
     try:
         lines, first = inspect.getsourcelines(function)
@@ -125,10 +125,14 @@ def definition(function: Callable[..., Any]) -> Span | None:
         return None
     file = inspect.getsourcefile(function) or ""
     for k, line in enumerate(lines):
-        if "def " in line or "lambda" in line:
+        if line.lstrip().startswith(("def ", "async def ")):
             column = len(line) - len(line.lstrip())
             return Span(file, first + k, column, first + k, len(line.rstrip()))
-    return Span(file, first)
+    code = function.__code__
+    places = [p for p in code.co_positions() if p[0] == first and p[0] == p[1] and (p[2] or 0) < (p[3] or 0)]
+    if not places:
+        return Span(file, first)
+    return Span(file, first, min(p[2] or 0 for p in places), first, max(p[3] or 0 for p in places))
 
 
 def outside() -> int:
