@@ -24,7 +24,7 @@ from ..ir.ops.callback import refuse_effects
 from ..ir.rewrite import inline
 from ..ir.types import F64
 from . import calls, views
-from .batching import vmap
+from .batching import ByKey, vmap
 from .broadcasting import agree
 from .callbacks import RULES as CALLBACKS
 from .callbacks import bind_callback, bind_print
@@ -423,7 +423,7 @@ def frozen_axes(t: Tracer, x: Any) -> Any:
     if isinstance(x, ListObject | tuple):
         return tuple(frozen_axes(t, v) for v in (t.items(x) if isinstance(x, ListObject) else x))
     if isinstance(x, DictObject):
-        return tuple(frozen_axes(t, v) for _, v in t.items(x))
+        return ByKey(tuple((k, frozen_axes(t, v)) for k, v in t.items(x)))
     if x is not None and not isinstance(x, int):
         refuse(t, f"an axis of vmap is {describe(x)}", "write axes as numbers, None, or structures of them")
     return x
