@@ -118,7 +118,9 @@ class Compiled:
                 "slice so that it shows (`x[:1]`), or use np.broadcast_to"
             )
             return False
-        if self._transform.kind != "jit" or not any(s.written for s in self._specializations.values()):
+        donated = any(s.donated for s in self._specializations.values())
+        changed = self._transform.kind == "jit" and any(s.written for s in self._specializations.values())
+        if not donated and not changed:
             return True
         error.help = (
             "an extent that turned out to be 1 is not repeated in a function that writes to its arguments: "
@@ -144,7 +146,7 @@ class Compiled:
             return self._result(spec, call, outputs)
         if disabled:
             return self._result(spec, call, interpreted(spec.forward, leaves))
-        if self._transform.kind != "vjp" and spec.fast is None:
+        if self._transform.kind != "vjp" and spec.fast is None and not spec.donated:
             spec.fast = fast_entry(self.__wrapped__, spec, call, self._general) or self._general
         self._fast = spec.fast or self._general
         return self._result(spec, call, spec.executable.run(leaves))

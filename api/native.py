@@ -96,6 +96,8 @@ class NativeFunction:
     def resolve(self, arguments: tuple[Any, ...]) -> native.NativeCall:
         """The kernel for arguments of the types of these."""
         spec, call = self._specialization(arguments)
+        if spec.donated:
+            raise ArgumentError(f"`{self.__name__}` has `donate=`", help="@njit code takes it without")
         if spec.captures:
             raise ArgumentError(f"`{self.__name__}` captures `{spec.captures[0].path}`", help=WAY_OUT)
         for guard in spec.guards:
