@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 from ..callbacks import call
 from ..core import Function, Op, Region, Value, builder, walk
 from ..errors import UnsupportedError
@@ -48,6 +50,8 @@ def by_result(extents: Sequence[Any], ranks: Sequence[int]) -> list[list[Any]]:
 def evaluate(
     handle: Any, *rest: Any, args: int, dtypes: Sequence[DType], ranks: Sequence[int], name: str, zero: bool = False
 ) -> Any:
+    if any(map(np.iscomplexobj, rest)):  # what the function makes of them is not the derivative
+        raise UnsupportedError(f"the callback `{name}` does not continue to complex numbers")
     shapes = [tuple(int(n) for n in shape) for shape in by_result(rest[args:], ranks)]
     found = call(int(handle), rest[:args], shapes, [dtype.numpy for dtype in dtypes])
     return found[0] if len(found) == 1 else tuple(found)
