@@ -182,7 +182,9 @@ def raised(handle: int, error: BaseException) -> None:
     """Keep an exception until the kernel that is running has returned."""
     site = _sites.get(int(handle))
     if site is not None and site.span is not None and getattr(error, "span", None) is not site.span:
-        error.add_note(f"raised by the callback `{site.name}`, which is called here\n{show_span(site.span)}")
+        note = f"raised by the callback `{site.name}`, which is called here\n{show_span(site.span)}"
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
     if isinstance(error, ShapeError):
         error.repeats = False  # nothing that another kernel could repair
     _pending.error = error

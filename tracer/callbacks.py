@@ -57,8 +57,8 @@ REFUSED = (FunctionValue, BoundMethod, PartialValue, Derivative)
 class Opaque:
     """What is known of a function that is not traced. `result`: an example of its result, or a function of its
     arguments that gives one; `vjp` and `jvp`: rules, with whether they are called by Python, too; `zero`: whether the
-    derivative counts as zero; `effects`: whether each call counts; `name`: what it
-    is called in messages, where it has no name of its own."""
+    derivative counts as zero; `effects`: whether each call counts; `name`: what it is called in messages, where it has
+    no name of its own."""
 
     result: Any
     effects: bool

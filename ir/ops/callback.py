@@ -54,6 +54,7 @@ def evaluate(
         raise UnsupportedError(f"the callback `{name}` does not continue to complex numbers")
     shapes = [tuple(int(n) for n in shape) for shape in by_result(rest[args:], ranks)]
     found = call(int(handle), rest[:args], shapes, [dtype.numpy for dtype in dtypes])
+    found = [x.copy() if isinstance(x, np.ndarray) else x for x in found]  # the function may have kept its own
     return found[0] if len(found) == 1 else tuple(found)
 
 
