@@ -10,7 +10,8 @@ from ..ir.errors import (
     TraceTypeError,
     UnsupportedError,
 )
-from .check import check_grads
+from .callback import callback
+from .check import GradientError, GradientReport, check_grads
 from .checkpoint import checkpoint
 from .compiled import Compiled
 from .custom import custom_jvp, custom_vjp
@@ -19,6 +20,7 @@ from .implicit import custom_linear_solve, custom_root, fixed_point
 from .memory import clear_memory
 from .sparse import sparse_hessian, sparse_jacobian
 from .transforms import grad, jit, stop_gradient, value_and_grad, vjp
+from .unreached import UnreachedArgumentWarning
 
 __all__ = [
     "AdjitError",
@@ -26,10 +28,14 @@ __all__ = [
     "BoundsError",
     "CheckError",
     "Compiled",
+    "GradientError",
+    "GradientReport",
     "InternalError",
     "ShapeError",
     "TraceTypeError",
+    "UnreachedArgumentWarning",
     "UnsupportedError",
+    "callback",
     "check_grads",
     "checkpoint",
     "clear_memory",

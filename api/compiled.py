@@ -22,6 +22,7 @@ from ..codegen.host import require_disjoint
 from ..ir.adjoint.explain import explain
 from ..ir.core import Function
 from ..ir.errors import ArgumentError, ShapeError
+from ..ir.ops.callback import calls_with_effects
 from ..ir.types import F64, Array, Scalar
 from ..tracer import Derivative, Result
 from .arguments import NAMESPACE, ZERO_D, Call, flatten_call, leaf_names, static_value, to_leaf, unflatten
@@ -31,6 +32,7 @@ from .into import any_call, into
 from .nans import refuse_nans
 from .native import NativeFunction
 from .specialize import Specialization, Transform, as_tuple, interpreted, jit_disabled, specialize, traced_as
+from .unreached import unreached, warn_unreached
 from .warm import find as find_kept
 from .warm import keep
 
@@ -58,6 +60,7 @@ class Compiled:
         self._loose: Compiled | None = None
         self._njit: NativeFunction | None = None
         self._fast_into: Callable[..., Any] = self._general_into
+        self._warned: set[str] = set()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method: `self` is static structure, and the first argument is the one after it."""
@@ -108,7 +111,16 @@ class Compiled:
         """Whether to call again with extents of 1 repeated: not where arguments may have been written to already."""
         if not error.repeats or self._transform.loose:
             return False
-        if self._transform.kind != "jit" or not any(s.written for s in self._specializations.values()):
+        latest = self._latest
+        if latest is not None and calls_with_effects(latest.forward):
+            error.help = (
+                "an extent that turned out to be 1 is not repeated in a function that calls a callback with effects: "
+                "slice so that it shows (`x[:1]`), or use np.broadcast_to"
+            )
+            return False
+        donated = any(s.donated for s in self._specializations.values())
+        changed = self._transform.kind == "jit" and any(s.written for s in self._specializations.values())
+        if not donated and not changed:
             return True
         error.help = (
             "an extent that turned out to be 1 is not repeated in a function that writes to its arguments: "
@@ -134,7 +146,7 @@ class Compiled:
             return self._result(spec, call, outputs)
         if disabled:
             return self._result(spec, call, interpreted(spec.forward, leaves))
-        if self._transform.kind != "vjp" and spec.fast is None:
+        if self._transform.kind != "vjp" and spec.fast is None and not spec.donated:
             spec.fast = fast_entry(self.__wrapped__, spec, call, self._general) or self._general
         self._fast = spec.fast or self._general
         return self._result(spec, call, spec.executable.run(leaves))
@@ -175,14 +187,23 @@ class Compiled:
             captured = None if spec is None else spec.captured()
             if spec is not None and captured is not None:
                 self._specializations[call.key] = self._latest = spec
+                self._warn(spec)
                 return spec, captured
         spec = specialize(self.__wrapped__, self._transform, call)
+        spec.unreached = unreached(spec, self.__wrapped__, call)
+        self._warn(spec)
         self._specializations[call.key] = self._latest = spec
         captured = spec.captured()
         assert captured is not None
         if not jit_disabled():
             keep(spec, self.__wrapped__, call)
         return spec, captured
+
+    def _warn(self, spec: Specialization) -> None:
+        """Say once which arguments the result does not depend on."""
+        new = [place for place in spec.unreached if place not in self._warned]
+        self._warned.update(new)
+        warn_unreached(new, self.__wrapped__)
 
     def _result(self, spec: Specialization, call: Call, outputs: list[Any]) -> Any:
         kind = self._transform.kind

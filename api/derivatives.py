@@ -15,6 +15,7 @@ import numpy as np
 import optree
 
 from ..ir.errors import ArgumentError
+from ..tracer import ByKey
 from .arguments import NAMESPACE
 from .compiled import Compiled, Transform
 from .specialize import checked_argnums, static_names, thread_count
@@ -158,9 +159,13 @@ def vmap(function: Callable[..., Any] | None = None, in_axes: Any = 0, out_axes:
     like any other.
 
     `in_axes` says along which axis the examples of an argument lie: one number for all positional arguments, or a tuple
-    with an entry for each (a number, None for what is the same for all examples, or a structure like the argument).
-    Keyword arguments are batched along axis 0. `out_axes` says the same of the results. The function works on copies:
-    arguments are not changed. Raises `ShapeError` where the numbers of examples differ.
+    with an entry for each (a number, None for what is the same for all examples, or a structure like the argument, or
+    like its top: a tuple, a list, a dict with the same keys). Negative numbers count from the last axis; of a result,
+    from the last axis of the stacked array. Arguments given by keyword that
+    have a position count as positional; keyword-only ones are batched along axis 0. `out_axes` says the same of the
+    results; None is for those that do not depend on the example, and refused for others. The function works on copies:
+    arguments are not changed. Raises `ShapeError` where the numbers of examples differ, `ArgumentError` where no
+    argument is batched.
 
     >>> import numpy as np
     >>> from adjit import grad, vmap
@@ -177,11 +182,11 @@ def vmap(function: Callable[..., Any] | None = None, in_axes: Any = 0, out_axes:
 
 
 def frozen(axes: Any) -> Any:
-    """A structure of axes, as tuples. ArgumentError where it holds anything but numbers and None."""
+    """A structure of axes, hashable. ArgumentError where it holds anything but numbers and None."""
     if isinstance(axes, tuple | list):
         return tuple(frozen(a) for a in axes)
     if isinstance(axes, dict):
-        return tuple(frozen(a) for a in axes.values())
+        return ByKey(tuple((key, frozen(a)) for key, a in axes.items()))
     if axes is None or (isinstance(axes, int | np.integer) and not isinstance(axes, bool)):
         return None if axes is None else int(axes)
     raise ArgumentError(

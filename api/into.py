@@ -55,6 +55,8 @@ def any_call(compiled: Compiled, out: Any, args: tuple[Any, ...], kwargs: dict[s
     transform = compiled._transform
     if transform.kind == "vjp":
         raise ArgumentError("a pullback has no `.into`", help="use `grad` or `value_and_grad`")
+    if transform.donate:
+        raise ArgumentError("a function with `donate=` has no `.into`", help="give it arrays by one of the two")
     call = compiled._flatten(args, kwargs)
     spec, captured = compiled._specialization(call)
     leaves = [*call.dynamic, *captured]

@@ -15,6 +15,7 @@ import numpy as np
 from ..ir import interp
 from ..ir.core import Function, Op, Value
 from ..ir.errors import ArgumentError, show_span
+from ..ir.ops.callback import calls_with_effects
 from .specialize import Specialization
 
 __all__ = ["refuse_nans"]
@@ -62,6 +63,11 @@ def refuse_nans(spec: Specialization, leaves: Sequence[Any], outputs: Sequence[A
     for leaf, value in zip(leaves, spec.stages.traced.args, strict=False):
         if test(leaf):
             raise FloatingPointError(f"the argument `{value.name}` holds {what}")
+    if calls_with_effects(spec.stages.optimized):
+        raise FloatingPointError(
+            f"a result holds {what}: where it comes from is not looked for, since that would call a callback with "
+            "effects once more"
+        )
     sweeps = [(spec.stages.optimized, ""), (spec.complete.forward, " in the derivative of this line")]
     for function, where in sweeps:
         op = first(function, leaves, test)

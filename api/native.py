@@ -96,6 +96,8 @@ class NativeFunction:
     def resolve(self, arguments: tuple[Any, ...]) -> native.NativeCall:
         """The kernel for arguments of the types of these."""
         spec, call = self._specialization(arguments)
+        if spec.donated:
+            raise ArgumentError(f"`{self.__name__}` has `donate=`", help="@njit code takes it without")
         if spec.captures:
             raise ArgumentError(f"`{self.__name__}` captures `{spec.captures[0].path}`", help=WAY_OUT)
         for guard in spec.guards:
@@ -103,7 +105,7 @@ class NativeFunction:
                 raise ArgumentError(f"`{self.__name__}` depends on {guard.text}, which may change", help=WAY_OUT)
         executable = spec.executable
 
-        def failure(status: int, detail0: Any, detail1: Any) -> Exception:
+        def failure(status: int, detail0: Any, detail1: Any) -> BaseException:
             error = executable.failure(status, detail0, detail1)
             if isinstance(error, ShapeError) and error.repeats:
                 error.help = (

@@ -34,6 +34,7 @@ from ..ir.adjoint.pattern import arguments_read, dependence
 from ..ir.adjoint.vjp import vjp
 from ..ir.core import Function, Region, Value, walk
 from ..ir.errors import ArgumentError, InternalError, ShapeError
+from ..ir.ops.callback import refuse_effects
 from ..ir.rewrite import copy_op
 from ..ir.types import Array, Scalar
 from ..tracer import Result
@@ -188,7 +189,9 @@ class Program:
 
     @cached_property
     def function(self) -> Function:
-        return self.spec.complete.stages.optimized
+        out = self.spec.complete.stages.optimized
+        refuse_effects(out.body, "a sparse derivative")
+        return out
 
     @property
     def order(self) -> list[int]:

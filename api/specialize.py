@@ -24,6 +24,7 @@ import optree
 
 from ..codegen import Executable, compile_function
 from ..codegen.build import stats
+from ..codegen.donation import DonatedExecutable
 from ..codegen.host import kernel_type, leaf_of
 from ..ir import interp, pipeline
 from ..ir.adjoint import Adjoint, vjp
@@ -54,6 +55,8 @@ class Transform:
     """What the kind asks for besides, hashable: `(in_axes, out_axes)` of vmap."""
     debug_nans: bool = False
     threads: int | None = None
+    donate: tuple[int, ...] = ()
+    """Positional arguments whose memory the kernel may write results to."""
 
     @property
     def reverse(self) -> bool:
@@ -101,6 +104,10 @@ class Specialization:
     written: dict[int, str] = field(init=False)
     """Arguments that the function writes to: number (among the dynamic leaves and the captures) and name."""
     fast: Callable[..., Any] | None = None
+    donated: list[int] = field(default_factory=list)
+    """Arguments, among the dynamic leaves, whose memory the kernel may write results to."""
+    unreached: list[str] = field(default_factory=list)
+    """Differentiated leaves that the result does not depend on, in words (see `unreached`)."""
 
     def __post_init__(self) -> None:
         traced = self.traced
@@ -124,7 +131,10 @@ class Specialization:
     @cached_property
     def executable(self) -> Executable:
         """The compiled program (the forward half, for `vjp`)."""
-        return compile_function(self.forward, self.layouts)
+        made = compile_function(self.forward, self.layouts)
+        if not self.donated or self.transform.threads is not None:
+            return made
+        return DonatedExecutable(made, self.donated)
 
     @cached_property
     def pullback(self) -> Executable:
@@ -166,6 +176,7 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     out = Specialization(traced, transform, stages, tuple(layouts), [], None, results, spec)
     if not transform.reverse:
         out.forward = pipeline.finish(optimized, bool(traced.mutated))
+        out.donated = [] if traced.mutated else donated_leaves(function, transform, call)
         out.stages.adjoint = None if transform.kind == "jit" else out.forward
         out.forward.attrs["donated"] = {result: arg for arg, result in traced.mutated.items()}
         on_threads(transform, out.forward)
@@ -192,6 +203,7 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     else:
         with timed(seconds, "optimize adjoint"):
             out.forward = out.stages.adjoint = pipeline.finish(pipeline.optimize(out.plan.function))
+    out.donated = donated_leaves(function, transform, call)
     on_threads(transform, out.forward)
     if out.reverse is not None:
         on_threads(transform, out.reverse)
@@ -248,6 +260,36 @@ def differentiated_leaves(function: Callable[..., Any], transform: Transform, ca
                 )
             out.append(position[leaf])
     return out
+
+
+def donated_leaves(function: Callable[..., Any], transform: Transform, call: Call) -> list[int]:
+    """Numbers (among the dynamic leaves) of arrays in donated arguments."""
+    args: tuple[Any, ...] = unflatten(call.treespec, list(range(len(call.leaves))))[0]
+    position = {leaf: k for k, leaf in enumerate(k for k, t in enumerate(call.types) if t is not None)}
+    out: list[int] = []
+    for number in transform.donate:
+        if not -len(args) <= number < len(args):
+            name = getattr(function, "__name__", "the function")
+            raise ArgumentError(
+                f"donate={transform.donate}: `{name}` was called with {len(args)} positional arguments",
+                help="pass the arguments to donate by position",
+            )
+        for leaf in optree.tree_leaves(args[number], namespace=NAMESPACE):
+            t = call.types[leaf]
+            if t is not None and isinstance(t[0], Array):
+                out.append(position[leaf])
+    return list(dict.fromkeys(out))
+
+
+def checked_donate(donate: Any) -> tuple[int, ...]:
+    """`donate` as a tuple of argument numbers."""
+    numbers = tuple(donate) if isinstance(donate, tuple | list) else (donate,)
+    if not all(isinstance(k, int | np.integer) and not isinstance(k, bool) for k in numbers):
+        raise ArgumentError(
+            f"donate={donate!r} is no argument number and no tuple of them",
+            help="write `donate=0`, or `donate=(0, 1)`: arguments are counted from 0",
+        )
+    return tuple(int(k) for k in numbers)
 
 
 def checked_argnums(argnums: Any) -> int | tuple[int, ...]:

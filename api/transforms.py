@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
 from .compiled import Compiled, Pullback, Transform
-from .specialize import checked_argnums, static_names, thread_count
+from .specialize import checked_argnums, checked_donate, static_names, thread_count
 
 __all__ = ["grad", "jit", "stop_gradient", "value_and_grad", "vjp"]
 
@@ -27,6 +27,7 @@ def grad(
     static_argnames: Names = (),
     debug_nans: bool = False,
     parallel: bool | int = False,
+    donate: int | tuple[int, ...] = (),
 ) -> Any:
     """A function that computes the gradient of `function` with respect to the arguments `argnums`.
 
@@ -43,6 +44,10 @@ def grad(
     threads), forward and reverse, where there is work enough. Sums are then added up in another order than without, the
     same from run to run and for any number of threads.
 
+    `donate`: numbers of positional arguments that are the kernel's from the call on: results of the same shape and
+    dtype (their gradients) may be written into their arrays, which are returned then. They hold anything afterwards,
+    after an error, too. They have to be writable, and share no memory with other arguments.
+
     >>> import numpy as np
     >>> from adjit import grad
     >>> @grad
@@ -52,8 +57,9 @@ def grad(
     6.0
     """
     names, threads = static_names(static_argnames), thread_count(parallel)
-    chosen = checked_argnums(argnums)
-    return _decorate(function, Transform("grad", chosen, has_aux, names, debug_nans=bool(debug_nans), threads=threads))
+    chosen, given = checked_argnums(argnums), checked_donate(donate)
+    how: dict[str, Any] = {"debug_nans": bool(debug_nans), "threads": threads, "donate": given}
+    return _decorate(function, Transform("grad", chosen, has_aux, names, **how))
 
 
 def value_and_grad(
@@ -64,6 +70,7 @@ def value_and_grad(
     static_argnames: Names = (),
     debug_nans: bool = False,
     parallel: bool | int = False,
+    donate: int | tuple[int, ...] = (),
 ) -> Any:
     """Like `grad`, but the result is the pair (value, gradient), from one kernel.
 
@@ -72,10 +79,9 @@ def value_and_grad(
     (8.0, 12.0)
     """
     names, threads = static_names(static_argnames), thread_count(parallel)
-    transform = Transform(
-        "value_and_grad", checked_argnums(argnums), has_aux, names, debug_nans=bool(debug_nans), threads=threads
-    )
-    return _decorate(function, transform)
+    chosen, given = checked_argnums(argnums), checked_donate(donate)
+    how: dict[str, Any] = {"debug_nans": bool(debug_nans), "threads": threads, "donate": given}
+    return _decorate(function, Transform("value_and_grad", chosen, has_aux, names, **how))
 
 
 def jit(
@@ -84,9 +90,11 @@ def jit(
     static_argnames: Names = (),
     debug_nans: bool = False,
     parallel: bool | int = False,
+    donate: int | tuple[int, ...] = (),
 ) -> Any:
-    """`function` compiled: the same value, and the same changes to array arguments, at native speed. `debug_nans` and
-    `parallel`: see `grad`.
+    """`function` compiled: the same value, and the same changes to array arguments, at native speed. `debug_nans`,
+    `parallel` and `donate`: see `grad`. A function that writes to
+    its arguments does so in place, whatever `donate` says.
 
     >>> from adjit import jit
     >>> @jit
@@ -99,7 +107,8 @@ def jit(
     1.8333333333333333
     """
     names, threads = static_names(static_argnames), thread_count(parallel)
-    return _decorate(function, Transform("jit", (), False, names, debug_nans=bool(debug_nans), threads=threads))
+    how: dict[str, Any] = {"debug_nans": bool(debug_nans), "threads": threads, "donate": checked_donate(donate)}
+    return _decorate(function, Transform("jit", (), False, names, **how))
 
 
 def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False, parallel: bool | int = False) -> Any:

@@ -73,6 +73,7 @@ class Record:
     written: dict[int, str]
     result: Any
     results: list[Any]
+    unreached: list[str]
     programs: list[Program]
 
 
@@ -147,7 +148,7 @@ def keep(spec: Specialization, function: Callable[..., Any], call: Call) -> bool
 
 def stored(spec: Specialization, function: Callable[..., Any], call: Call) -> bool:
     key = key_of(function, spec.transform, call)
-    if key is None:
+    if key is None or spec.donated:
         return False
     sources = sources_of(spec)
     record = record_of(spec, function) if sources is not None else None
@@ -200,6 +201,7 @@ def record_of(spec: Specialization, function: Any) -> Record | None:
         spec.written,
         spec.traced.result,
         spec.results,
+        spec.unreached,
         programs,
     )
 
@@ -247,7 +249,8 @@ class Remembered(Specialization):
         self.call = dataclasses.replace(call, leaves=leaves)  # not to hold on to arrays
         self.transform = transform
         self.layouts, self.wrt, self.kept, self.written = record.layouts, record.wrt, record.kept, record.written
-        self.results = record.results
+        self.donated = []
+        self.results, self.unreached = record.results, record.unreached
         self.result_spec = flatten_tree(record.result)[1]
         self.guards = [restored_guard(function, *g) for g in record.guards]
         self.captures = [restored_capture(function, *c) for c in record.captures]

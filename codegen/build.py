@@ -57,6 +57,7 @@ _PRIMITIVES = (
     "lower",
     "pool",
     "numba_bridge.py",
+    "callbacks.py",
     "entry.py",
     "shared.py",
     "threads.py",

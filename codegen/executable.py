@@ -113,7 +113,7 @@ class Executable:
             raise self.failure(*out[:3])
         return list(out[3:])
 
-    def failure(self, status: int, detail0: int, detail1: int, arguments: tuple[Any, ...] = ()) -> Exception:
+    def failure(self, status: int, detail0: int, detail1: int, arguments: tuple[Any, ...] = ()) -> BaseException:
         """The exception for a failed check."""
         if status < 0:
             return MemoryError(f"not enough memory for the arrays of `{self.function.name}`")

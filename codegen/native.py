@@ -62,7 +62,7 @@ class NativeCall:
     kernel: Kernel
     results: tuple[Output | Constant, ...]
     written: tuple[int, ...]
-    failure: Callable[[int, Any, Any], Exception]
+    failure: Callable[[int, Any, Any], BaseException]
     is_valid: Callable[[], bool]
 
 
@@ -76,7 +76,7 @@ class Resolver(Protocol):
         """The kernel for arguments of the types of these. Raises what is wrong with them."""
 
 
-_failures: dict[int, Callable[[int, Any, Any], Exception]] = {}
+_failures: dict[int, Callable[[int, Any, Any], BaseException]] = {}
 _numbers = count()
 
 

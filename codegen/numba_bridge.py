@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.types import Array, DType, Scalar
-from . import blas_threads, entry, external, shared, threads
+from . import blas_threads, callbacks, entry, external, shared, threads
 from .entry import Argument
 
 __all__ = [
@@ -513,6 +513,8 @@ def _require_symbols(names: Sequence[str]) -> None:
 
     external.register(names)
     shared.register(names)
+    if callbacks.SYMBOL in names:
+        callbacks.register()
     if not threads.SYMBOLS.isdisjoint(names):
         threads.register_symbols()
     if not blas_threads.SYMBOLS.isdisjoint(names):

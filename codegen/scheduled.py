@@ -12,6 +12,7 @@ about values, it says about memory, so the order of operations that touch memory
     %c: &f64[?] = buffer.reshape %b, %k                 the same memory (in C order), seen in another shape
     %c: &f64[?,?] = buffer.view %t, %at, %n, %m         memory in C order from element %at of a flat buffer, to be read
     buffer.call %out, %a, %b {kernel="matmul"}          a library kernel of `codegen.primitives`
+    %s: i64 = buffer.call %f, 1, %y, %x {kernel="callback", outs=1}    a Python function writes %y (`codegen.callbacks`)
     %s: f64 = add_any_order %a, %b                      addition in a sum whose order is not the user's
 
 Loops and branches carry buffers as they carry scalars: a yield of two carried buffers in the other order swaps
@@ -31,9 +32,10 @@ from ..ir.interp import Env, Interpreter
 from ..ir.ops.declare import REGISTRY, OpDef, declare, scalar_type
 from ..ir.ops.shape import poison
 from ..ir.types import I64, Array, Buffer, Scalar, Type
+from .callbacks import CALLBACK, call_python
 from .routines import ROUTINES, written_by
 
-__all__ = ["KERNELS", "LibraryKernel", "buffer_type", "run", "writes_memory"]
+__all__ = ["KERNELS", "LibraryKernel", "buffer_type", "run", "writes_memory", "written_operands"]
 
 Infer = Callable[[list[Value], dict[str, Any], list[Region]], list[Type]]
 
@@ -161,9 +163,15 @@ def library(kernel: LibraryKernel) -> None:
     KERNELS[kernel.name] = kernel
 
 
-def call_kernel(*operands: Any, kernel: str) -> Any:
+def call_kernel(*operands: Any, kernel: str, outs: int = 0) -> Any:
     out = KERNELS[kernel].evaluate(*operands)
     return () if out is None else out
+
+
+def written_operands(op: Op) -> Sequence[int]:
+    """Which operands a library kernel writes to."""
+    name = op.attrs["kernel"]
+    return range(2, 2 + op.attrs["outs"]) if name == CALLBACK else KERNELS[name].writes
 
 
 memory("buffer.call", lambda operands, attrs, regions: KERNELS[attrs["kernel"]].results(operands), call_kernel)
@@ -223,6 +231,7 @@ for _side in ("left", "right"):
     library(LibraryKernel(f"searchsorted_{_side}", searching(_side), (), lambda operands: [Scalar(I64)]))
 for _name, _routine in ROUTINES.items():
     library(LibraryKernel(_name, _routine, written_by(_name)))
+library(LibraryKernel(CALLBACK, call_python, (), lambda operands: [Scalar(I64)]))
 library(LibraryKernel("tape_reserve", grown, (), lambda operands: [operands[0].type]))
 
 
@@ -234,7 +243,7 @@ def writes_memory(op: Op) -> list[Value]:
     if op.name == "buffer.store":
         return [op.operands[1]]
     if op.name == "buffer.call":
-        return [op.operands[k] for k in KERNELS[op.attrs["kernel"]].writes]
+        return [op.operands[k] for k in written_operands(op)]
     return []
 
 

@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from . import errors
+from . import callbacks, errors
 from .core import Const, Function, Op, Region, Span, Value
 from .errors import AdjitError, ArgumentError, BoundsError, CheckError, InternalError, ShapeError, show_span
 from .ops import REGISTRY
@@ -97,7 +97,7 @@ def argument(given: Any, value: Value) -> Any:
 # ---------------------------------------------------------------- failing checks
 
 
-def failure(name: str, attrs: dict[str, Any], values: Sequence[Any], span: Span | None = None) -> Exception:
+def failure(name: str, attrs: dict[str, Any], values: Sequence[Any], span: Span | None = None) -> BaseException:
     """The exception of a failed check (`bound`, `same_extent` or `check`), from its operands' values.
 
     Shared with the host of compiled kernels, so that both say the same. In the message of a `check`, ``{0}``
@@ -116,6 +116,8 @@ def failure(name: str, attrs: dict[str, Any], values: Sequence[Any], span: Span 
         error.repeats = bool(attrs.get("repeats")) and 1 in map(int, values)
         return error
     message = attrs.get("message") or ""
+    if attrs.get("error") == "callback":
+        return callbacks.taken()
     details = [shown_as(np.asarray(detail)) for detail in values[1:]]
 
     def place(found: re.Match[str]) -> str:
@@ -173,7 +175,7 @@ class Interpreter:
         for op in region.ops:
             if op.regions:
                 CONTROL[op.name](self, op)
-            elif op.results or op.name in CHECKS:
+            elif op.results or op.name in CHECKS or REGISTRY[op.name].effect == "call":
                 self.step(op)
         return [self.get(v) for v in region.terminator.operands]
 

@@ -11,11 +11,12 @@ Operations that only make sense in a program (control flow, tapes, checks) are i
 import numpy as np
 from ops_matrices import MATRIX_CASES, MATRIX_EMPTY
 
+from adjit.ir.callbacks import Site, register
 from adjit.ir.ops import REGISTRY
 from adjit.ir.types import F64, I64, DType
 
 ELEMENTWISE = {n: d for n, d in REGISTRY.items() if d.category == "elementwise" and d.effect == ""}
-OUTSIDE = {"control", "terminator", "check", "tape", "rule"}  # tested with the programs that use them: PROGRAMS
+OUTSIDE = {"control", "terminator", "check", "tape", "rule", "callback"}  # tested with programs: PROGRAMS
 MACHINE = {"buffer", "internal"}  # what code generation and the reverse sweep use among themselves
 RULES = {n: d for n, d in REGISTRY.items() if d.differentiable and d.category not in OUTSIDE}
 
@@ -29,6 +30,10 @@ TRUTH = np.array([[True, False], [False, False]])
 WHOLE = np.array([[1, 6, -8], [3, 0, 1 << 40]])
 WHOLE = np.array([[3, -5], [2, 9]])
 WITH_NAN = np.array([1.0, np.nan, 2.0])
+
+RESULT = ("tuple", tuple, (("leaf", 0, "array"), ("leaf", 1, "scalar")))
+WEIGHTS = Site(lambda n: (np.arange(1.0, n + 1), 0.5), "weights", (("leaf", 0, "int"),), (), RESULT)
+NOTED = Site(lambda n, k: None, "noted", (("leaf", 0, "int"), ("leaf", 1, "float")), (), ("static", None))
 
 # operations whose operands are not all free floats: operands (integers are positions and extents), attributes
 CASES = {
@@ -195,6 +200,21 @@ PROGRAMS = {
           return %y
         }""",
         [[np.float64(0.7), V], [np.float64(0.7), V[:1]], [np.float64(0.7), NOTHING]],
+    ),
+    "callbacks": (
+        """func @called(%x: f64, %A: f64[?], %site: i64, %other: i64) -> f64[?] {
+          %n: i64 = dim %A {axis=0}
+          %w: f64[?], %k: f64 = callback %site, %n, %n {args=1, dtypes=(f64, f64), ranks=(1, 0), name="weights"}
+          ordered_callback %other, %n, %k {args=2, dtypes=(), ranks=(), name="noted"}
+          %B: f64[?] = mul %A, %w
+          %a: f64 = mul %x, %k
+          %C: f64[?] = mul %B, %a
+          return %C
+        }""",
+        [
+            [np.float64(0.7), V, np.int64(register(WEIGHTS)), np.int64(register(NOTED))],
+            [np.float64(0.7), NOTHING, np.int64(register(WEIGHTS)), np.int64(register(NOTED))],
+        ],
     ),
     "a loop over elements": (
         """func @horner(%x: f64, %A: f64[?]) -> f64 {

@@ -210,6 +210,69 @@ def test_results_of_other_shapes_are_refused(numbers):
     np.testing.assert_array_equal(vmap(by_number)(x, np.array([2, 2])), [[1.0, 1.0], [2.0, 2.0]])
 
 
+def test_dicts_of_axes_go_by_key():
+    def f(d, e):
+        return {"p": d["a"] * d["b"], "q": np.sum(e["x"]["u"] * d["b"]), "r": d["a"][0]}
+
+    d = {"a": X, "b": Y[0]}
+    e = {"x": {"u": X.T, "v": 3.0}, "n": 2}
+    axes = ({"b": None, "a": 0}, {"n": None, "x": {"v": None, "u": -1}})
+    found = vmap(f, in_axes=axes, out_axes={"r": 0, "q": -1, "p": 1})(d, e)
+    np.testing.assert_allclose(found["p"], (X * Y[0]).T)
+    np.testing.assert_allclose(found["q"], X @ Y[0])
+    np.testing.assert_allclose(found["r"], X[:, 0])
+    inside = jit(lambda d, e: vmap(f, in_axes=axes, out_axes={"r": 0, "q": -1, "p": 1})(d, e))(d, e)
+    np.testing.assert_array_equal(inside["p"], found["p"])
+    swapped = {"b": Y[0], "a": X}  # in another order
+    np.testing.assert_array_equal(vmap(f, in_axes=axes)(swapped, e)["p"], X * Y[0])
+
+
+def test_keyword_arguments():
+    def f(x, w, *, scale=1.0):
+        return np.sum(x * w) * scale
+
+    expected = np.array([f(x, Y[0], scale=k) for k, x in enumerate(X)])
+    for call in (lambda x, w, s: vmap(f, in_axes=(0, None))(x, w=w, scale=s),):
+        np.testing.assert_allclose(call(X, Y[0], np.arange(4.0)), expected)
+        np.testing.assert_allclose(jit(call)(X, Y[0], np.arange(4.0)), expected)
+    with pytest.raises(ShapeError, match="argument 'scale'"):
+        vmap(f, in_axes=(0, None))(X, Y[0], scale=np.arange(3.0))
+
+
+def test_lists_and_negative_axes():
+    found = vmap(lambda p, k: [p[0] + p[1], p[0]], in_axes=([-1, None], None), out_axes=[-2, -1])([X.T, Y[0]], 3)
+    np.testing.assert_allclose(found[0], X + Y[0])
+    np.testing.assert_allclose(found[1], X.T)
+
+
+def test_results_without_an_axis_are_the_same_for_all_examples():
+    def f(x, w):
+        for _ in range(len(x)):
+            w[0] += 1.0  # the function works on a copy, and the result does not depend on the example
+        return x * w, w * 2.0, np.sum(w), len(x), (w[0] > 0.0, 3)
+
+    out_axes = (0, None, None, None, None)
+    y, w, s, n, rest = vmap(f, in_axes=(0, None), out_axes=out_axes)(X, Y[0])
+    expected = f(X[1].copy(), Y[0].copy())
+    np.testing.assert_allclose(y[1], expected[0])
+    np.testing.assert_allclose(w, expected[1])
+    assert s == pytest.approx(expected[2]) and (n, rest) == (3, expected[4])
+    empty = vmap(f, in_axes=(0, None), out_axes=out_axes)(X[:0], Y[0])
+    np.testing.assert_allclose(empty[1], expected[1])
+    slope = grad(lambda w: np.sum(vmap(f, in_axes=(0, None), out_axes=out_axes)(X, w)[1]))(Y[0])
+    np.testing.assert_allclose(slope, np.full(3, 2.0))
+    only = vmap(lambda x, w: w, in_axes=(0, None), out_axes=None)(X, 2.0)
+    assert only == 2.0
+
+    def mapped(x, w):
+        return w * (1.0 if x[0] > 0.0 else 2.0)
+
+    for g in (mapped, lambda x, w: x, lambda x, w: np.sum(w) * x[0]):
+        with pytest.raises(ArgumentError, match="out_axes of vmap is None for a result") as caught:
+            vmap(g, in_axes=(0, None), out_axes=None)(X, Y[0])
+        assert "help: give the axis" in str(caught.value)
+
+
 def test_text_round_trip():
     args = (W, X)
     transform = Transform("vmap", None, False, (), options=((None, 0), 0))
@@ -229,6 +292,21 @@ def test_text_round_trip():
         (lambda: vmap(lambda a: a, in_axes=(0, 0))(np.ones((2, 2))), ArgumentError, "2 entries"),
         (lambda: vmap(lambda a: a, in_axes="rows"), ArgumentError, "no axis"),
         (lambda: vmap(lambda a: a, in_axes=((0, 0),))((np.ones(2),)), ArgumentError, "2 axes"),
+        (
+            lambda: vmap(lambda p, b: p["w"] + b, in_axes=({"w": 1}, 0))({"w": np.ones((2, 3))}, np.ones(4)),
+            ShapeError,
+            r"argument 0\['w'\] \(axis 1\) and argument 1 \(axis 0\) differ in their number of examples: 3 and 4",
+        ),
+        (
+            lambda: vmap(lambda x, scale: x * scale)(np.ones(2), scale=np.ones(3)),
+            ShapeError,
+            "argument 0 .axis 0. and argument 1 .axis 0. differ",
+        ),
+        (lambda: vmap(lambda p: p, in_axes=({"a": 0},))({"b": np.ones(2)}), ArgumentError, "the keys 'a'"),
+        (lambda: vmap(lambda p: p, in_axes=({"a": 0},))(np.ones(2)), ArgumentError, "the keys 'a'"),
+        (lambda: vmap(lambda p: p, in_axes={"a": 0})({"a": np.ones(2)}), ArgumentError, "1 entries"),
+        (lambda: vmap(lambda x: {"a": x}, out_axes={"b": 0})(np.ones(2)), ArgumentError, "the keys 'b'"),
+        (lambda: vmap(lambda p: p["a"])({"a": 2.0}), ArgumentError, r"argument 0\['a'\] of `<lambda>`"),
     ],
 )
 def test_refusals(call, error, says):

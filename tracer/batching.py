@@ -14,47 +14,65 @@ put into a loop that reads the example's part of each batched argument and write
     }
 
 so that it is fused, differentiated and nested like any loop that a user writes. The arrays' extents come from the part
-of the program that computes extents, which stands before the loop.
+of the program that computes extents, which stands before the loop. So does what a result without an axis (None) is
+computed from; it must not depend on the example.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..ir import pipeline
 from ..ir.core import Builder as RegionBuilder
-from ..ir.core import Const, Function, Op, Region, Value, builder, const
+from ..ir.core import Const, Function, Op, Region, Value, builder, const, walk
 from ..ir.ops import extents_of, lookup
+from ..ir.ops.callback import refuse_effects
 from ..ir.rewrite import clone_region, free_values, inline
 from ..ir.types import I64
 from . import views
 from .broadcasting import agree
 from .context import Tracer
 from .numeric import describe
-from .programs import Derivative, Output, Program, fill, leaves, program, refuse, tree_map
+from .programs import Derivative, Output, Program, abstract, fill, leaves, only, program, refuse, tree_map
 from .values import DictObject, Instance, ListObject, Number, Reference
 
-__all__ = ["vmap"]
+__all__ = ["ByKey", "vmap"]
+
+
+@dataclass(frozen=True)
+class ByKey:
+    """A dict of axes."""
+
+    items: tuple[tuple[Any, Any], ...]
 
 
 def vmap(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The results of the function for each example, stacked."""
     in_axes, out_axes = made.options
     name = getattr(made.__wrapped__, "__name__", "the function")
-    axes = axes_of_arguments(t, name, in_axes, args, kwargs)
+    try:  # what has a position counts as positional
+        bound = inspect.signature(made.__wrapped__).bind(*args, **kwargs)
+    except (TypeError, ValueError):  # a function of the traced program, or one without a signature
+        pass
+    else:
+        args, kwargs = list(bound.args), bound.kwargs
+    placed = axes_of_arguments(t, name, in_axes, args, kwargs)
+    axes = [axis for axis, _ in placed]
     given = [leaf for x in (*args, *kwargs.values()) for leaf in leaves(t, x) if is_dynamic(leaf)]
-    batched = [(leaf, axis) for leaf, axis in zip(given, axes, strict=True) if axis is not None]
+    batched = [(leaf, axis, what) for leaf, (axis, what) in zip(given, placed, strict=True) if axis is not None]
     if not batched:
         refuse(t, f"vmap of `{name}`: no argument is batched", "give an array, and its axis in in_axes")
-    count = views.extent(t, *batched[0])
-    for leaf, axis in batched[1:]:
+    first, at, source = batched[0]
+    count = views.extent(t, first, at)
+    for leaf, axis, what in batched[1:]:
         agree(
             t,
             count,
             views.extent(t, leaf, axis),
-            f"the batched arguments of `{name}` differ in their number of examples",
+            f"vmap of `{name}`: {source} (axis {at}) and {what} (axis {axis}) differ in their number of examples",
         )
     rows: list[Row] = []
     following = iter(axes)
@@ -95,26 +113,36 @@ class Row:
         return builder().emit1("index", [self.array, k], {"spec": spec})
 
 
-def axes_of_arguments(t: Tracer, name: str, in_axes: Any, args: list[Any], kwargs: dict[str, Any]) -> list[int | None]:
-    """The batched axis of every number and array among the arguments (None: the same for all examples)."""
+Placed = list[tuple[int | None, str]]
+"""For each number and array among the arguments, its batched axis (None: the same for all examples) and its name."""
+
+
+def axes_of_arguments(t: Tracer, name: str, in_axes: Any, args: list[Any], kwargs: dict[str, Any]) -> Placed:
     per_argument: Sequence[Any] = in_axes if isinstance(in_axes, tuple) else [in_axes] * len(args)
-    if len(per_argument) != len(args):
+    if len(per_argument) != len(args) or isinstance(in_axes, ByKey):
+        entries = len(in_axes.items) if isinstance(in_axes, ByKey) else len(per_argument)
         refuse(
             t,
-            f"in_axes of vmap has {len(per_argument)} entries for the {len(args)} positional arguments of `{name}`",
+            f"in_axes of vmap has {entries} entries for the {len(args)} positional arguments of `{name}`",
             "give an axis or None for each positional argument, or one axis for all of them",
         )
-    out: list[int | None] = []
-    for axis, x in zip([*per_argument, *([0] * len(kwargs))], [*args, *kwargs.values()], strict=True):
-        spread(t, name, axis, x, out)
+    out: Placed = []
+    names = [*(f"argument {k}" for k in range(len(args))), *(f"argument {k!r}" for k in kwargs)]
+    for axis, x, what in zip([*per_argument, *([0] * len(kwargs))], [*args, *kwargs.values()], names, strict=True):
+        spread(t, name, axis, x, what, out)
     return out
 
 
-def spread(t: Tracer, name: str, axis: Any, x: Any, out: list[int | None]) -> None:
+def spread(t: Tracer, name: str, axis: Any, x: Any, what: str, out: Placed) -> None:
     """Appends the axis of each leaf of `x`; `axis` is one for all, or a structure like the top of `x`."""
-    if isinstance(axis, tuple):
-        for a, part in matched(t, "in_axes", axis, x):
-            spread(t, name, a, part, out)
+    if isinstance(axis, tuple | ByKey):
+        for a, part, key in matched(t, "in_axes", axis, x):
+            spread(t, name, a, part, what + key, out)
+        return
+    inner = parts_of(t, x)
+    if inner is not None:
+        for key, part in inner:
+            spread(t, name, axis, part, f"{what}[{key!r}]", out)
         return
     for leaf in leaves(t, x):
         if not is_dynamic(leaf):
@@ -123,28 +151,46 @@ def spread(t: Tracer, name: str, axis: Any, x: Any, out: list[int | None]) -> No
         if axis is not None and not -rank <= axis < rank:
             refuse(
                 t,
-                f"vmap is to map axis {axis} of {describe(leaf)}, which `{name}` was given: it has {rank} axes",
+                f"vmap is to map axis {axis} of {what} of `{name}`, which is {describe(leaf)}: it has {rank} axes",
                 "give None in in_axes for what is the same for all examples",
             )
-        out.append(None if axis is None else axis % rank)
+        out.append((None if axis is None else axis % rank, what))
 
 
-def matched(t: Tracer, what: str, axes: tuple[Any, ...], x: Any) -> Iterator[tuple[Any, Any]]:
-    """The entries of a structure of axes with the parts of `x` that they are for."""
-    parts: list[Any] = []
+def parts_of(t: Tracer, x: Any) -> list[tuple[Any, Any]] | None:
+    """The keys and parts of a structure; None for a leaf."""
     if isinstance(x, tuple):
-        parts = list(x)
-    elif isinstance(x, ListObject):
-        parts = list(t.items(x))
-    elif isinstance(x, DictObject | Instance):
-        parts = [v for _, v in t.items(x)]
-    if len(parts) != len(axes):
-        refuse(
-            t,
-            f"{what} of vmap has {len(axes)} axes in a place where there is {describe(x)}",
-            "give one axis for all of it, or a structure like it",
-        )
-    return zip(axes, parts, strict=True)
+        return list(enumerate(x))
+    if isinstance(x, ListObject):
+        return list(enumerate(t.items(x)))
+    if isinstance(x, DictObject | Instance):
+        return list(t.items(x))
+    return None
+
+
+def matched(t: Tracer, what: str, axes: tuple[Any, ...] | ByKey, x: Any) -> Iterator[tuple[Any, Any, str]]:
+    """The entries of a structure of axes with the parts of `x` that they are for, and their keys in brackets; dicts by
+    their keys, in the order of `x`."""
+    parts = parts_of(t, x)
+    if isinstance(axes, ByKey):
+        known = dict(axes.items)
+        if not isinstance(x, DictObject | Instance) or set(known) != {key for key, _ in parts or ()}:
+            refuse(
+                t,
+                f"{what} of vmap has the keys {', '.join(map(repr, known))} in a place where there is {describe(x)}",
+                "give one axis for all of it, or a dict with the same keys",
+            )
+        entries = [known[key] for key, _ in parts or ()]
+    else:
+        entries = list(axes)
+        if parts is None or len(parts) != len(entries):
+            refuse(
+                t,
+                f"{what} of vmap has {len(entries)} axes in a place where there is {describe(x)}",
+                "give one axis for all of it, or a structure like it",
+            )
+    for a, (key, part) in zip(entries, parts or (), strict=True):
+        yield a, part, f"[{key!r}]"
 
 
 # ---------------------------------------------------------------- results
@@ -153,7 +199,9 @@ def matched(t: Tracer, what: str, axes: tuple[Any, ...], x: Any) -> Iterator[tup
 def stacked(t: Tracer, p: Program, count: Value, places: dict[int, Row], out_axes: Any) -> Any:
     """The loop over the examples, and the structure of its results."""
     outputs: dict[int, int] = {}
-    place_outputs(t, p, out_axes, p.result, outputs)
+    same: list[int] = []
+    place_outputs(t, p, out_axes, p.result, outputs, same)
+    known = dict(zip(same, for_all(t, p, places, same), strict=True))
     extents = extents_of_results(t, p, count)
     order = sorted(outputs)
     initial = []
@@ -174,18 +222,40 @@ def stacked(t: Tracer, p: Program, count: Value, places: dict[int, Row], out_axe
             filled.append(t.emit1("update", [into, found[k], index], {"spec": f"{before}i{after}"}))
         t.emit("yield", filled)
     arrays = t.emit("for", [Const(0, I64), count, *initial], {"reverse": False}, regions=[body])
-    known = dict(zip(order, arrays, strict=True))
-    return fill(t, p.result, lambda o: t.new_array(known[o.index]))
+    known |= zip(order, arrays, strict=True)
+    return fill(t, p.result, lambda o: abstract(t, known[o.index], o))
 
 
-def place_outputs(t: Tracer, p: Program, axis: Any, x: Any, out: dict[int, int]) -> None:
-    """Notes along which axis each result is stacked."""
-    if isinstance(axis, tuple):
-        for a, part in matched(t, "out_axes", axis, x):
-            place_outputs(t, p, a, part, out)
+def for_all(t: Tracer, p: Program, places: dict[int, Row], same: Sequence[int]) -> list[Value]:
+    """Results that are the same for all examples; refused where they are computed from an example."""
+    if not same:
+        return []
+    function = only_needed(pipeline.optimize(only(p, same)))
+    refuse_effects(function.body, "what decides on a result of vmap without an axis")
+    read = {v for op in walk(function.body) if op.name != "dim" for v in op.operands}
+    for k in places:
+        if function.args[k] in read:
+            what = f" (`{function.args[k].name}`)" if function.args[k].name else ""
+            refuse(
+                t,
+                f"out_axes of vmap is None for a result of `{p.name}` that depends on a batched argument{what}",
+                "give the axis along which it is to be stacked",
+            )
+    operands = [places[k].at(Const(0, I64)) if k in places else v for k, v in enumerate(p.operands)]
+    return inline(function, operands)
+
+
+def place_outputs(t: Tracer, p: Program, axis: Any, x: Any, out: dict[int, int], same: list[int]) -> None:
+    """Notes along which axis each result is stacked, and those that are not."""
+    if isinstance(axis, tuple | ByKey):
+        for a, part, _ in matched(t, "out_axes", axis, x):
+            place_outputs(t, p, a, part, out, same)
         return
     for leaf in leaves(t, x):
         if not isinstance(leaf, Output):
+            continue
+        if axis is None:
+            same.append(leaf.index)
             continue
         rank = p.function.results[leaf.index].rank + 1
         if not isinstance(axis, int) or not -rank <= axis < rank:
@@ -209,6 +279,7 @@ def extents_of_results(t: Tracer, p: Program, count: Value) -> list[list[Value]]
         shapes = [extents_of(v) if v.is_array else [] for v in end.operands]
         b.emit("return", [n for shape in shapes for n in shape])
     sizes = only_needed(pipeline.optimize(Function(p.function.name, body)))
+    refuse_effects(sizes.body, "what decides on the shape of a result of vmap")
     if all(follows_from_extents(op) for op in sizes.body.ops):
         found = iter(inline(sizes, p.operands))
     else:

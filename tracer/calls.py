@@ -236,10 +236,6 @@ def refuse(t: Tracer, function: Any) -> Any:
     if name.startswith(("np.random", "random.")):
         t.unsupported(f"`{name}` draws random numbers", "draw them before the call and pass them in as arguments")
     close = difflib.get_close_matches(name, NAMES, n=2, cutoff=0.8)
-    if function is print:
-        t.unsupported(
-            "`print` inside a differentiated function is not supported yet", "return the value and print it outside"
-        )
     hint = f"did you mean {' or '.join('`' + c + '`' for c in close)}? Otherwise " if close else ""
     if not callable(function):
         t.type_error(f"{describe(function)} cannot be called")

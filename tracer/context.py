@@ -69,6 +69,8 @@ class Tracer:
         self.steps = 0
         self.probing: list[Any] = []
         """Loops being traced, innermost last (see `loops.Builder`)."""
+        self.differentiates = False
+        """Whether the program contains derivatives of its own."""
         self.rules: list[Any] = []
         """Functions whose own rules of derivatives are being traced, innermost last."""
         self.equal: dict[frozenset[Value], Region] = {}

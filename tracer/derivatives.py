@@ -20,11 +20,14 @@ from ..ir.adjoint import jvp as ir_jvp
 from ..ir.adjoint import vjp as ir_vjp
 from ..ir.adjoint.jacobian import Blocks, forward_blocks, reverse_blocks, size
 from ..ir.core import Const, Region, Value, const
+from ..ir.ops.callback import refuse_effects
 from ..ir.rewrite import inline
 from ..ir.types import F64
 from . import calls, views
-from .batching import vmap
+from .batching import ByKey, vmap
 from .broadcasting import agree
+from .callbacks import RULES as CALLBACKS
+from .callbacks import bind_callback, bind_print
 from .checkpoints import bind_checkpoint, checkpointed_call
 from .context import Tracer
 from .custom import RULES, bind_custom_rule
@@ -81,6 +84,7 @@ def plain(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) 
 
 
 def value_and_grad(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    t.differentiates = True
     p = program(t, made.__wrapped__, args, kwargs, made.argnums)
     value, aux = split_aux(t, made, p)
     if not isinstance(value, Output) or p.function.results[value.index].is_array:
@@ -105,6 +109,7 @@ def value_and_grad(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[st
 
 def jvp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """(value, tangent), with aux (value, tangent, aux); of the kind "tangent", the tangent alone."""
+    t.differentiates = True
     if len(args) != 2 or kwargs:
         refuse(t, f"jvp takes the primals and the tangents, not {len(args)} arguments", "write `jvp(f, (x,), (v,))`")
     primals, tangents = (tuple(t.items(a)) if isinstance(a, ListObject) else a for a in args)
@@ -119,6 +124,8 @@ def jvp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) ->
     value, aux = split_aux(t, made, p)
     outputs = float_outputs(t, p, value)
     seeds = matching(t, p, primals, tangents)
+    if made.kind == "tangent":
+        refuse_effects(p.function.body, "linearize")
     kept = [] if made.kind == "tangent" else [o.index for o in p.outputs_of(t, p.result)]
     differentiated = only(p, [*(o.index for o in outputs), *kept])
     count = len(outputs)
@@ -166,9 +173,11 @@ def matching(t: Tracer, p: Program, primals: Any, tangents: Any) -> list[Value]:
 
 def jacobian(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """jacfwd, jacrev, and jacobian, which picks one of them by the numbers of inputs and outputs."""
+    t.differentiates = True
     p = program(t, made.__wrapped__, args, kwargs, made.argnums)
     value, aux = split_aux(t, made, p)
     outputs = float_outputs(t, p, value)
+    refuse_effects(p.function.body, f"a {made.kind}")
     found = inline(p.function, p.operands)
     values = [found[o.index] for o in outputs]
     function = only(p, [o.index for o in outputs])
@@ -230,10 +239,12 @@ def total_size(t: Tracer, values: list[Value]) -> Value:
 
 def hessian(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Forward over reverse."""
+    t.differentiates = True
     inner = Derivative("jacrev", made.__wrapped__, made.argnums, made.has_aux)
     p = program(t, inner, args, kwargs, made.argnums)
     gradient, aux = split_aux(t, made, p)
     outputs = float_outputs(t, p, gradient)
+    refuse_effects(p.function.body, "a hessian")
     found = inline(p.function, p.operands)
     values = [found[o.index] for o in outputs]
     function = only(p, [o.index for o in outputs])
@@ -249,6 +260,7 @@ def hessian(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]
 
 def hvp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The Hessian with respect to the first argument times a vector; further arguments are constants."""
+    t.differentiates = True
     if len(args) < 2:
         refuse(t, f"hvp takes a point and a vector, not {len(args)} arguments", "write `hvp(f, x, v)`")
     x, v, *rest = args
@@ -263,9 +275,11 @@ def hvp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) ->
 def vjp(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """(value, pullback), inside a traced program; the pullback runs the forward sweep again (which is then found to
     be the same, where it has no loops)."""
+    t.differentiates = True
     p = program(t, made.__wrapped__, args, kwargs, None)
     value, aux = split_aux(t, made, p)
     float_outputs(t, p, value)
+    refuse_effects(p.function.body, "a vjp in a traced function")
     found = dict(enumerate(inline(p.function, p.operands)))
     result = results_of(t, value, found)
     back = Pull(p, value, result)
@@ -354,6 +368,7 @@ KINDS: dict[str, Callable[[Tracer, Any, list[Any], dict[str, Any]], Any]] = {
     "checkpoint": checkpointed_call,
     "transform": transform,
     **RULES,
+    **CALLBACKS,
     **SOLVERS,
 }
 
@@ -408,7 +423,7 @@ def frozen_axes(t: Tracer, x: Any) -> Any:
     if isinstance(x, ListObject | tuple):
         return tuple(frozen_axes(t, v) for v in (t.items(x) if isinstance(x, ListObject) else x))
     if isinstance(x, DictObject):
-        return tuple(frozen_axes(t, v) for _, v in t.items(x))
+        return ByKey(tuple((k, frozen_axes(t, v)) for k, v in t.items(x)))
     if x is not None and not isinstance(x, int):
         refuse(t, f"an axis of vmap is {describe(x)}", "write axes as numbers, None, or structures of them")
     return x
@@ -420,8 +435,10 @@ def bind_hvp(t: Tracer, function: Any, x: Any, v: Any, *args: Any, **kwargs: Any
 
 
 def bind_linearize(t: Tracer, function: Any, *primals: Any, has_aux: Any = False, parallel: Any = False) -> Any:
+    t.differentiates = True
     check_function(t, "linearize", function)
     p = program(t, function, list(primals), {}, None)
+    refuse_effects(p.function.body, "linearize in a traced function")
     value, aux = split_aux(t, Derivative("jvp", function, 0, has_aux), p)
     found = dict(enumerate(inline(p.function, p.operands)))
     result = results_of(t, value, found)
@@ -430,7 +447,9 @@ def bind_linearize(t: Tracer, function: Any, *primals: Any, has_aux: Any = False
 
 
 def register() -> None:
-    from .bindings import MARKED
+    from .bindings import MARKED, TABLE
+
+    TABLE[print] = bind_print
 
     for kind in ("grad", "value_and_grad", "jacfwd", "jacrev", "jacobian", "hessian"):
         MARKED[kind] = made_by(kind)
@@ -441,6 +460,7 @@ def register() -> None:
         hvp=bind_hvp,
         linearize=bind_linearize,
         vmap=bind_vmap,
+        callback=bind_callback,
         custom_rule=bind_custom_rule,
         checkpoint=bind_checkpoint,
         custom_root=bind_custom_root,

@@ -76,6 +76,8 @@ class Traced:
     """The first and the last line of each source."""
     located: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     """By identity: objects found outside, and the keys of their places (see `Captures.found`)."""
+    differentiates: bool = False
+    """Whether the program contains derivatives of its own."""
 
 
 def trace(
@@ -144,7 +146,8 @@ def run(t: Tracer, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
     sources = [(c.file, c.qualname, c.text) for c in t.sources.values()]
     lines = [(first_line(c.node), c.node.end_lineno or 0) for c in t.sources.values()]
     guards = unique(t.captures.guards)
-    return Traced(traced, structure, t.captures.captures, guards, mutated, sources, lines, t.captures.located)
+    located = t.captures.located
+    return Traced(traced, structure, t.captures.captures, guards, mutated, sources, lines, located, t.differentiates)
 
 
 def definition(function: Any) -> tuple[ast.AST, str] | None:

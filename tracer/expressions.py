@@ -23,6 +23,7 @@ from .values import (
     UNDEFINED,
     BoundMethod,
     DictObject,
+    Formatted,
     FunctionValue,
     Host,
     Instance,
@@ -258,6 +259,18 @@ def joined_string(t: Tracer, node: ast.JoinedStr) -> Any:
     return out
 
 
+def formatted(t: Tracer, node: ast.JoinedStr) -> Formatted:
+    """An f-string that is put together at run time."""
+    parts: list[Any] = []
+    for part in node.values:
+        if isinstance(part, ast.FormattedValue):
+            spec = joined_string(t, part.format_spec) if isinstance(part.format_spec, ast.JoinedStr) else ""
+            parts.append((evaluate(t, part.value), part.conversion, spec))
+        else:
+            parts.append((part.value if isinstance(part, ast.Constant) else evaluate(t, part), -1, ""))
+    return Formatted(tuple(parts))
+
+
 def subscript_expression(t: Tracer, node: ast.Subscript) -> Any:
     container = evaluate(t, node.value)
     index = subscript(t, node.slice)
@@ -341,6 +354,8 @@ def call_expression(t: Tracer, node: ast.Call) -> Any:
     for a in node.args:
         if isinstance(a, ast.Starred):
             args += spread(t, evaluate(t, a.value))
+        elif function is print and isinstance(a, ast.JoinedStr):
+            args.append(formatted(t, a))
         else:
             args.append(evaluate(t, a))
     kwargs: dict[str, Any] = {}

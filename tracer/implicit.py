@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from ..ir.adjoint import jvp as ir_jvp
 from ..ir.adjoint import vjp as ir_vjp
 from ..ir.core import Function, Region, Value, builder, const
+from ..ir.ops.callback import refuse_effects
 from ..ir.rewrite import clone_region, inline
 from . import calls, views
 from .broadcasting import agree
@@ -93,6 +94,7 @@ class Equation:
 def equation(t: Tracer, what: str, f: Any, x: Any) -> Equation:
     """The function traced at something like `x`; it must give something like `x`."""
     p = program(t, f, [x], {}, ())
+    refuse_effects(p.function.body, "an equation to solve")
     found = results_of(t, p.result, dict(enumerate(inline(p.function, p.operands))))  # for its extents
     require_alike(t, what, found, x)
     return Equation(p, dynamic(t, x))

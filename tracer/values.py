@@ -63,6 +63,13 @@ CALLERS = 2
 """`Number.array` of an argument."""
 
 
+@dataclass(frozen=True, eq=False)
+class Formatted:
+    """An f-string with values known at run time, for `print`: (value, conversion, format) of each part."""
+
+    parts: tuple[tuple[Any, int, str], ...]
+
+
 @dataclass(eq=False, slots=True)
 class Number:
     """A scalar known at run time. `weak`: a Python bool, int or float rather than a NumPy scalar.

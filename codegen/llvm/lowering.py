@@ -97,7 +97,9 @@ class Lowering:
     def __init__(self, context: Any, builder: Any, function: Function, noalias: bool) -> None:
         self.context, self.b, self.function = context, builder, function
         self.layouts: Sequence[str] = function.attrs["layouts"]
-        self.inputs = function.args[: len(function.args) - function.attrs.get("outputs", 0)]
+        own = function.attrs.get("rewritten", ())  # arguments whose memory is nobody else's (`codegen.donation`)
+        count = len(function.args) - function.attrs.get("outputs", 0)
+        self.inputs = [a for k, a in enumerate(function.args[:count]) if k not in own]
         self.classes = Classes(function, self.layouts, noalias)
         self.memories = Memories(context, builder, len(self.classes.number))
         self.hints = Hints(builder.module)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from ...ir.core import Const, Op, Region, Value
 from ...ir.types import Buffer
-from ..scheduled import KERNELS
+from ..callbacks import CALLBACK
+from ..scheduled import written_operands
 from .loops import affine, scaled, summed
 
 __all__ = ["Access", "Effects", "Loop", "apart", "effects", "moves_buffers", "root_of", "same_position"]
@@ -92,7 +93,8 @@ def collect(op: Op, loops: tuple[Loop, ...], out: Effects) -> None:
     elif op.name == "buffer.store":
         out.accesses.append(Access(root_of(op.operands[1]), True, position_of(op, 1), loops, op))
     elif op.name == "buffer.call":
-        writes = KERNELS[op.attrs["kernel"]].writes
+        out.checks |= op.attrs["kernel"] == CALLBACK  # what it does besides has its order
+        writes = written_operands(op)
         for k, operand in enumerate(op.operands):
             if isinstance(operand.type, Buffer):
                 out.accesses.append(Access(root_of(operand), True, None, loops, op))

@@ -31,7 +31,8 @@ from dataclasses import dataclass, field
 from ...ir.core import Const, Function, Op, Region, Value, walk
 from ...ir.ops.declare import lookup
 from ...ir.types import BOOL, Buffer
-from ..scheduled import KERNELS
+from ..callbacks import CALLBACK
+from ..scheduled import written_operands
 from .accesses import CHECKS, Access, Loop, apart, root_of
 from .induction import closed_forms, defined_in
 from .polynomials import (
@@ -208,9 +209,9 @@ class Analysis:
                 elif op.name == "buffer.store":
                     out.append(self.turn(op, 1, True, loops))
                 elif op.name == "buffer.call":
-                    if any(isinstance(r.type, Buffer) for r in op.results):
+                    if op.attrs["kernel"] == CALLBACK or any(isinstance(r.type, Buffer) for r in op.results):
                         return False
-                    writes = KERNELS[op.attrs["kernel"]].writes
+                    writes = written_operands(op)
                     for k, v in enumerate(op.operands):
                         if isinstance(v.type, Buffer):
                             out.append(Turn(op, root_of(v), k in writes, None, loops))

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from ...ir.core import Const, Function, Op, Region, Value, walk
 from ...ir.types import Buffer
-from ..scheduled import KERNELS
+from ..scheduled import written_operands
 from .accesses import root_of
 from .polynomials import expand
 
@@ -107,7 +107,7 @@ def step(op: Op, root: Value, same: Same, state: str) -> str:
     if op.name == "buffer.store":
         return state
     if op.name == "buffer.call":
-        writes = KERNELS[op.attrs["kernel"]].writes
+        writes = written_operands(op)
         read = any(k not in writes and root_of(v) is root for k, v in enumerate(op.operands)
                    if isinstance(v.type, Buffer))  # fmt: skip
         return EXPOSED if read or op.attrs["kernel"] not in WHOLE else DEFINED

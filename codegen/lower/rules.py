@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from ...ir.core import Const, Op, Value
+from ...ir.ops.callback import CALLBACKS
 from ...ir.ops.shape import split_spec
 from ...ir.types import BOOL, F32, F64, I64, Array, DType
+from .callback import callback
 from .data import DATA_RULES
 from .fusion import REDUCTIONS, product_operands, small_product, source_of_transpose
 from .gather import assemble
@@ -500,6 +502,7 @@ RULES: dict[str, Callable[[Scheduler, Op], Any]] = {
     "reshape": reshape,
     "stayed": stayed,
     **dict.fromkeys(LIBRARY, library),
+    **dict.fromkeys(CALLBACKS, callback),
     **DATA_RULES,
     **TAPE_RULES,
 }

@@ -1,6 +1,7 @@
 """What kernels call by name, the elementary functions of `codegen.vecmath` included.
 
-In: nothing. Out: plain Python functions with NumPy's meaning, which Numba replaces by its own code: `elements`
+In: nothing. Out: plain Python functions with NumPy's meaning, which Numba replaces by its own code: `callback` (a
+function of the user's), `elements`
 (one number from a few), `library` (whole matrices), `memory` (tapes), `order` (sorting, searching), `products` (matrix
 products). All of them are attributes of this package, under the names of `NAMES`.
 
@@ -12,11 +13,12 @@ products). All of them are attributes of this package, under the names of `NAMES
 from __future__ import annotations
 
 from .. import vecmath
-from . import elements, library, memory, order, products, special
+from . import callback, elements, library, memory, order, products, special
 
 __all__ = ["FUNCTIONS", "NAMES"]
 
 FUNCTIONS = {
+    **callback.FUNCTIONS,
     **elements.FUNCTIONS,
     **library.FUNCTIONS,
     **memory.FUNCTIONS,

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..core import Builder, Const, Function, Region, Value, builder, const
+from ..ops.callback import refuse_effects
 from ..pipeline import optimize
 from ..rewrite import clone_region, free_values, inline
 from ..types import F64, I64, Scalar
@@ -35,6 +36,7 @@ __all__ = ["capacity", "recomputed", "segmented"]
 
 def recomputed(function: Function, operands: Sequence[Value]) -> list[Value]:
     """The results of `function` on `operands`; its reverse sweep will start from the operands."""
+    refuse_effects(function.body, "a checkpoint")
     found = inline(function, operands)
     wrt = [v for v in operands if is_differentiable_type(v)]
     outs = [k for k, v in enumerate(found) if is_differentiable_type(v)]

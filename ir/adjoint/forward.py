@@ -120,7 +120,7 @@ class Forward:
             moved = [self.tangent(op.operands[k]) if k in rule.linear else v for k, v in enumerate(operands)]
             return [builder().emit1(op.name, moved, op.attrs)]
         if rule.jvp is not None:
-            out = call_rule(rule.jvp, operands, op.attrs, y=lambda: results[0], tangents=given)
+            out = call_rule(rule.jvp, operands, op.attrs, y=lambda: results[0], ys=lambda: results, tangents=given)
             return list(out) if isinstance(out, list) else [out]
         raise UnsupportedError(f"`{op.name}` has no forward derivative", op.span)
 

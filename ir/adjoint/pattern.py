@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 
 from ..core import Builder, Const, Function, Op, Region, Value, builder, walk
 from ..ops import call_rule, extents_of, lookup, zeros_like
+from ..ops.callback import CALLBACKS
 from ..ops.custom import merged
 from ..ops.declare import OpDef
 from ..rewrite import Rewriter, clone_op, inline
@@ -100,7 +101,7 @@ class Dependence(Forward):
             if found is not None and results[0].is_array and not found.is_array:
                 found = filled(found, extents_of(results[0]))
             return [found]
-        if not any(given):
+        if not any(given) or (op.name in CALLBACKS and op.attrs.get("zero")):
             return [None] * len(results)
         special = RULES.get(op.name)
         if special is not None:
@@ -123,7 +124,8 @@ class Dependence(Forward):
             program, at = op.attrs.get("pushforward"), list(op.attrs.get("pushforward_at", ()))
             if program is None:
                 return everything(op, rule, operands, given[:start], results)
-            values = merged(values, at, [zeros_like(v) for v in operands[:start]])
+            zeros = [zeros_like(v) for v in operands[:start]]
+            values = merged(values, at, zeros, op.attrs.get("pushforward_outs", ()), results)
         bits = [self.tangent(v) for v in op.operands[: len(at)]]
         return list(inline(dependence(program, at), [*values, *bits]))
 

@@ -243,7 +243,9 @@ class Reverse:
         y = (lambda: self.residual(op.results[0])) if len(op.results) == 1 else None
         function = rule.transpose or rule.vjp
         assert function is not None
-        contributions = call_rule(function, operands, op.attrs, dy=dy, y=y)
+        contributions = call_rule(
+            function, operands, op.attrs, dy=dy, y=y, ys=lambda: [self.residual(r) for r in op.results]
+        )
         chosen = call_rule(rule.masks, operands, op.attrs, y=y) if rule.masks else [None] * len(operands)
         if op.name in OVERWRITES and wanted[0] == 0:
             wanted = [*wanted[1:], 0]  # what was written is read off the cotangent before its region is cleared

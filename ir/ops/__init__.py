@@ -6,6 +6,7 @@ In: nothing. Out: `REGISTRY` and `lookup`. Importing this package declares every
 from . import (  # noqa: F401
     arithmetic,
     bessel,
+    callback,
     control,
     counting,
     custom,

@@ -57,8 +57,10 @@ class Into(NamedTuple):
 class OpDef:
     """Everything about one operation; see the module's docstring. Calling it emits it.
 
-    `effect`: "" (pure), "check" (may end the program with an error; kept, in order), "tape" (linear use of tapes).
-    `category`: elementwise, shape, reduction, library, check, tape, control, terminator.
+    `effect`: "" (pure), "check" (may end the program with an error; kept, in order), "tape" (linear use of tapes),
+    "call" (a Python function with effects is called: kept, in order with checks, done once).
+    `category`: elementwise, shape, reduction, library, check, tape, control, terminator,
+    callback.
     """
 
     name: str

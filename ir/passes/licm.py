@@ -102,7 +102,7 @@ class Motion(Rewriter):
             self.changed = True
         for result in op.results:
             self.level[result] = target
-        if REGISTRY[op.name].effect == "check":
+        if REGISTRY[op.name].effect in ("check", "call"):
             for frame in self.frames[target:]:
                 frame.certain = frame.certain and frame is not self.frames[target]
             self.learn(op, target)
@@ -141,7 +141,7 @@ class Motion(Rewriter):
             self.env[old] = result
             self.level[old] = len(self.frames) - 1
         self.frames[-1].out.append(new)
-        if any(REGISTRY[inner.name].effect == "check" for r in op.regions for inner in walk(r)):
+        if any(REGISTRY[inner.name].effect in ("check", "call") for r in op.regions for inner in walk(r)):
             self.frames[-1].certain = False
 
     # ---------------------------------------------------------------- how far out
