@@ -39,7 +39,8 @@ TRIVIAL = frozenset({"fill", "iota", "index", "broadcast", "transpose", "cast", 
 WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add", "assemble"})
 REDUCTIONS = frozenset("reduce_sum reduce_prod reduce_max reduce_min reduce_any reduce_all reduce_or".split())
 REPEAT = 8
-"""What a consumer may compute in several places of its code, one of which is run for an element."""
+"""What a consumer may compute in several places of its code: one of which is run for an element, or each of which is a
+loop over the same row."""
 RECOMPUTE = 3
 """What may be computed by each of several consumers: as much arithmetic as a store and a load cost."""
 
@@ -111,7 +112,8 @@ class Pull:
     """One consumer of a value: inside which program loops, and which loops of the nest each index depends on.
 
     `deps` None: the value must be in memory. `turn`: of one that computes elements in several
-    turns, and in several places of its code, which.
+    turns, and in several places of its code, which. `rows`: the reductions of rows on the way to the consumer, each of
+    which is a loop of its own.
     """
 
     anchor: Op
@@ -119,6 +121,7 @@ class Pull:
     deps: tuple[frozenset[int], ...] | None
     random: bool = False
     turn: int | None = None
+    rows: tuple[Op, ...] = ()
 
 
 def repeats(pull: Pull) -> bool:
@@ -264,12 +267,15 @@ class Pulls:
         distinct = {(p.anchor, p.deps, p.turn) for p in whole}
         if price > REPEAT and any(p.turn is not None for p in whole):
             return True
+        if price > REPEAT and len({(p.anchor, p.deps, p.turn, p.rows) for p in whole}) > 1:
+            return True
         return len(distinct) > 1 and price > RECOMPUTE
 
     def through(self, op: Op, pull: Pull) -> None:
         """What a pull of an element of `op`'s result asks of its operands."""
         assert pull.deps is not None
         if row_reduction(op):
+            pull = replace(pull, rows=(*pull.rows, op))
             depth = max((max(d) for d in pull.deps if d), default=-1) + 1
             inner: tuple[frozenset[int], ...]
             if op.name == "matmul":
