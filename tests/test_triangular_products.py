@@ -108,7 +108,9 @@ def test_sums_of_products_of_cotangents() -> None:
         ahead, behind = m.copy(), m.copy()
         ahead[k] += step
         behind[k] -= step
-        slope = (adjit.grad(centred, argnums=1)(x, ahead, w) - adjit.grad(centred, argnums=1)(x, behind, w)) / (2 * step)
+        slope = (adjit.grad(centred, argnums=1)(x, ahead, w) - adjit.grad(centred, argnums=1)(x, behind, w)) / (
+            2 * step
+        )
         np.testing.assert_allclose(again[k], slope, rtol=1e-6, atol=1e-6)
 
 

@@ -1,5 +1,6 @@
 """Matrix products in machine code: BLAS where it pays (for the half of a triangular factor that is not zero,
-`triangular`), loops where the call would cost more than the work, blocks in registers (`narrow`) where matrices are narrow.
+`triangular`), loops where the call would cost more than the work, blocks in registers (`narrow`) where matrices are
+narrow.
 
 In: contiguous memory of the product and its factors. Out: a call of a function that is added to the module once per
 dtype and kind of product. It does what `codegen.primitives.products` does, without Numba's front end, which takes a

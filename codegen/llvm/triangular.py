@@ -27,7 +27,7 @@ __all__ = ["LEAST", "by_triangle"]
 
 BIT, I64 = ir.IntType(1), ir.IntType(64)
 LEAST = 64
-"""The smallest triangular factor, and the fewest rows or columns of the other, of which half the work is worth the look."""
+"""The smallest triangular factor, and the fewest rows or columns of the other, for which it pays."""
 BLOCKS = 4
 """Into how many blocks a triangular factor is cut: what is left out is 3/8 of the work."""
 WIDTH = 16
@@ -53,7 +53,7 @@ def internal(module: ir.Module, name: str, kinds: list[Any], result: Any) -> ir.
 
 def write(function: ir.Function, dtype: DType, left: bool, right: bool) -> None:
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    out, x, y, rows, columns, inner = function.args
+    _, x, y, rows, columns, inner = function.args
     wide = b.and_(*(b.icmp_signed(">=", n, integer(LEAST)) for n in (rows, columns)))
     for second in (True, False):
         # the triangular factor, the other one, and along which extent of the product the blocks go

@@ -276,6 +276,7 @@ class Pulls:
         assert pull.deps is not None
         if row_reduction(op):
             pull = replace(pull, rows=(*pull.rows, op))
+            assert pull.deps is not None
             depth = max((max(d) for d in pull.deps if d), default=-1) + 1
             inner: tuple[frozenset[int], ...]
             if op.name == "matmul":

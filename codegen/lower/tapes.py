@@ -159,8 +159,8 @@ def pushes_of_products(function: Function) -> dict[Value, Value]:
 
 def row_for(s: Scheduler, op: Op) -> Value | None:
     """The place on a tape that the result of an operation will be pushed to, where that is known already; it will not
-    move as long as the result is known. Not where loops may be shared out to threads: what a library kernel writes to is
-    not known by position, so that turns of a loop would seem to write to the same memory."""
+    move as long as the result is known. Not where loops may be shared out to threads: what a library kernel writes to
+    is not known by position, so that turns of a loop would seem to write to the same memory."""
     tape = s.pushed.get(op.result)
     if tape is None or tape not in s.reserved or tape not in s.tapes or "threads" in s.function.attrs:
         return None

@@ -1,8 +1,8 @@
 """Sums of a cotangent over axes, of products before they are multiplied out.
 
-In: an array value and axes. Out: its sums, by operations that are emitted here. What was repeated along an axis gets the
-sum of the cotangents there; where these are a matrix product, the rows (or columns) of a factor are summed, and the
-product is that of a vector and a matrix, so that the product of matrices is not needed for it:
+In: an array value and axes. Out: its sums, by operations that are emitted here. What was repeated along an axis gets
+the sum of the cotangents there; where these are a matrix product, the rows (or columns) of a factor are summed, and
+the product is that of a vector and a matrix, so that the product of matrices is not needed for it:
 
     %c: f64[?,?] = matmul %a, %b                      %s: f64[?] = reduce_sum %a {axes=(0,)}
     %d: f64[?,?] = neg %c                       =>    %t: f64[?] = matmul %s, %b
