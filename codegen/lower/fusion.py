@@ -275,18 +275,17 @@ class Pulls:
         """What a pull of an element of `op`'s result asks of its operands."""
         assert pull.deps is not None
         if row_reduction(op):
-            pull = replace(pull, rows=(*pull.rows, op))
-            assert pull.deps is not None
+            rows = (*pull.rows, op)
             depth = max((max(d) for d in pull.deps if d), default=-1) + 1
             inner: tuple[frozenset[int], ...]
             if op.name == "matmul":
                 matrix, vector = product_operands(op)
                 inner = (frozenset([depth]),)
-                self.pull(matrix, replace(pull, deps=(*pull.deps, *inner)))
-                self.pull(vector, replace(pull, deps=inner, random=True))  # once per row
+                self.pull(matrix, replace(pull, deps=(*pull.deps, *inner), rows=rows))
+                self.pull(vector, replace(pull, deps=inner, random=True, rows=rows))  # once per row
                 return
             inner = tuple(frozenset([depth + k]) for k in range(op.operands[0].rank - len(pull.deps)))
-            self.pull(op.operands[0], replace(pull, deps=(*pull.deps, *inner)))
+            self.pull(op.operands[0], replace(pull, deps=(*pull.deps, *inner), rows=rows))
             return
         if lookup(op.name).element is None:
             for x in op.operands:
