@@ -1,6 +1,5 @@
-"""Matrix products in machine code: BLAS where it pays (for the half of a triangular factor that is not zero,
-`triangular`), loops where the call would cost more than the work, blocks in registers (`narrow`) where matrices are
-narrow.
+"""Matrix products in machine code: BLAS where it pays, loops where the call would cost more than the work, blocks in
+registers (`narrow`) where matrices are narrow.
 
 In: contiguous memory of the product and its factors. Out: a call of a function that is added to the module once per
 dtype and kind of product. It does what `codegen.primitives.products` does, without Numba's front end, which takes a
@@ -21,7 +20,6 @@ from .memory import Memories, Memory
 from .numba_parts import cgutils, linalg
 from .scalars import integer, value_type
 from .shared_products import gemm, shared
-from .triangular import by_triangle
 
 __all__ = ["PRODUCTS", "product"]
 
@@ -79,9 +77,7 @@ def function_for(module: ir.Module, kernel: str, dtype: DType) -> ir.Function:
         quick = b.and_(b.icmp_signed(">=", size, integer(SHARED)), b.icmp_signed("<", size, integer(LARGE)))
         with b.if_then(quick):
             alone.enter(b)
-        done = by_triangle(b, function.args, dtype, *PRODUCTS[kernel])
-        with b.if_then(b.not_(done)):
-            by_blas(b, function.args, dtype, *PRODUCTS[kernel])
+        by_blas(b, function.args, dtype, *PRODUCTS[kernel])
         with b.if_then(quick):
             alone.leave(b)
         b.ret_void()

@@ -1,4 +1,4 @@
-"""Products with triangular factors, which leave out what is zero, and what must not be left out."""
+"""Sums of products that are cotangents, and products that are computed where they are kept."""
 
 from __future__ import annotations
 
@@ -8,75 +8,6 @@ import numpy as np
 import pytest
 
 import adjit
-
-
-@adjit.jit
-def plain(a: Any, b: Any) -> Any:
-    return a @ b
-
-
-@adjit.jit
-def right(a: Any, b: Any) -> Any:
-    return a @ b.T
-
-
-@adjit.jit
-def left(a: Any, b: Any) -> Any:
-    return a.T @ b
-
-
-KINDS = {"plain": plain, "right": right, "left": left}
-
-
-def given(kind: str, a: Any, b: Any) -> tuple[Any, Any]:
-    """The factors as the function takes them."""
-    if kind == "left":
-        a = np.ascontiguousarray(a.T)
-    return a, np.ascontiguousarray(b.T) if kind == "right" else b
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("triangle", [np.tril, np.triu])
-@pytest.mark.parametrize("second", [True, False])
-def test_triangular_factors(kind: str, triangle: Any, second: bool) -> None:
-    random = np.random.default_rng(1)
-    for n, other, dtype in [(64, 64, np.float64), (65, 200, np.float64), (150, 70, np.float64), (130, 90, np.float32)]:
-        half = triangle(random.normal(size=(n, n))).astype(dtype)
-        a, b = (random.normal(size=(other, n)), half) if second else (half, random.normal(size=(n, other)))
-        a, b = a.astype(dtype), b.astype(dtype)
-        expected = a.astype(np.float64) @ b.astype(np.float64)
-        tolerance = 1e-12 if dtype is np.float64 else 1e-4
-        np.testing.assert_allclose(KINDS[kind](*given(kind, a, b)), expected, atol=tolerance * n)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("triangle", [np.tril, np.triu])
-@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("second", [True, False])
-def test_zeros_multiply(kind: str, triangle: Any, special: float, second: bool) -> None:
-    """Zero times infinity is not a number, in a product as anywhere."""
-    random = np.random.default_rng(2)
-    half = triangle(random.normal(size=(70, 70)))
-    other = random.normal(size=(70, 70))
-    for row, column in [(0, 0), (69, 69), (0, 69), (69, 0), (33, 35)]:
-        changed = other.copy()
-        changed[row, column] = special
-        a, b = (changed, half) if second else (half, changed)
-        with np.errstate(invalid="ignore"):
-            expected = a @ b
-        np.testing.assert_allclose(KINDS[kind](*given(kind, a, b)), expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_element_off_the_triangle(kind: str) -> None:
-    random = np.random.default_rng(3)
-    for triangle in (np.tril, np.triu):
-        for row, column in [(0, 1), (1, 0), (68, 69), (69, 68), (10, 60), (60, 10), (0, 69), (69, 0)]:
-            for value in (1.0, np.nan):
-                factor = triangle(random.normal(size=(70, 70)))
-                factor[row, column] = value
-                a = random.normal(size=(100, 70))
-                np.testing.assert_allclose(KINDS[kind](*given(kind, a, factor)), a @ factor, atol=1e-12)
 
 
 def centred(x: Any, m: Any, w: Any) -> Any:
@@ -148,3 +79,35 @@ def test_products_on_tapes(function: Any) -> None:
                 changed[argument][place] += sign * step
                 values.append(function(*changed, 4))
             np.testing.assert_allclose(gradient[place], (values[0] - values[1]) / (2 * step), rtol=2e-6, atol=1e-7)
+
+
+def softmax_twice(x: Any) -> Any:
+    e = np.exp(x - np.max(x, axis=1)[:, None])
+    p = e / np.sum(e, axis=1)[:, None]
+    return np.sum(p * np.log(1.0 + p * p) / np.sum(e * e, axis=1)[:, None])
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1), (4, 1), (1, 9), (2, 130)])
+def test_rows_read_by_several_sums(shape: tuple[int, int]) -> None:
+    """What several sums over a row need is computed once, and is the same for all of them."""
+    x = np.random.default_rng(6).normal(size=shape)
+    np.testing.assert_allclose(adjit.jit(softmax_twice)(x), softmax_twice(x), rtol=1e-13)
+    gradient = adjit.grad(softmax_twice)(x)
+    for place in {(0, 0), (shape[0] - 1, shape[1] - 1), (0, shape[1] // 2)}:
+        values = []
+        for sign in (1, -1):
+            changed = x.copy()
+            changed[place] += sign * 1e-6
+            values.append(softmax_twice(changed))
+        np.testing.assert_allclose(gradient[place], (values[0] - values[1]) / 2e-6, rtol=1e-5, atol=1e-8)
+
+
+def test_rows_of_special_numbers() -> None:
+    x = np.array([[1.0, np.nan, 2.0], [np.inf, 0.0, 1.0], [-np.inf, 0.5, 1.0]])
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(np.isnan(adjit.jit(softmax_rows)(x)), np.isnan(softmax_rows(x)))
+
+
+def softmax_rows(x: Any) -> Any:
+    e = np.exp(x - np.max(x, axis=1)[:, None])
+    return e / np.sum(e, axis=1)[:, None]
