@@ -14,7 +14,7 @@ import numpy as np
 from numba.core import cpu
 from numba.core.options import TargetOptions
 
-__all__ = ["exp", "expm1", "kernel", "sigmoid", "tanh"]
+__all__ = ["exp", "expm1", "inlined", "kernel", "sigmoid", "tanh"]
 
 # the compiler knows the flag, the decorator only lacks the name
 if not hasattr(cpu.CPUTargetOptions, "noalias"):
@@ -27,6 +27,11 @@ njit: Any = numba.njit
 def kernel(function: Callable[..., Any]) -> Any:
     """Compiled at its first call; its array arguments do not overlap."""
     return njit(cache=False, error_model="numpy", noalias=True)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """As `kernel`, for what is called often: views that it is given cost no counting of references."""
+    return njit(cache=False, error_model="numpy", noalias=True, forceinline=True)(function)
 
 
 def elementary(function: Callable[..., Any]) -> Any:

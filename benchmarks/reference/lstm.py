@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernel import exp, kernel, sigmoid, tanh
+from .kernel import exp, inlined, kernel, sigmoid, tanh
 
 __all__ = ["derivative", "primal"]
 
@@ -41,7 +41,7 @@ def unpadded(rows: Any, bits: int) -> Any:
     return result
 
 
-@kernel
+@inlined
 def gates_of_state(h: Any, w_enter: Any, b_enter: Any, w_change: Any, b_change: Any, enter: Any, change: Any) -> None:
     """Those gates that depend on the state."""
     for k in range(len(h)):
@@ -49,7 +49,7 @@ def gates_of_state(h: Any, w_enter: Any, b_enter: Any, w_change: Any, b_change: 
         change[k] = tanh(h[k] * w_change[k] + b_change[k])
 
 
-@kernel
+@inlined
 def gates_of_input(a: Any, w_keep: Any, b_keep: Any, w_leave: Any, b_leave: Any, keep: Any, leave: Any) -> None:
     """Those gates that depend on the input."""
     for k in range(len(a)):
@@ -57,7 +57,7 @@ def gates_of_input(a: Any, w_keep: Any, b_keep: Any, w_leave: Any, b_leave: Any,
         leave[k] = sigmoid(a[k] * w_leave[k] + b_leave[k])
 
 
-@kernel
+@inlined
 def output(c: Any, keep: Any, enter: Any, leave: Any, change: Any, new: Any, bent: Any, out: Any) -> None:
     """The new state and the output."""
     for k in range(len(c)):
@@ -66,7 +66,7 @@ def output(c: Any, keep: Any, enter: Any, leave: Any, change: Any, new: Any, ben
         out[k] = leave[k] * bent[k]
 
 
-@kernel
+@inlined
 def cell(a: Any, h: Any, c: Any, w: Any, b: Any, kept: Any) -> None:
     """A cell's gates, state and output into `kept`, of input a and state h, c."""
     gates_of_state(h, w[ENTER], b[ENTER], w[CHANGE], b[CHANGE], kept[ENTER], kept[CHANGE])
@@ -74,7 +74,7 @@ def cell(a: Any, h: Any, c: Any, w: Any, b: Any, kept: Any) -> None:
     output(c, kept[KEEP], kept[ENTER], kept[LEAVE], kept[CHANGE], kept[CELL], kept[BENT], kept[OUT])
 
 
-@kernel
+@inlined
 def head(a: Any, extra: Any, following: Any, bits: int, e: Any) -> tuple[float, float, float]:
     """(Σ following · y, Σ following, 2 + Σ exp y) with exp y in e, zero in the padding."""
     for k in range(len(a)):
@@ -111,7 +111,7 @@ def primal(parameters: Any, extra: Any, state: Any, sequence: Any) -> Any:
     return -total / ((count - 1) * bits)
 
 
-@kernel
+@inlined
 def output_adjoint(
     c: Any, keep: Any, enter: Any, leave: Any, change: Any, bent: Any, above: Any, h_adj: Any, c_adj: Any, by: Any,
     by_leave: Any, by_enter: Any, by_change: Any,
@@ -127,7 +127,7 @@ def output_adjoint(
         by_change[k] = new_adj * enter[k] * (1.0 - change[k] * change[k])
 
 
-@kernel
+@inlined
 def gates_adjoint(
     a: Any, by: Any, by_other: Any, w: Any, w_other: Any, w_adj: Any, w_other_adj: Any, b_adj: Any, b_other_adj: Any,
     a_adj: Any,
@@ -141,7 +141,7 @@ def gates_adjoint(
         a_adj[k] = by[k] * w[k] + by_other[k] * w_other[k]
 
 
-@kernel
+@inlined
 def cell_adjoint(
     a: Any, h: Any, c: Any, w: Any, kept: Any, above: Any, h_adj: Any, c_adj: Any, w_adj: Any, b_adj: Any, by: Any
 ) -> None:

@@ -8,6 +8,7 @@ rows from a long sum. Eight rows and one vector of columns are summed in registe
         s0, ..., s7 = 0
         for k:  y = Y[k, j:j+4];  s0 += X[i, k] * y;  ...;  s7 += X[i+7, k] * y
 
+or, where the columns are three vectors, four rows of all of them, so that there are fewer loads to each product.
 The last block and the last vector end where the matrix ends, so that they overlap the ones before and write the same
 numbers again: nothing is left over, and nothing is masked.
 """
@@ -26,6 +27,8 @@ __all__ = ["by_blocks", "fits"]
 
 BLOCK = 8
 """Rows at a time: as many sums as keep both multipliers busy."""
+TILE = (4, 3)
+"""Rows and vectors of columns: the sums fit into sixteen registers, with what they are made of."""
 BYTES = 32
 """In a vector."""
 WIDEST = 16
@@ -83,26 +86,41 @@ def by_blocks(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> 
 
         return count, start
 
-    blocks, first_row = starts(rows, BLOCK)
     parts, first_column = starts(columns, width)
-    sums = [cgutils.alloca_once(b, vector) for _ in range(BLOCK)]
-    with cgutils.for_range(b, blocks) as by_row:
-        i = first_row(by_row.index)
-        with cgutils.for_range(b, parts) as by_column:
-            j = first_column(by_column.index)
-            for total in sums:
-                b.store(ir.Constant(vector, None), total)
+
+    def tiles(height: int, count: Any, vectors: int) -> None:
+        """The product: so many rows at a time, and `count` times so many vectors of columns."""
+        blocks, first_row = starts(rows, height)
+        sums = [[cgutils.alloca_once(b, vector) for _ in range(vectors)] for _ in range(height)]
+        with cgutils.for_range(b, blocks) as by_row, cgutils.for_range(b, count) as by_column:
+            i = first_row(by_row.index)
+            columns_of = [first_column(b.add(by_column.index, integer(v))) for v in range(vectors)]
+            for line in sums:
+                for total in line:
+                    b.store(ir.Constant(vector, None), total)
             with cgutils.for_range(b, inner) as by_term:
                 k = by_term.index
-                row = load(b, whole(y, k, j), dtype)
-                for r, total in enumerate(sums):
+                parts_of_row = [load(b, whole(y, k, j), dtype) for j in columns_of]
+                for r, line in enumerate(sums):
                     where = b.add(i, integer(r))
                     where = b.add(b.mul(k, rows), where) if left else b.add(b.mul(where, inner), k)
-                    term = b.fmul(splat(b, b.load(at(x, where)), vector), row, flags=("contract",))
-                    b.store(b.fadd(b.load(total), term, flags=("contract",)), total)
-            for r, total in enumerate(sums):
-                store = b.store(b.load(total), whole(out, b.add(i, integer(r)), j))
-                store.align = dtype.itemsize
+                    number = splat(b, b.load(at(x, where)), vector)
+                    for part, total in zip(parts_of_row, line, strict=True):
+                        term = b.fmul(number, part, flags=("contract",))
+                        b.store(b.fadd(b.load(total), term, flags=("contract",)), total)
+            for r, line in enumerate(sums):
+                for j, total in zip(columns_of, line, strict=True):
+                    store = b.store(b.load(total), whole(out, b.add(i, integer(r)), j))
+                    store.align = dtype.itemsize
+
+    if TILE[1] * width > WIDEST:
+        tiles(BLOCK, parts, 1)
+        return
+    with b.if_else(b.icmp_signed("==", parts, integer(TILE[1]))) as (three, other):
+        with three:
+            tiles(TILE[0], integer(1), TILE[1])
+        with other:
+            tiles(BLOCK, parts, 1)
 
 
 def load(b: Any, pointer: Any, dtype: DType) -> Any:

@@ -120,6 +120,8 @@ def collect(op: Op, loops: tuple[Loop, ...], out: Effects) -> None:
 def position_of(op: Op, at: int) -> tuple[Value, ...] | None:
     """The position of a load or store; None where the buffer is a view in another shape."""
     buffer = op.operands[at]
+    while buffer.op is not None and buffer.op.name == "buffer.call":  # a tape in other memory: the same elements
+        buffer = buffer.op.operands[0]
     return tuple(op.operands[at + 1 :]) if root_of(buffer) is buffer else None
 
 

@@ -41,7 +41,8 @@ TRIVIAL = frozenset({"fill", "iota", "index", "broadcast", "transpose", "cast", 
 WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add", "assemble"})
 REDUCTIONS = frozenset("reduce_sum reduce_prod reduce_max reduce_min reduce_any reduce_all reduce_or".split())
 REPEAT = 8
-"""What a consumer may compute in several places of its code, one of which is run for an element."""
+"""What a consumer may compute in several places of its code: one of which is run for an element, or each of which is a
+loop over the same row."""
 RECOMPUTE = 3
 """What may be computed by each of several consumers: as much arithmetic as a store and a load cost."""
 
@@ -119,7 +120,8 @@ class Pull:
 
     `deps` None: the value must be in memory. `turn`: of one that computes elements in several
     turns, and in several places of its code, which. `path`: the reductions whose loops run around the value, each
-    with the number of its first loop, and the views it is read through, with -1.
+    with the number of its first loop, and the views it is read through, with -1. `rows`: the reductions of rows on the
+    way to the consumer, each of which is a loop of its own.
     """
 
     anchor: Op
@@ -128,6 +130,7 @@ class Pull:
     random: bool = False
     turn: int | None = None
     path: tuple[tuple[Op, int], ...] = ()
+    rows: tuple[Op, ...] = ()
 
     @property
     def loop(self) -> object:
@@ -281,6 +284,8 @@ class Pulls:
         distinct = {(p.anchor, p.deps, p.turn) for p in whole}
         if price > REPEAT and any(p.turn is not None for p in whole):
             return True
+        if price > REPEAT and len({(p.anchor, p.deps, p.turn, p.rows) for p in whole}) > 1:
+            return True
         return len(distinct) > 1 and price > RECOMPUTE
 
     def through(self, op: Op, pull: Pull) -> None:
@@ -290,7 +295,8 @@ class Pulls:
         if row_reduction(op):
             depth = max((max(d) for d in own if d), default=-1) + 1
             inner: tuple[frozenset[int], ...]
-            pull = replace(pull, path=(*((by, k) for by, k in pull.path if k < depth), (op, depth)))
+            path = (*((by, k) for by, k in pull.path if k < depth), (op, depth))
+            pull = replace(pull, path=path, rows=(*pull.rows, op))
             if op.name == "matmul":
                 matrix, vector = product_operands(op)
                 inner = (frozenset([depth]),)

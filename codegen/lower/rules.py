@@ -22,7 +22,7 @@ from .hazards import may_overwrite
 from .library import LIBRARY, library
 from .loops import UNROLLED, turns_of
 from .scheduler import Scheduler
-from .tapes import TAPE_RULES
+from .tapes import TAPE_RULES, row_for
 
 __all__ = ["RULES", "row_of"]
 
@@ -373,7 +373,7 @@ def matmul(s: Scheduler, op: Op) -> None:
         total = fold(s, op, "reduce_sum", s.storage.extents_of(a), product)
         s.scalars[op.result] = named(total, op.result.name)
         return
-    dest = s.storage.fresh(dtype, s.extents.of[op.result], op.result.name)
+    dest = row_for(s, op) or s.storage.fresh(dtype, s.extents.of[op.result], op.result.name)
     if a.rank + b.rank == 3:
         matrix, vector = product_operands(op)  # dest[j] = sum over k of vector[k] * matrix[k, j]
         rows, columns = s.storage.extents_of(matrix)

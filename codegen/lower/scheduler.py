@@ -20,7 +20,7 @@ from .hazards import may_overwrite
 from .loops import LoopBuilder
 from .shapes import Extents
 from .storage import BUSY, Frame, Storage
-from .tapes import Reserved, element_of_row, rows_in_place
+from .tapes import Reserved, element_of_row, pushes_of_products, rows_in_place
 
 __all__ = ["Scheduler"]
 
@@ -44,6 +44,7 @@ class Scheduler:
         self.tapes: dict[Value, tuple[Value, Value]] = {}
         self.reserved: set[Value] = set()
         self.in_place = rows_in_place(function)
+        self.pushed = pushes_of_products(function)
         self.rows: dict[Value, tuple[Value, Value]] = {}
         self.recorder: list[Read] | None = None
         self.live: set[Value] = set()

@@ -18,6 +18,12 @@ What is popped is read where it stands on the tape, unless the tape is pushed on
                                                     %p = add %at, %k
                                                     %x: f64 = buffer.load %t, %p
                                                     ...
+
+And what a library kernel computes in order to be pushed, it computes where it will stand on the tape, if the tape's
+memory is reserved:
+
+    %c: f64[?,?] = matmul %a, %b               %c: &f64[?,?] = buffer.view %t, %t_length, %n, %m
+    %u: tape[f64[?,?]] = tape.push %t, %c =>   buffer.call %c, %a, %b {kernel="matmul"}
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ from .shapes import Term, term
 if TYPE_CHECKING:
     from .scheduler import Scheduler
 
-__all__ = ["TAPE_RULES", "Reserved", "element_of_row", "rows_in_place"]
+__all__ = ["TAPE_RULES", "Reserved", "element_of_row", "pushes_of_products", "row_for", "rows_in_place"]
 
 ZERO = Const(0, I64)
 
@@ -70,6 +76,9 @@ def push(s: Scheduler, op: Op) -> None:
         data = s.b.emit1("buffer.call", [data, length, after], attrs, names=[data.name])
     else:
         s.reserved.add(op.result)
+    if s.rows.get(value) == (data, length):  # it was computed there
+        s.tapes[op.result] = (data, after)
+        return
     s.b.nest(
         extents,
         lambda at: s.b.store(s.element(value, at), data, [s.b.emit1("add", [length, linear(s, at, extents)])]),
@@ -128,6 +137,37 @@ def rows_in_place(function: Function) -> set[Value]:
 
     region(function.body.ops)
     return out
+
+
+def pushes_of_products(function: Function) -> dict[Value, Value]:
+    """Of products that are pushed by the region that computes them: onto which tape."""
+    out: dict[Value, Value] = {}
+
+    def region(ops: Sequence[Op]) -> None:
+        products: set[Value] = set()
+        for op in ops:
+            if op.name == "matmul" and op.result.rank == 2:
+                products.add(op.result)
+            elif op.name == "tape.push" and op.operands[1] in products:
+                out.setdefault(op.operands[1], op.operands[0])
+            for inner in op.regions:
+                region(inner.ops)
+
+    region(function.body.ops)
+    return out
+
+
+def row_for(s: Scheduler, op: Op) -> Value | None:
+    """The place on a tape that the result of an operation will be pushed to, where that is known already; it will not
+    move as long as the result is known. Not where loops may be shared out to threads: what a library kernel writes to
+    is not known by position, so that turns of a loop would seem to write to the same memory."""
+    tape = s.pushed.get(op.result)
+    if tape is None or tape not in s.reserved or tape not in s.tapes or "threads" in s.function.attrs:
+        return None
+    data, length = s.tapes[tape]
+    view = s.b.emit1("buffer.view", [data, length, *s.storage.extents_of(op.result)], names=[op.result.name])
+    s.rows[op.result] = (data, length)
+    return view
 
 
 def element_of_row(s: Scheduler, value: Value, at: Sequence[Value], depth: int) -> Value:

@@ -23,6 +23,7 @@ import numpy as np
 from ..core import Const, Op, Region, Value, builder
 from ..types import I64, Array, DType, Scalar, Type, make
 from .declare import Into, OpDef, declare, extent, extents_of, scalar_type
+from .sums import summed_over
 
 __all__ = [
     "accumulate",
@@ -485,7 +486,7 @@ def broadcast_transpose(x: Value, *extents: Value, dy: Value, axes: tuple[int, .
     assert isinstance(dy.type, Array)
     missing, stretched = repeated_axes(x, dims_from(extents), axes)
     summed = sorted(missing + [axes[k] for k in stretched])
-    out = builder().emit1("reduce_sum", [dy], {"axes": tuple(summed)}) if summed else dy
+    out = summed_over(dy, tuple(summed)) if summed else dy
     if stretched:  # put the extents of 1 back
         shape = [Const(1, I64) if k in stretched else extents[a] for k, a in enumerate(axes)]
         kept = tuple(k for k in range(x.rank) if k not in stretched)
