@@ -73,7 +73,57 @@ def arrays(x: Any, n: int) -> Any:
     return np.sum(a * b)
 
 
-@pytest.mark.parametrize("function", [in_branches, in_loops, arrays])
+def largest(y: Any, k: int) -> Any:
+    if k % 2 == 0:
+        return np.max(y * y)
+    for v in y:
+        if v > 1.5:
+            return v
+    return y[0] * y[0]
+
+
+def in_the_test(x: Any, n: int) -> Any:
+    """The test of a `while` branches over arrays that its body goes on with."""
+    y, k = x * 0.5, 0
+    while k < n and largest(y, k) < 30.0:
+        z = y * 1.25 + 0.01 * k
+        if k % 3 == 0:
+            z = z - np.sum(y) * 0.01
+        y = z
+        k += 1
+    return np.sum(y * y) / (1.0 + k)
+
+
+def made_in_the_test(x: Any, n: int) -> Any:
+    """The test makes arrays, in a branch and outside, and the body reads what it was made of."""
+    y, k = x * 1.0, 0
+    while np.sum((y + 1.0) ** 2 if k % 2 else y * y) > 1e-3 and k < n:
+        w = y * y
+        y = 0.75 * y + 0.05 * w if k % 2 else 0.8 * y
+        k += 1
+    return np.sum(y) + k
+
+
+def left_with_break(x: Any, n: int) -> Any:
+    """After `break` the test is not looked at: it is in a branch. Steps that do not help are taken back."""
+    y, slope, rate, k = x * 1.0, 2.0 * x, 1.5, 0
+    while np.sum(slope * slope) > 1e-12:
+        moved = y - rate * slope
+        new = 2.0 * moved + 0.1 * np.sin(moved)
+        if np.sum(new * new) < np.sum(slope * slope):
+            y, slope = moved, new
+        else:
+            rate = 0.5 * rate
+        k += 1
+        if k >= n:
+            break
+    return np.sum(y * y) + np.sum(slope) + k
+
+
+PROGRAMS = [in_branches, in_loops, arrays, in_the_test, made_in_the_test, left_with_break]
+
+
+@pytest.mark.parametrize("function", PROGRAMS)
 def test_nothing_is_lost(function: Any) -> None:
     x = np.random.default_rng(1).uniform(-1.0, 1.0, 7)
     gradient = adjit.value_and_grad(function)
@@ -88,7 +138,25 @@ def test_nothing_is_lost(function: Any) -> None:
     assert counts[0] == counts[1] == counts[2]
 
 
-@pytest.mark.parametrize("function", [in_branches, in_loops, arrays])
+@pytest.mark.parametrize("size", [7, 20_000])  # large memory comes from the pool and goes back to it
+@pytest.mark.parametrize("function", PROGRAMS)
+def test_values_stay_as_they_are(function: Any, size: int) -> None:
+    if function in (in_branches, in_loops) and size > 7:
+        size = 50
+    x = np.random.default_rng(5).uniform(-1.0, 1.0, size)
+    gradient = adjit.value_and_grad(function)
+    first, slope = gradient(x, 12)
+    assert first == pytest.approx(function(x, 12), rel=1e-10, abs=1e-10)
+    kept = slope.copy()
+    for n in (12, 3, 12):
+        gradient(x[::-1].copy(), n)
+    value, again = gradient(x, 12)
+    assert value == first
+    np.testing.assert_array_equal(again, kept)
+    np.testing.assert_array_equal(slope, kept)
+
+
+@pytest.mark.parametrize("function", PROGRAMS)
 def test_gradients(function: Any) -> None:
     x = np.random.default_rng(2).uniform(-1.0, 1.0, 7)
     along = np.random.default_rng(3).normal(size=7)

@@ -212,11 +212,13 @@ class Lowering:
 
     # operations
 
-    def region(self, region: Region, start: Link | None) -> None:
-        """Everything but the terminator's own work; what is owned since `start` belongs to this turn."""
+    def region(self, region: Region, start: Link | None, ends: bool = True) -> None:
+        """Everything but the terminator's own work; what is owned since `start` belongs to this turn. `ends`: nothing
+        that follows reads what the region makes or is given, but for what its terminator hands on."""
         outer, self.scope = self.scope, start
-        self.last.update(final_uses(region))
-        dying = self.last_uses(region)
+        if ends:
+            self.last.update(final_uses(region))
+        dying = self.last_uses(region) if ends else {}
         for k, op in enumerate(region.ops):
             self.operation(op)
             if k in dying:
@@ -594,7 +596,7 @@ class Lowering:
         phis = self.phis(before.args, op.operands)
         self.incoming(phis, [self.parts(v) for v in op.operands], entry)
         self.own(before.args)
-        self.region(before, start)
+        self.region(before, start, ends=False)  # the body follows
         b.cbranch(self.number(before.terminator.operands[0]), inside, end)
         tested = self.ownership.last
         b.position_at_end(inside)
