@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..codegen.blas_threads import set_threads_of_blas
+from ..api.blas import set_threads_of_blas
 from . import suite_gradbench, suite_npbench
 from .agreement import agree, leaves, reason
 from .options import Contender, Options

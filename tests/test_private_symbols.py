@@ -94,5 +94,5 @@ def test_an_object_shows_no_helpers() -> None:
     compiled = adjit.grad(by_newton)
     compiled(1.5)
     definitions = [line for line in compiled.llvm().splitlines() if line.startswith(("define", "@"))]
-    assert any("NRT_incref" in line and " private " in line for line in definitions)
+    assert any("NRT_decref" in line and " private " in line for line in definitions)
     assert not [line for line in definitions if " internal " in line]
