@@ -98,7 +98,8 @@ class Sweep:
 
 
 PROGRAMS = {
-    "lu": Sweep(lu_by_rows, lambda n: (drawn(n, n) + n * np.eye(n),), (96, 128, 192, 256, 384, 512), (8, 16, 32)),
+    # no powers of two: the elements of a column would share few of the cache's sets
+    "lu": Sweep(lu_by_rows, lambda n: (drawn(n, n) + n * np.eye(n),), (100, 140, 200, 280, 390, 500), (8, 16, 32)),
     "durbin": Sweep(durbin, lambda n: (0.5 * 0.9 ** np.arange(n),), (500, 700, 1000, 1400, 2000, 2800), (20, 40, 80)),
     "seidel_2d": Sweep(seidel_2d, lambda n: (drawn(n, n), 20), (60, 90, 120, 180, 240, 360), (8, 16, 32)),
     "jacobi_2d": Sweep(
