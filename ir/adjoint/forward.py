@@ -22,6 +22,7 @@ from ..ops import call_rule, lookup, zeros_like
 from ..ops.declare import OpDef
 from ..types import Tape, Type
 from .activity import is_differentiable_type, loop_parts, varied_values
+from .tangent_masks import Masks, mask_type, steep_operands
 
 __all__ = ["Forward", "jvp"]
 
@@ -31,7 +32,7 @@ def jvp(function: Function, wrt: Sequence[int], keep: Sequence[int] | None = Non
     varied = varied_values(function, [function.args[k] for k in wrt])
     body = Region([Value(a.type, a.name) for a in function.args])
     env = dict(zip(function.args, body.args, strict=True))
-    forward = Forward(env, varied)
+    forward = Forward(env, varied, Masks(function, varied))
     for k in wrt:
         arg = function.args[k]
         tangent = Value(arg.type, tangent_name(arg))
@@ -49,11 +50,13 @@ def jvp(function: Function, wrt: Sequence[int], keep: Sequence[int] | None = Non
 
 
 class Forward:
-    """The walk over a function; `tangent_type` says of what type tangents are."""
+    """The walk over a function; `tangent_type` says of what type tangents are, `masks` where they are zero by
+    structure."""
 
-    def __init__(self, env: dict[Value, Value], varied: set[Value]) -> None:
+    def __init__(self, env: dict[Value, Value], varied: set[Value], masks: Masks | None = None) -> None:
         self.env = env
         self.varied = varied
+        self.masks = masks
         self.tangents: dict[Value, Value] = {}
 
     def tangent_type(self, type_: Type) -> Type:
@@ -98,6 +101,8 @@ class Forward:
             if tangent is not None:
                 tangent.name = tangent.name or tangent_name(old)
                 self.tangents[old] = tangent
+        if self.masks is not None:
+            self.masks.after(op, operands, results)
 
     def rule(
         self, op: Op, rule: OpDef, operands: list[Value], given: list[Value | None], results: list[Value]
@@ -108,7 +113,7 @@ class Forward:
             popped = builder().emit("tape.pop", [self.tangent(op.operands[0]), *operands[1:]])
             return [v if is_differentiable_type(v) else None for v in popped]
         if rule.partials is not None:
-            return [elementwise(op, rule, operands, given, results[0])]
+            return [elementwise(op, rule, operands, given, results[0], self.masks)]
         if rule.bilinear:
             terms = [
                 builder().emit1(op.name, [t if j == k else v for j, v in enumerate(operands)], op.attrs)
@@ -128,6 +133,7 @@ class Forward:
 
     def branch(self, op: Op) -> None:
         wanted = [v for v in op.results if v in self.varied]
+        masked = self.masked(op.results)
         regions: list[Region] = []
         for source in op.regions:
             target = Region()
@@ -137,16 +143,19 @@ class Forward:
                 ends = source.terminator.operands
                 primal = [self.value(v) for v in ends]
                 tangents = [self.tangent(y) for y, r in zip(ends, op.results, strict=True) if r in self.varied]
-                b.emit("yield", [*primal, *tangents])
+                masks = [self.mask(y) for y, r in zip(ends, op.results, strict=True) if r in masked]
+                b.emit("yield", [*primal, *tangents, *masks])
             self.tangents = outer
             regions.append(target)
-        self.finish(op, [self.value(op.operands[0])], regions, wanted)
+        self.finish(op, [self.value(op.operands[0])], regions, wanted, masked)
 
     def loop(self, op: Op) -> None:
         inits, args, yielded = loop_parts(op)
         lead = [self.value(v) for v in op.operands[: len(op.operands) - len(inits)]]
         lanes = [k for k, a in enumerate(args) if a in self.varied]
-        operands = [*lead, *(self.value(v) for v in inits), *(self.tangent(inits[k]) for k in lanes)]
+        masked = [k for k, result in enumerate(args) if result in self.masked(args)]
+        tangents = [self.tangent(inits[k]) for k in lanes]
+        operands = [*lead, *(self.value(v) for v in inits), *tangents, *(self.mask(inits[k]) for k in masked)]
         first = Region([Value(a.type, a.name) for a in op.regions[0].args])
         self.env.update(zip(op.regions[0].args, first.args, strict=True))
         outer = dict(self.tangents)
@@ -154,6 +163,8 @@ class Forward:
             tangent = Value(self.tangent_type(args[k].type), tangent_name(args[k]))
             first.args.append(tangent)
             self.tangents[args[k]] = tangent
+        for k in masked:
+            self.carry_mask(args[k], first)
         regions = [first]
         with Builder(first, op.span) as b:
             self.region(op.regions[0])
@@ -164,26 +175,57 @@ class Forward:
                     self.region(op.regions[1])
             with Builder(regions[-1], op.span) as end:
                 primal = [self.value(v) for v in yielded]
-                end.emit("yield", [*primal, *(self.tangent(yielded[k]) for k in lanes)])
+                tangents = [self.tangent(yielded[k]) for k in lanes]
+                end.emit("yield", [*primal, *tangents, *(self.mask(yielded[k]) for k in masked)])
         self.tangents = outer
-        self.finish(op, operands, regions, [op.results[k] for k in lanes])
+        self.finish(op, operands, regions, [op.results[k] for k in lanes], [op.results[k] for k in masked])
 
-    def finish(self, op: Op, operands: list[Value], regions: list[Region], wanted: list[Value]) -> None:
-        names = [*(v.name for v in op.results), *(tangent_name(v) for v in wanted)]
+    def finish(
+        self, op: Op, operands: list[Value], regions: list[Region], wanted: list[Value], masked: list[Value]
+    ) -> None:
+        names = [*(v.name for v in op.results), *(tangent_name(v) for v in wanted), *([None] * len(masked))]
         results = builder().emit(op.name, operands, op.attrs, regions=regions, names=names)
-        count = len(op.results)
-        self.env.update(zip(op.results, results[:count], strict=True))
-        self.tangents.update(zip(wanted, results[count:], strict=True))
+        first, second = len(op.results), len(op.results) + len(wanted)
+        self.env.update(zip(op.results, results[:first], strict=True))
+        self.tangents.update(zip(wanted, results[first:second], strict=True))
+        if self.masks is not None:
+            self.masks.found.update(zip(masked, results[second:], strict=True))
+
+    # ------------------------------------------------------------ masks
+
+    def masked(self, values: Sequence[Value]) -> list[Value]:
+        """Those of some values whose masks are needed."""
+        return [] if self.masks is None else [v for v in values if v in self.masks.wanted and v in self.varied]
+
+    def mask(self, old: Value) -> Value:
+        assert self.masks is not None
+        return self.masks.spread(old, self.value(old))
+
+    def carry_mask(self, arg: Value, region: Region) -> None:
+        """One more block argument, the mask of `arg`."""
+        assert self.masks is not None
+        mask = Value(mask_type(arg.type))
+        region.args.append(mask)
+        self.masks.found[arg] = mask
 
 
-def elementwise(op: Op, rule: OpDef, operands: list[Value], given: list[Value | None], result: Value) -> Value | None:
-    """The sum of partial derivatives times tangents, each zero where its operand was not chosen."""
+def elementwise(
+    op: Op,
+    rule: OpDef,
+    operands: list[Value],
+    given: list[Value | None],
+    result: Value,
+    masks_of_tangents: Masks | None = None,
+) -> Value | None:
+    """The sum of partial derivatives times tangents, each zero where its operand was not chosen, and where its
+    tangent is zero by structure."""
     assert rule.partials is not None
     available: dict[str, Any] = {"y": lambda: result}
     partials = call_rule(rule.partials, operands, op.attrs, **available)
     masks = call_rule(rule.masks, operands, op.attrs, **available) if rule.masks else [None] * len(operands)
+    steep = () if masks_of_tangents is None else steep_operands(op)
     terms: list[Value] = []
-    for tangent, partial, mask in zip(given, partials, masks, strict=True):
+    for k, (tangent, partial, mask) in enumerate(zip(given, partials, masks, strict=True)):
         if tangent is None:
             continue
         factor = partial() if callable(partial) else partial
@@ -193,17 +235,22 @@ def elementwise(op: Op, rule: OpDef, operands: list[Value], given: list[Value | 
             tangent = builder().emit1("cast", [tangent], {"dtype": result.dtype})
         if isinstance(factor, Value):
             term = tangent * factor
+            if masks_of_tangents is not None and k in steep:
+                term = zero_outside(masks_of_tangents.of(op.operands[k]), term)
         else:
             term = tangent if factor == 1 else -tangent if factor == -1 else tangent * factor
         chosen = mask() if callable(mask) else mask
-        if chosen is not None:
-            term = builder().emit1("select", [chosen, term, Const(0, term.dtype)])
+        term = zero_outside(chosen, term)
         terms.append(term)
     found = total(terms)
     if found is not None and result.is_array and not found.is_array:
         extents = [builder().emit1("dim", [result], {"axis": k}) for k in range(result.rank)]
         found = builder().emit1("fill", [found, *extents])
     return found
+
+
+def zero_outside(mask: Value | None, term: Value) -> Value:
+    return term if mask is None else builder().emit1("select", [mask, term, Const(0, term.dtype)])
 
 
 def total(terms: list[Value]) -> Value | None:
