@@ -21,11 +21,13 @@ from ..core import Builder, Const, Function, Op, Region, Value, builder, const
 from ..errors import UnsupportedError
 from ..ops import Into, call_rule, lookup
 from ..ops.declare import OpDef, declare
-from ..types import BOOL, I64, Scalar, Tape
+from ..types import I64, Scalar, Tape
 from .activity import is_differentiable_type, loop_parts
 from .cotangents import FALSE, TRUE, Cotangent, Cotangents, both_masks, masked, merge_masks
+from .partly_read import partly_read
 from .prepare import Prepared
-from .tape_masks import has_masks, mask_element, mask_tape, no_masks, spread
+from .tangent_masks import mask_type
+from .tape_masks import has_masks, mask_tape, no_masks, spread
 
 __all__ = ["OVERWRITES", "Reverse"]
 
@@ -82,6 +84,7 @@ class Reverse:
         self.direct: dict[Value, Value] = {}
         self.inductions: dict[Value, Induction] = {}
         self.masks_on_tapes = has_masks(prepared)
+        self.partly_read = partly_read(prepared.function, active)
         self.lane_extents: dict[Value, tuple[Region, Value, int]] = {}
         """Extents that change from iteration to iteration: read off the cotangent that arrives there."""
 
@@ -334,7 +337,9 @@ class Reverse:
         return builder().emit1("scatter", [before, FALSE, *operands[2:]], {"axes": op.attrs["axes"]})
 
     def read_mask(self, op: Op, operands: list[Value], before: Cotangent | None, mask: Value | None) -> Value | None:
-        """The mask of an array of which a `gather` read some positions: those that are read, here or elsewhere."""
+        """The mask of an array of which some positions are read: those that are read, here or elsewhere."""
+        if op.operands[0] in self.partly_read and op.name == "index":
+            return self.region_read(op, operands, before, mask)
         if op.name != "gather" or (before is not None and (before.mask is None or not before.mask.is_array)):
             return None
         others = self.everywhere(op.operands[0], FALSE) if before is None or before.mask is None else before.mask
@@ -345,7 +350,17 @@ class Reverse:
         counts = [builder().emit1("cast", [m], {"dtype": I64}) for m in (others, mask)]
         return builder().emit1("scatter_add", [*counts, *operands[1:]], {"axes": op.attrs["axes"]}) > 0
 
-    def everywhere(self, primal: Value, truth: Const) -> Value:
+    def region_read(self, op: Op, operands: list[Value], before: Cotangent | None, mask: Value | None) -> Value | None:
+        """The same of an `index`."""
+        if before is not None and before.mask is None:
+            return None
+        others = FALSE if before is None or before.mask is None else before.mask
+        whole = others if others.is_array else self.everywhere(op.operands[0], others)
+        if mask is not None:
+            mask = mask | builder().emit1("index", [whole, *operands[1:]], op.attrs)
+        return builder().emit1("update", [whole, TRUE if mask is None else mask, *operands[1:]], op.attrs)
+
+    def everywhere(self, primal: Value, truth: Value) -> Value:
         """A mask of the shape of an array."""
         return builder().emit1("fill", [truth, *(self.residual(e) for e in self.prepared.shapes[primal])])
 
@@ -389,9 +404,13 @@ class Reverse:
             scope.set(v, Cotangent(value, next(rest) if wants else None))
 
     def mask_of(self, cotangent: Cotangent | None, primal: Value) -> Value:
-        """A scalar mask; an array mask is not carried out of a branch (its zeros stay mere numbers)."""
+        """A scalar mask; an array mask is not carried out of a branch (its zeros stay mere numbers), but for those
+        arrays that are read in parts."""
         if self.carries_masks(primal):
             return mask_tape(cotangent) or no_masks(primal)
+        if primal in self.partly_read:
+            mask = FALSE if cotangent is None else TRUE if cotangent.mask is None else cotangent.mask
+            return mask if mask.is_array else self.everywhere(primal, mask)
         if cotangent is None:
             return FALSE
         return cotangent.mask if cotangent.mask is not None and not cotangent.mask.is_array else TRUE
@@ -492,7 +511,8 @@ class _Lane:
         scalar_mask = start is not None and start.mask is not None and not start.mask.is_array
         self.has_mask = isinstance(carried.type, Scalar) and (start is None or scalar_mask)
         self.has_tape = reverse.carries_masks(carried) and (start is None or mask_tape(start) is not None)
-        self.has_mask |= self.has_tape
+        self.has_array = carried in reverse.partly_read and (start is None or start.mask is not None)
+        self.has_mask |= self.has_tape or self.has_array
 
     def initial(self, reverse: Reverse) -> list[Value]:
         value = reverse.zeros(self.named) if self.start is None else self.start.value
@@ -500,12 +520,13 @@ class _Lane:
             return [value]
         if self.has_tape:
             return [value, mask_tape(self.start) or no_masks(self.carried)]
+        if self.has_array:
+            return [value, reverse.mask_of(self.start, self.carried)]
         return [value, FALSE if self.start is None or self.start.mask is None else self.start.mask]
 
     def arguments(self) -> list[Value]:
         self.value = Value(self.carried.type, adjoint_name(self.carried))
-        of_tape = Tape(mask_element(self.carried.type)) if isinstance(self.carried.type, Tape) else Scalar(BOOL)
-        self.mask = Value(of_tape, None) if self.has_mask else None
+        self.mask = Value(mask_type(self.carried.type)) if self.has_mask else None
         return [self.value] if self.mask is None else [self.value, self.mask]
 
     def cotangent(self) -> Cotangent:

@@ -26,7 +26,7 @@ from ..types import BOOL, I64, Array, Scalar, Tape, Type
 from .activity import is_differentiable_type, loop_parts
 from .cotangents import FALSE, TRUE
 
-__all__ = ["Masks", "mask_type", "steep_operands"]
+__all__ = ["Masks", "element_mask", "mask_type", "steep_operands"]
 
 SLOPES = frozenset("div reciprocal log log2 log10 log1p pow".split())
 """Operations of which an infinite slope is made."""

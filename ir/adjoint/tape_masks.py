@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from ..core import Value, builder, walk
 from ..ops import lookup
-from ..types import BOOL, Array, Scalar, Tape
+from ..types import Tape
 from .cotangents import FALSE, TRUE, Cotangent
 from .prepare import Prepared
+from .tangent_masks import element_mask
 
-__all__ = ["has_masks", "mask_element", "mask_tape", "no_masks", "spread"]
+__all__ = ["has_masks", "mask_tape", "no_masks", "spread"]
 
 
 def has_masks(prepared: Prepared) -> bool:
@@ -28,16 +29,10 @@ def has_masks(prepared: Prepared) -> bool:
     return any(lookup(op.name).masks is not None for op in walk(prepared.function.body))
 
 
-def mask_element(tape: Tape) -> Scalar | Array:
-    """The type of the masks of a tape's entries."""
-    element = tape.element
-    return Array(BOOL, element.dims) if isinstance(element, Array) else Scalar(BOOL)
-
-
 def no_masks(primal: Value) -> Value:
     """An empty tape of masks."""
     assert isinstance(primal.type, Tape)
-    return builder().emit1("tape.new", [], {"element": mask_element(primal.type)})
+    return builder().emit1("tape.new", [], {"element": element_mask(primal.type.element)})
 
 
 def mask_tape(cotangent: Cotangent | None) -> Value | None:
