@@ -2,8 +2,7 @@
 
 In: a checkout of NPBench (see `npbench`), names of programs. Out: a table, a row for each: how far results that are
 mathematically one are apart. `~` marks programs so ill-conditioned that float64 does no better: there the column
-`moved` says how far the same derivative moves where the last bits of the arguments are others. Some programs have modes
-that give NaN, loudly: the note says which and why (`SINGULAR`).
+`moved` says how far the same derivative moves where the last bits of the arguments are others.
 
 Programs run at sizes of their own (`SMALL`): small, so that the cost is compiling, and different along each axis, so
 that extents cannot be mistaken for each other. With ADJIT_DISABLE_JIT=1 everything runs in the reference interpreter.
@@ -19,8 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..api.arguments import flatten_call
 from ..api.specialize import Transform, specialize
 from .agreement import reason
@@ -34,11 +31,6 @@ __all__ = ["SMALL", "compare", "table"]
 SINGLE = 1e-5
 """Allowed of programs that round to float32 inside."""
 COLUMNS = ("F", "RR", "RF", "symmetric", "FRR", "RFF", "RRR")
-
-SINGULAR = {
-    "resnet": "all but R: tangents 0 at the root of a variance 0 (padding)",
-}
-"""Programs with an infinite local derivative where a cotangent or tangent is zero, and which modes make NaN of it."""
 
 SMALL: dict[str, dict[str, Any]] = {
     "adi": {"TSTEPS": 3, "N": 8},
@@ -119,9 +111,7 @@ def table(root: Path, names: Sequence[str], order: int = 2) -> tuple[Table, list
             found, allowed = compare(root, name, order)
             cells = [f"{found.distances[c]:.1e}" if c in found.distances else "" for c in COLUMNS]
             cells.append(f"{found.moved:.1e}" if found.moved else "")
-            if name in SINGULAR and not np.isfinite(found.worst):
-                note = SINGULAR[name]
-            elif not found.holds(allowed):
+            if not found.holds(allowed):
                 note = "FAILED"
             elif found.worst > allowed:
                 note = "~"
