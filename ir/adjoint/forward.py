@@ -153,7 +153,8 @@ class Forward:
         inits, args, yielded = loop_parts(op)
         lead = [self.value(v) for v in op.operands[: len(op.operands) - len(inits)]]
         lanes = [k for k, a in enumerate(args) if a in self.varied]
-        masked = [k for k, result in enumerate(args) if result in self.masked(args)]
+        with_mask = self.masked(args)
+        masked = [k for k, a in enumerate(args) if a in with_mask]
         tangents = [self.tangent(inits[k]) for k in lanes]
         operands = [*lead, *(self.value(v) for v in inits), *tangents, *(self.mask(inits[k]) for k in masked)]
         first = Region([Value(a.type, a.name) for a in op.regions[0].args])
