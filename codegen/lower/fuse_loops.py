@@ -16,7 +16,8 @@ In: a scheduled function, changed in place. Out: nothing.
 
 after which `forwarding` sees that `%c` is `%b`, and, where nothing else reads `%t`, that it need not exist. Two
 loops may be fused if every element that both touch (and one writes) is touched in the same turn of both; then,
-whatever vectorized, still does. What stands between them and is needed by the second moves in front of the first.
+whatever vectorized, still does. What stands between them and is needed by the second moves in front of the first,
+checks among it: they may be what keeps the second loop inside its memory.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Fuser:
             if op.name == "for" and self.fusible(op, second) and not any(self.depends(op, n) for n in needed):
                 self.merge(region, at - back, at, needed)
                 return True
-            if self.depends(op, second) or any(self.depends(op, n) for n in needed):
+            if self.effects(op).checks or self.depends(op, second) or any(self.depends(op, n) for n in needed):
                 if op.regions:
                     return False  # moving whole loops around is not worth the trouble
                 needed.append(op)
