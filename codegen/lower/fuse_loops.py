@@ -1,6 +1,6 @@
 """Loop fusion: neighbouring loops over one range that work on the same memory become one loop.
 
-In: a scheduled function, changed in place. Out: nothing.
+In: a scheduled function, changed in place. Out: whether any loops were fused.
 
     for %i in (0, %n) {                          for %i in (0, %n) {
       %a: f64 = buffer.load %x, %i                 %a: f64 = buffer.load %x, %i
@@ -34,11 +34,14 @@ BUFFERS = 48
 """A loop over more buffers than this is not made: their addresses alone would fill the registers many times over."""
 
 
-def fuse_loops(function: Function) -> None:
+def fuse_loops(function: Function) -> bool:
+    """Fuse what can be fused; whether there was anything."""
     observable: set[Value] = set()
     if function.attrs.get("donated"):
         observable = {a for a in function.args if isinstance(a.type, Buffer)}
-    Fuser(observable).region(function.body)
+    fuser = Fuser(observable)
+    fuser.region(function.body)
+    return fuser.fused
 
 
 class Fuser:
@@ -47,6 +50,7 @@ class Fuser:
     def __init__(self, observable: set[Value]) -> None:
         self.observable = observable
         self.known: dict[Op, Effects] = {}
+        self.fused = False
 
     def effects(self, op: Op) -> Effects:
         if op not in self.known:
@@ -160,6 +164,7 @@ class Fuser:
         at = region.ops.index(first)
         region.ops[at:at] = list(reversed(needed))
         self.known.clear()
+        self.fused = True
 
 
 def uses(position: Value, index: Value) -> bool:
