@@ -58,39 +58,41 @@ class Part:
     """Operations of a region in which checks may move: nothing among them keeps its order with checks."""
 
     def __init__(self) -> None:
-        self.order: list[Op] = []
+        self.place: dict[Op, int] = {}
         self.made: dict[Value, Op] = {}
         self.front: dict[Op, None] = {}
         self.late: set[Value] = set()  # what is not known from the beginning
 
     def add(self, op: Op) -> None:
-        self.order.append(op)
-        self.made.update(dict.fromkeys(op.results, op))
+        self.enter(op)
         if not simple(op) or any(v in self.late for v in op.operands):
             self.late.update(op.results)
+
+    def enter(self, op: Op) -> None:
+        self.place[op] = len(self.place)
+        self.made.update(dict.fromkeys(op.results, op))
 
     def knows(self, check: Op) -> bool:
         """Whether what a check tests is known from the beginning, or computed by numbers alone."""
         return not any(v.is_array or v in self.late for v in check.operands)
 
     def first(self, check: Op) -> None:
-        """Move a check, behind those that have been, with what it needs."""
-        self.order.append(check)
-        self.made.update(dict.fromkeys(check.results, check))
-        work = [(check, False)]
+        """Move a check, behind those that have been, with what it needs (in its order)."""
+        self.enter(check)
+        needed: dict[Op, None] = {check: None}
+        work = [check]
         while work:
-            op, done = work.pop()
-            if done:
-                self.front.setdefault(op)
-            elif op not in self.front:
-                work.append((op, True))
-                work += [(self.made[v], False) for v in op.operands if v in self.made]
+            for made in (self.made.get(v) for v in work.pop().operands):
+                if made is not None and made not in self.front and made not in needed:
+                    needed[made] = None
+                    work.append(made)
+        self.front.update(dict.fromkeys(sorted(needed, key=self.place.__getitem__)))
 
     def end(self, out: list[Op]) -> bool:
         """Append the operations in their new order; whether it is another one."""
-        now = [*self.front, *(op for op in self.order if op not in self.front)]
+        now = [*self.front, *(op for op in self.place if op not in self.front)]
         out += now
-        return now != self.order
+        return now != list(self.place)
 
 
 def simple(op: Op) -> bool:

@@ -2,7 +2,8 @@
 
 In: a function that is ready to be scheduled. Out: the same, in which operations on arrays take, for an integer that
 follows from others, what it follows from: a number, another integer, a multiple of one, plus a number. What follows is
-solved from the `same_extent` that were passed, each a linear equation:
+solved from the `same_extent` that were passed, each a linear equation, and from which operand of a `minimum` or
+`maximum` is then the smaller or larger one:
 
     %k: i64 = minimum %d, %m       where %d is 2 * %n          %k: i64 = minimum %d, %m
     %l: i64 = sub %k, %n                                       %l: i64 = sub %k, %n
@@ -26,7 +27,7 @@ from dataclasses import dataclass, field
 
 from ..affine import Facts
 from ..core import Const, Function, Op, Region, Value, walk
-from ..linear import Atom, Linear
+from ..linear import ZERO, Atom, Linear
 from ..ops import REGISTRY
 from ..rewrite import Rewriter, defined
 from ..types import I64, Scalar
@@ -36,6 +37,10 @@ __all__ = ["counters", "run"]
 INTEGER = Scalar(I64)
 MOST = 64
 """The most equations that are kept at a time, and the most terms of one."""
+LATEST = 16
+"""How many of the values in equations are looked at."""
+PASSES = 2
+"""How often: what was found out about one may tell about another."""
 
 Range = tuple[Linear, Linear]
 
@@ -74,6 +79,7 @@ class Solver(Rewriter):
         self.solved: dict[Atom, Linear] = {}
         self.found: dict[Range, Found] = {}
         self.made: dict[Linear, Value] = {}
+        self.settled = True
         self.visible: set[Value] = set(function.args)
         self.trail: list[Value] = []
         self.places: dict[Atom, int] = dict(self.facts.order)
@@ -107,7 +113,32 @@ class Solver(Rewriter):
                 rest = Linear(form.const, {a: c for a, c in form.terms.items() if a != atom}).times(-factor)
                 self.solved = {a: f.replace(atom, rest) if atom in f.terms else f for a, f in self.solved.items()}
                 self.solved[atom] = rest
+                self.facts.assume_equal(Linear(0, {atom: 1}), rest)
+                self.settled = False
                 return
+
+    def settle(self) -> None:
+        """Find out which operand of a `minimum` or `maximum` in the equations is the smaller or larger one."""
+        for _ in range(PASSES):
+            if self.settled:
+                break
+            self.settled = True
+            atoms = dict.fromkeys((*self.solved, *(a for form in self.solved.values() for a in form.terms)))
+            for atom in [a for a in atoms if isinstance(a, Value) and a.op is not None][-LATEST:]:
+                chosen = self.chosen(atom)
+                if chosen is not None and self.reduced(Linear(0, {atom: 1}) - chosen) != ZERO:
+                    self.learn(Linear(0, {atom: 1}) - chosen)
+
+    def chosen(self, atom: Atom) -> Linear | None:
+        """The operand that a `minimum` or `maximum` is."""
+        op = atom.op if isinstance(atom, Value) else None
+        if op is None or op.name not in ("minimum", "maximum") or op.result.type != INTEGER:
+            return None
+        a, b = map(self.facts.linear, op.operands)
+        more = self.facts.nonneg(a - b)
+        if not more and not self.facts.nonneg(b - a):
+            return None
+        return a if more == (op.name == "maximum") else b
 
     def ranges(self, loop: Op) -> list[Range]:
         """Ranges that are empty where no turn of a loop is run."""
@@ -133,6 +164,7 @@ class Solver(Rewriter):
             self.learn(a - b)
             return
         if self.solved and REGISTRY[op.name].effect != "check" and on_arrays(op):
+            self.settle()
             self.copy(op, [self.simplest(v) for v in op.operands])
             return
         self.copy(op)
@@ -178,12 +210,18 @@ class Solver(Rewriter):
             if k == 0 or op.name == "if":  # what the test of a `while` has found is known to its body
                 self.solved, self.found, self.made = solved, dict(found), dict(made)
                 self.forget(seen)
+                self.facts.push()
+                if op.name == "for":
+                    self.facts.enter_loop(op)
                 for one in known:
                     self.found.update(one.inside)
                     for form in one.forms:
                         self.learn(form)
             self.define(region.args)
             new.regions.append(self.region(region))
+            self.settle()
+            if k == len(op.regions) - 1 or op.name == "if":
+                self.facts.pop()
         own = self.outside(op, solved, found) if op.name != "if" else Found()
         self.solved, self.found, self.made = solved, found, made
         self.forget(seen)
