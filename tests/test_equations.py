@@ -107,7 +107,7 @@ SLICES = """func @f(%x: f64[?], %y: f64[?]) -> f64[?] {
 def test_a_slice_by_what_its_end_follows_from() -> None:
     text = SLICES.replace("index %x, %n", "index %x, %k")
     lines = passed(equations, text).splitlines()
-    assert "%v: f64[?] = index %x, %0, %n, 1 {spec=\"s\"}" in lines or any(
+    assert '%v: f64[?] = index %x, %0, %n, 1 {spec="s"}' in lines or any(
         line.startswith("%v: f64[?] = index %x,") and "%n, 1" in line and "%k" not in line for line in lines
     )
     assert any("mul %n, 2" in line for line in lines)
@@ -204,8 +204,8 @@ def test_what_is_made_in_a_loop_stays_there() -> None:
       return %b
     }"""
     lines = passed(equations, text).splitlines()
-    assert "%w: f64[?] = index %x, 0, %k, 1 {spec=\"s\"}" in lines
-    assert "%v: f64[?] = index %x, 0, %k, 1 {spec=\"s\"}" not in lines
+    assert '%w: f64[?] = index %x, 0, %k, 1 {spec="s"}' in lines
+    assert '%v: f64[?] = index %x, 0, %k, 1 {spec="s"}' not in lines
 
 
 # ---------------------------------------------------------------- programs

@@ -21,9 +21,9 @@ After:
       yield %u
     } with {rare=1}
 
-The branch is marked as one that is hardly ever run: what is computed again there need not be kept (`codegen.lower.fusion`).
 If the multiple of the sum is finite, so are the sum, every element, and the factor; both ways then differ by rounding
-alone. If it is not, elements decide, as they would have: an infinite sum of finite elements times 0 is not 0.
+alone. If it is not, elements decide, as they would have: an infinite sum of finite elements times 0 is not 0. That
+branch is marked as one that is hardly ever run: what it computes again need not be kept (`codegen.lower.fusion`).
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ def total(value: Value, sums: Mapping[Value, Value], residual: Callable[[Value],
     return builder().emit1("call", [value, multiple], {"function": finite_or_summed(value, multiple)})
 
 
-def multiple_of_sum(
-    value: Value, sums: Mapping[Value, Value], residual: Callable[[Value], Value]
-) -> Value | None:
+def multiple_of_sum(value: Value, sums: Mapping[Value, Value], residual: Callable[[Value], Value]) -> Value | None:
     """The sum of an array that is a multiple of one whose sum is known, or that one itself."""
     op = value.op
     if op is None:
@@ -74,7 +72,9 @@ def multiple_of_sum(
                     return scalar * below
     if op.name == "div":
         scalar = uniform(op.operands[1])
-        below = multiple_of_sum(op.operands[0], sums, residual) if scalar is not None and op.operands[0].is_array else None
+        below = (
+            multiple_of_sum(op.operands[0], sums, residual) if scalar is not None and op.operands[0].is_array else None
+        )
         if scalar is not None and below is not None:
             return below / scalar
     return None

@@ -41,7 +41,8 @@ def reorder(region: Region) -> bool:
     out: list[Op] = []
     part = Part()
     for op in region.ops:
-        moved |= any([reorder(inner) for inner in op.regions])
+        for inner in op.regions:
+            moved |= reorder(inner)
         if op.name in MOVED and part.knows(op):
             part.first(op)
             continue

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..affine import Facts
-from ..core import Const, Function, Op, Region, Value, walk
+from ..core import Const, Function, Op, Value, walk
 from ..linear import ZERO, Atom, Linear
 from ..ops import REGISTRY
 from ..rewrite import Rewriter, defined
@@ -82,7 +82,8 @@ class Solver(Rewriter):
         self.settled = True
         self.visible: set[Value] = set(function.args)
         self.trail: list[Value] = []
-        self.places: dict[Atom, int] = dict(self.facts.order)
+        self.places: dict[Atom, int] = {}
+        self.places.update(self.facts.order.items())
         for op in walk(function.body):
             if op.name == "dim":
                 form = self.facts.linear(op.result)
