@@ -92,7 +92,9 @@ def cast(b: Any, x: Any, source: DType, target: DType) -> Any:
     if target is BOOL:
         return compare(b, "!=", x, ir.Constant(value_type(source), 0), source)
     if source is BOOL:
-        return b.uitofp(x, kind) if target.is_float else b.zext(x, kind)
+        if target.is_float:  # chosen, not converted: of a vector of comparisons that is one bitwise operation
+            return b.select(x, ir.Constant(kind, 1.0), ir.Constant(kind, 0.0))
+        return b.zext(x, kind)
     if source.is_float and target.is_float:
         return b.fpext(x, kind) if target is F64 else b.fptrunc(x, kind)
     if target.is_float:

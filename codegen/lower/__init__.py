@@ -23,6 +23,9 @@ from .slice_sums import assemble_slices
 
 __all__ = ["schedule"]
 
+ROUNDS = 4
+"""How often loops are fused: what is forwarded in one that was fused may have stood in the way of the next."""
+
 
 def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     """The scheduled IR of a function. `layouts`: per argument ``C``, ``A`` (any strides), or "" for scalars.
@@ -51,10 +54,12 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
         flat += ["C", ""] if isinstance(arg.type, Tape) else [layout]
     out.attrs["layouts"] = tuple(flat)
     cleanup(out)
-    for _ in range(2):
-        fuse_loops(out)
+    for _ in range(ROUNDS):
+        fused = fuse_loops(out)
         forward(out)
         cleanup(out)
+        if not fused:
+            break
     block_sweeps(out)
     forward(out)
     cleanup(out)

@@ -1,6 +1,6 @@
 """Loop fusion: neighbouring loops over one range that work on the same memory become one loop.
 
-In: a scheduled function, changed in place. Out: nothing.
+In: a scheduled function, changed in place. Out: whether any loops were fused.
 
     for %i in (0, %n) {                          for %i in (0, %n) {
       %a: f64 = buffer.load %x, %i                 %a: f64 = buffer.load %x, %i
@@ -16,7 +16,8 @@ In: a scheduled function, changed in place. Out: nothing.
 
 after which `forwarding` sees that `%c` is `%b`, and, where nothing else reads `%t`, that it need not exist. Two
 loops may be fused if every element that both touch (and one writes) is touched in the same turn of both; then,
-whatever vectorized, still does. What stands between them and is needed by the second moves in front of the first.
+whatever vectorized, still does. What stands between them and is needed by the second moves in front of the first,
+checks among it: they may be what keeps the second loop inside its memory.
 """
 
 from __future__ import annotations
@@ -33,11 +34,14 @@ BUFFERS = 48
 """A loop over more buffers than this is not made: their addresses alone would fill the registers many times over."""
 
 
-def fuse_loops(function: Function) -> None:
+def fuse_loops(function: Function) -> bool:
+    """Fuse what can be fused; whether there was anything."""
     observable: set[Value] = set()
     if function.attrs.get("donated"):
         observable = {a for a in function.args if isinstance(a.type, Buffer)}
-    Fuser(observable).region(function.body)
+    fuser = Fuser(observable)
+    fuser.region(function.body)
+    return fuser.fused
 
 
 class Fuser:
@@ -46,6 +50,7 @@ class Fuser:
     def __init__(self, observable: set[Value]) -> None:
         self.observable = observable
         self.known: dict[Op, Effects] = {}
+        self.fused = False
 
     def effects(self, op: Op) -> Effects:
         if op not in self.known:
@@ -73,7 +78,7 @@ class Fuser:
             if op.name == "for" and self.fusible(op, second) and not any(self.depends(op, n) for n in needed):
                 self.merge(region, at - back, at, needed)
                 return True
-            if self.depends(op, second) or any(self.depends(op, n) for n in needed):
+            if self.effects(op).checks or self.depends(op, second) or any(self.depends(op, n) for n in needed):
                 if op.regions:
                     return False  # moving whole loops around is not worth the trouble
                 needed.append(op)
@@ -159,6 +164,7 @@ class Fuser:
         at = region.ops.index(first)
         region.ops[at:at] = list(reversed(needed))
         self.known.clear()
+        self.fused = True
 
 
 def uses(position: Value, index: Value) -> bool:

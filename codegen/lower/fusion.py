@@ -12,6 +12,9 @@ A value that can be virtual is stored all the same where
 * it is a sum or product in any order, and two loops would compute it: in other orders, so that it would not be equal to
   itself (what attains a minimum is found by comparing),
 * it reads memory that is about to be overwritten in place (the alternative, copying that memory, costs more).
+
+Consumers in a branch that is hardly ever run (an `if` with the attribute `rare`, its number) do not count, as long as
+there are others: they may compute again whatever they like.
 """
 
 from __future__ import annotations
@@ -121,7 +124,8 @@ class Pull:
     `deps` None: the value must be in memory. `turn`: of one that computes elements in several
     turns, and in several places of its code, which. `path`: the reductions whose loops run around the value, each
     with the number of its first loop, and the views it is read through, with -1. `rows`: the reductions of rows on the
-    way to the consumer, each of which is a loop of its own.
+    way to the consumer, each of which is a loop of its own. `rare`: the consumer stands in a branch that is hardly ever
+    run.
     """
 
     anchor: Op
@@ -131,6 +135,7 @@ class Pull:
     turn: int | None = None
     path: tuple[tuple[Op, int], ...] = ()
     rows: tuple[Op, ...] = ()
+    rare: bool = False
 
     @property
     def loop(self) -> object:
@@ -228,6 +233,7 @@ class Pulls:
         self.plan = plan
         self.pulls: dict[Value, list[Pull]] = {}
         self.home: dict[Value, tuple[Op, ...]] = {}
+        self.rare = False
         self.price: dict[Value, int] = {}
         self.prices(plan.function.body, ())
 
@@ -245,14 +251,16 @@ class Pulls:
 
     def pull(self, value: Value, pull: Pull) -> None:
         if value.is_array:
-            self.pulls.setdefault(value, []).append(pull)
+            self.pulls.setdefault(value, []).append(replace(pull, rare=True) if self.rare and not pull.rare else pull)
 
     def region(self, region: Region, loops: tuple[Op, ...]) -> None:
         for op in reversed(region.ops):
             if op.regions:
                 inside = (*loops, op) if op.name in ("for", "while") else loops
-                for inner in reversed(op.regions):
+                for k, inner in reversed(list(enumerate(op.regions))):
+                    around, self.rare = self.rare, self.rare or op.attrs.get("rare") == k
                     self.region(inner, inside)
+                    self.rare = around
             if fusible(op):
                 self.decide(op, loops)
             if not fusible(op) or op.name == "bound":
@@ -275,6 +283,8 @@ class Pulls:
             return True
         if op.name in TRIVIAL or not pulls:
             return False
+        if not in_any_order(op):  # which has to be equal to itself
+            pulls = [p for p in pulls if not p.rare] or pulls
         if in_any_order(op) and len({p.loop for p in pulls}) > 1:
             return True
         price = self.price[value]

@@ -7,7 +7,7 @@ learned inside it.
 
 Facts: elementwise operands have one shape; a `same_extent` that was passed; a loop that gives back the shape it
 was given; what a loop learned about values from outside, in later loops over the same range (of which one turn
-means one turn of both)."""
+means one turn of both), and so for loops inside of both."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 
 from ...ir.core import Builder, Const, Op, Region, Value
 from ...ir.ops.declare import lookup
+from ...ir.passes.equations import counters
 from ...ir.types import I64, Array
 from .profiles import Profile, combine, constant, identity
 
@@ -33,8 +34,26 @@ class Dim:
 
 Term = int | Value | Dim
 Affine = tuple[frozenset[tuple[Term, int]], int]
-Pairs = tuple[tuple[Term, Term], ...]
-Mark = tuple[dict[Term, Term], dict[Term, tuple[Term, ...]], int, dict[tuple[Term, Term], Pairs], dict[Any, Term]]
+Range = tuple[Term, Term]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a loop has learned about values from outside: pairs of equal terms, and what loops inside have learned."""
+
+    pairs: tuple[tuple[Term, Term], ...] = ()
+    inside: tuple[tuple[Range, Learned], ...] = ()
+
+    def merged(self, other: Learned) -> Learned:
+        """Both; this very object where nothing is new."""
+        inside = dict(self.inside)
+        for key, one in other.inside:
+            inside[key] = inside[key].merged(one) if key in inside else one
+        out = Learned(tuple(dict.fromkeys((*self.pairs, *other.pairs))), tuple(inside.items()))
+        return self if out == self else out
+
+
+Mark = tuple[dict[Term, Term], dict[Term, tuple[Term, ...]], int, dict[Range, Learned], dict[Any, Term]]
 
 
 def term(value: Value) -> Term:
@@ -50,7 +69,7 @@ class Extents:
         self.members: dict[Term, tuple[Term, ...]] = {}
         self.invariant: dict[Op, list[bool]] = {}
         self.met: dict[Term, int] = {}
-        self.guarded: dict[tuple[Term, Term], Pairs] = {}
+        self.guarded: dict[Range, Learned] = {}
         self.functions: dict[Any, Term] = {}
         self.profiles: dict[Term, Profile | None] = {}
 
@@ -220,28 +239,54 @@ class Extents:
 
     # control flow
 
-    def bounds(self, op: Op) -> tuple[Term, Term]:
-        return self.find(term(op.operands[0])), self.find(term(op.operands[1]))
+    def bounds(self, op: Op) -> list[Range]:
+        """Ranges that are empty where no turn of a loop is run."""
+        if op.name == "for":
+            return [(self.find(term(op.operands[0])), self.find(term(op.operands[1])))]
+        return [(0, self.find(result)) for result in counters(op)]
 
     def end_body(self, op: Op, mark: Mark) -> None:
         """The body of a loop ends: what it learned is forgotten, but for later loops over the same range."""
+        ranges = self.bounds(op)
         pairs: list[tuple[Term, Term]] = []
-        if op.name == "for":
+        inside: list[tuple[Range, Learned]] = []
+        if ranges:
             roots = dict.fromkeys(self.find(t) for t in self.parent if mark[0].get(t) != self.parent[t])
             for root in roots:
-                members = self.members_of(root)
-                outside = [m for m in members if isinstance(m, int) or self.met.get(m, mark[2]) < mark[2]]
+                outside = [m for m in self.members_of(root) if self.known_at(m, mark)]
                 pairs += [(outside[0], other) for other in outside[1:]]
+            new = [(key, learned) for key, learned in self.guarded.items() if mark[3].get(key) is not learned]
+            inside = self.seen_outside(new, mark)
         self.forget(mark)
-        if pairs:
-            key = self.bounds(op)
-            self.guarded[key] = (*self.guarded.get(key, ()), *pairs)
+        if pairs or inside:
+            for key in ranges:
+                self.learn(key, Learned(tuple(pairs), tuple(inside)))
+
+    def learn(self, key: Range, learned: Learned) -> None:
+        known = self.guarded.get(key)
+        self.guarded[key] = learned if known is None else known.merged(learned)
+
+    def known_at(self, t: Term, mark: Mark) -> bool:
+        return isinstance(t, int) or self.met.get(t, mark[2]) < mark[2]
+
+    def seen_outside(self, learned: Sequence[tuple[Range, Learned]], mark: Mark) -> list[tuple[Range, Learned]]:
+        """What loops have learned, as far as it is about terms that were known at `mark`."""
+        out = []
+        for (lo, hi), one in learned:
+            ends = [[m for m in self.members_of(self.find(t)) if self.known_at(m, mark)] for t in (lo, hi)]
+            if all(ends):
+                pairs = tuple(p for p in one.pairs if all(self.known_at(t, mark) for t in p))
+                out.append(((ends[0][0], ends[1][0]), Learned(pairs, tuple(self.seen_outside(one.inside, mark)))))
+        return out
 
     def enter_loop(self, op: Op) -> None:
         """Enter the block arguments of a loop: with their initial shape where every turn keeps it."""
         if op.name == "for":
-            for a, b in self.guarded.get(self.bounds(op), ()):
+            learned = self.guarded.get(self.bounds(op)[0], Learned())
+            for a, b in learned.pairs:
                 self.union(a, b)
+            for (lo, hi), one in learned.inside:
+                self.learn((self.find(lo), self.find(hi)), one)
         inits = op.operands[2:] if op.name == "for" else op.operands
         args = carried_arguments(op)
         for arg, init, keeps in zip(args, inits, self.keeps_shape(op)):

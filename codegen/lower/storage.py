@@ -66,17 +66,19 @@ class Storage:
         return found[1] if found is not None else None
 
     def located(self, t: Term, depth: int | None = None) -> tuple[Term, Value] | None:
-        """`extent`, and which of the terms that are equal here it is the value of."""
+        """`extent`, and which of the terms that are equal here it is the value of: of those furthest out the first."""
         depth = len(self.builder.scopes) - 1 if depth is None else depth
         best: tuple[Term, Value] | None = None
+        least = (depth, 0)
         root = self.extents.find(t)
         for member in self.extents.members_of(root):
             if isinstance(member, int):
                 return member, Const(member, I64)
             found = self.lookup(member)
             if found is not None and self.builder.visible(found, depth):
-                if best is None or self.builder.depth.get(found, 0) < self.builder.depth.get(best[1], 0):
-                    best = member, found
+                place = self.builder.depth.get(found, 0), self.extents.met.get(member, 0)
+                if best is None or place < least:
+                    best, least = (member, found), place
         if best is None:
             for member in self.extents.members_of(root):
                 if isinstance(member, Dim) and member.value in self.buffer:

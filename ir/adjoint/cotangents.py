@@ -17,6 +17,7 @@ from ..types import BOOL
 __all__ = ["Cotangent", "Cotangents", "add_values", "masked", "merge_masks"]
 
 Zeros = Callable[[Value], Value]
+Total = Callable[[Value], Value | None]
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,23 @@ def add_values(a: Value | None, b: Value) -> Value:
     return a if is_zero(b) else a + b
 
 
-def reduce_to_scalar(cotangent: Cotangent) -> Cotangent:
+def reduce_to_scalar(cotangent: Cotangent, known: Total | None = None) -> Cotangent:
     """The cotangent of a scalar that every element of an array saw: the sum of the elements'."""
     axes = {"axes": tuple(range(cotangent.value.rank))}
     mask = cotangent.mask
     if mask is not None and mask.is_array:
         mask = builder().emit1("reduce_any", [mask], axes)
-    return Cotangent(builder().emit1("reduce_sum", [cotangent.value], axes), mask)
+    total = known(cotangent.value) if known is not None else None
+    return Cotangent(builder().emit1("reduce_sum", [cotangent.value], axes) if total is None else total, mask)
 
 
 class Cotangents:
-    """A scope of cotangents over an enclosing one, which it reads but does not change."""
+    """A scope of cotangents over an enclosing one, which it reads but does not change. `total`: the sum of an array,
+    where it is known without going over the array."""
 
-    def __init__(self, parent: Cotangents | None = None) -> None:
+    def __init__(self, parent: Cotangents | None = None, total: Total | None = None) -> None:
         self.parent = parent
+        self.total = total
         self.own: dict[Value, Cotangent] = {}
 
     def get(self, primal: Value) -> Cotangent | None:
@@ -90,7 +94,7 @@ class Cotangents:
     def add(self, primal: Value, cotangent: Cotangent) -> None:
         """Add a contribution. A scalar that met arrays gets the sum over their elements."""
         if not primal.is_array and cotangent.value.is_array:
-            cotangent = reduce_to_scalar(cotangent)
+            cotangent = reduce_to_scalar(cotangent, self.total)
         before = self.get(primal)
         if before is None:
             self.set(primal, cotangent)

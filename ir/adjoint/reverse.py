@@ -26,6 +26,7 @@ from .activity import is_differentiable_type, loop_parts
 from .cotangents import FALSE, TRUE, Cotangent, Cotangents, both_masks, masked, merge_masks
 from .partly_read import partly_read
 from .prepare import Prepared
+from .scaled_sums import total, total_sums
 from .tangent_masks import mask_type
 from .tape_masks import has_masks, mask_tape, no_masks, spread
 
@@ -85,6 +86,7 @@ class Reverse:
         self.inductions: dict[Value, Induction] = {}
         self.masks_on_tapes = has_masks(prepared)
         self.partly_read = partly_read(prepared.function, active)
+        self.sums = total_sums(prepared.function)
         self.lane_extents: dict[Value, tuple[Region, Value, int]] = {}
         """Extents that change from iteration to iteration: read off the cotangent that arrives there."""
 
@@ -108,6 +110,10 @@ class Reverse:
         extents = [self.residual(e) for e in self.prepared.shapes[primal]]
         return builder().emit1("fill", [zero, *extents], names=[adjoint_name(primal)])
 
+    def known_total(self, cotangent: Value) -> Value | None:
+        """The sum of a cotangent, where it follows from a sum that the primal has computed."""
+        return total(cotangent, self.sums, self.residual) if self.sums else None
+
     # ------------------------------------------------------------ regions
 
     def run(
@@ -118,7 +124,7 @@ class Reverse:
     ) -> list[Cotangent]:
         """Emit the whole sweep; the cotangents of `inputs` (zeros where nothing arrives), added to `begins`."""
         with _MirrorBuilder(self.region, self):
-            scope = Cotangents()
+            scope = Cotangents(total=self.known_total)
             for primal, begin in begins.items():
                 scope.set(primal, begin)
             for result, seed in seeds:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Region, Value
+from ..core import Const, Region, Value
 from ..types import BOOL, Type, make, with_dtype
 from . import analytic
 from .analytic import continued
@@ -35,13 +35,19 @@ mul = elementwise(
     partials=lambda a, b: (b, a),
     domain=(ANY, ANY),
 )
+
+
+def is_one(value: Value) -> bool:
+    return isinstance(value, Const) and value.value == 1
+
+
 div = elementwise(
     "div",
     np.true_divide,
     numpy=np.true_divide,
     result=of_floats("div"),
     evaluate_complex=continued(np.true_divide, analytic.divided),
-    partials=lambda a, b, *, y: (lambda: 1 / b, lambda: -y / b),
+    partials=lambda a, b, *, y: (lambda: 1 / b, lambda: -(y * y) if is_one(a) else -y / b),
     domain=(ANY, (0.5, 3.0)),
     cost=4,
 )
