@@ -17,6 +17,7 @@ from .cleanup import cleanup
 from .forwarding import forward
 from .fuse_loops import fuse_loops
 from .lanes import use_lanes
+from .panels import make_panels
 from .parallel import mark
 from .scheduler import Scheduler
 from .slice_sums import assemble_slices
@@ -42,7 +43,7 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
       return %s
     } with {layouts=("C",)}
     """
-    function = assemble_slices(function)
+    function = assemble_slices(make_panels(function))
     given = [*layouts] or ["C" if arg.is_array else "" for arg in function.args]
     strided, fortran = ({arg for arg, layout in zip(function.args, given) if layout == order} for order in "AF")
     out = Scheduler(function, fusion.plan(function), strided, {arg for arg in fortran if arg.rank > 1}).run()
