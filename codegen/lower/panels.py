@@ -55,7 +55,7 @@ class Panels(Rewriter):
         super().__init__()
         self.facts = Facts(function)
         self.found: dict[Op, Turns | None] = {}
-        self.alone = bool(function.attrs.get("donated"))
+        self.seen = seen_outside(function)
 
     def turns(self, op: Op) -> Turns | None:
         if op not in self.found:
@@ -68,12 +68,28 @@ class Panels(Rewriter):
             return
         inner = [x for r in op.regions for x in walk(r) if x.name == "for"]
         found = None if any(self.turns(x) for x in inner) else self.turns(op)
-        if found is None or (self.alone and has_checks(op)):
+        if found is None or (op in self.seen and has_checks(op)):
             self.copy(op)
             return
         self.changed = True
         with Builder(Region([], self.out), op.span) as b:
             Blocks(self, found, b).emit()
+
+
+def seen_outside(function: Function) -> set[Op]:
+    """What the caller's arrays are computed by, where a function writes to them: if a check fails half way, they show how
+    far it came, so that checks and writes keep their order."""
+    results = function.body.terminator.operands
+    pending = [results[k] for k in function.attrs.get("donated") or {}]
+    owner = {arg: op for op in walk(function.body) for region in op.regions for arg in region.args}
+    found: set[Op] = set()
+    while pending:
+        value = pending.pop()
+        op = value.op or owner.get(value)
+        if op is not None and op not in found:
+            found.add(op)
+            pending += [*op.operands, *(x for region in op.regions for inner in walk(region) for x in inner.operands)]
+    return found
 
 
 def has_checks(op: Op) -> bool:
@@ -181,7 +197,8 @@ class Blocks:
             self.b.emit("yield", self.one_block(carried))
         self.b = b
         results = [r.type for r in op.results]
-        new = Op("for", [ZERO, count, *inits], results, dict(op.attrs), [region], op.span, [r.name for r in op.results])
+        names = [r.name for r in op.results]
+        new = Op("for", [ZERO, count, *inits], results, {**op.attrs, "block": BLOCK}, [region], op.span, names)
         b.region.ops.append(new)
         owner.env.update(zip(op.results, new.results))
 

@@ -214,6 +214,8 @@ class Reserved:
                 found = self.growth(op, slot)
                 if found is not None:
                     self.reserve(slot, op.operands[2 + slot], *found)
+                elif "block" in op.attrs:
+                    self.make_room(slot)
 
     def growth(self, loop: Op, slot: int) -> tuple[Value, int] | None:
         """(elements per turn of a loop, +1 for pushes or -1 for pops), where every turn does the same. Loops inside
@@ -263,6 +265,20 @@ class Reserved:
             if all(x is not None for x in operands):
                 return self.s.b.emit1(op.name, [x for x in operands if x is not None])
         return None
+
+    def make_room(self, slot: int) -> None:
+        """Of a loop over blocks of turns (`panels`), the last of which may be shorter: memory for whole ones."""
+        s, arg = self.s, self.op.regions[0].args[1 + slot]
+        inner = [op for op in self.op.regions[0].ops if op.name == "for" and arg in op.operands[2:]]
+        found = self.growth(inner[0], inner[0].operands.index(arg) - 2) if len(inner) == 1 else None
+        if found is None or found[1] < 0:
+            return
+        init = self.op.operands[2 + slot]
+        data, length = s.tapes[init]
+        turns = s.b.emit1("mul", [self.turns(self.lo, self.hi), Const(self.op.attrs["block"], I64)])
+        end = s.b.emit1("add", [length, s.b.emit1("mul", [turns, found[0]])])
+        data = s.b.emit1("buffer.call", [data, length, end], {"kernel": "tape_reserve"}, names=[data.name])
+        s.tapes[init] = (data, length)
 
     def growth_of_inner(self, loop: Op, slot: int) -> tuple[Value, int] | None:
         """By how much all turns of a loop in the body make a tape longer, where that is known outside already."""

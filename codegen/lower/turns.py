@@ -132,11 +132,9 @@ class Search:
 
     def run(self) -> Turns | None:
         inner = list(walk(self.region))
-        if not any(op.name == "matmul" or op.name == "accumulate" for op in self.body):
+        if not any(op.name in ("matmul", "accumulate", "reduce_sum") for op in self.body):
             return None
         if any(REGISTRY[op.name].effect == "call" for op in inner):
-            return None
-        if any(isinstance(v.type, Tape) for op in inner for v in [*op.operands, *op.results]):
             return None
         lo, hi = (self.facts.linear(v) for v in self.op.operands[:2])
         trips = self.facts.resolve(hi - lo)
@@ -145,7 +143,7 @@ class Search:
         sums = [s for k in range(len(self.args)) if (s := self.sum(k)) is not None]
         links = {link for s in sums for link in s.links}
         outer = {link: found for link in links if (found := self.outer(link)) is not None}
-        applied = {op: found for op in self.body if op.name == "matmul" and (found := self.applied(op)) is not None}
+        applied = {op: found for op in self.body if (found := self.applied(op)) is not None}
         for found in applied.values():
             self.into_sum(found, links)
         while outer or applied:
@@ -248,11 +246,10 @@ class Search:
         return x if x.type.dims[0] != 1 or value.type.dims[axis] == 1 else None
 
     def applied(self, op: Op) -> Applied | None:
-        a, b = op.operands
-        if a.rank + b.rank != 3 or not op.result.dtype.is_float:
+        factors = self.factors(op)
+        if factors is None or not op.result.dtype.is_float:
             return None
-        matrix, vector = (a, b) if a.rank == 2 else (b, a)
-        inner = 1 if a.rank == 2 else 0
+        matrix, vector, inner = factors
         if not self.invariant(matrix) and matrix.op is not None and matrix.op.name == "transpose":
             matrix, inner = matrix.op.operands[0], 1 - inner
         if self.invariant(matrix):
@@ -267,6 +264,23 @@ class Search:
         if found is None or self.invariant(vector):
             return None
         return Applied(op, matrix, spec, parts, found[1], found[0], inner, vector)
+
+    def factors(self, op: Op) -> tuple[Value, Value, int] | None:
+        """(matrix, vector, which axis of the matrix is summed over) of a product, written as one or as a sum."""
+        if op.name == "matmul":
+            a, b = op.operands
+            if a.rank + b.rank != 3:
+                return None
+            return (a, b, 1) if a.rank == 2 else (b, a, 0)
+        product = op.operands[0].op if op.name == "reduce_sum" and op.operands[0].rank == 2 else None
+        if product is None or product.name != "mul" or len(op.attrs["axes"]) != 1:
+            return None
+        (inner,) = op.attrs["axes"]
+        for matrix, other in (product.operands, product.operands[::-1]):
+            vector = self.repeated(other, inner) if other.rank == 2 else None
+            if vector is not None and matrix.rank == 2 and self.only_use(product.result) is op:
+                return matrix, vector, inner
+        return None
 
     def into_sum(self, applied: Applied, links: set[Op]) -> None:
         """Whether the result is but added to line number i + offset of a sum."""
@@ -352,6 +366,8 @@ class Search:
             return True
         if self.again(value):
             return True
+        if isinstance(value.type, Tape):
+            return False
         if isinstance(value.type, Array):
             if value.rank != 1 or not self.fixed(self.facts.resolve(self.facts.extent(value, 0))):
                 return False
