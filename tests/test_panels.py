@@ -92,10 +92,9 @@ def two_layers(a, w):
 
 
 def recurrent(a, w):
-    m = a.shape[1]
-    h = np.zeros(m)
+    h = np.zeros(w.shape[0])
     for i in range(a.shape[0]):
-        h = np.tanh(w[:m, :m] @ h + w[:m, :m].T @ a[i])
+        h = np.tanh(w @ h + w.T @ a[i])
     return np.sum(h * h)
 
 

@@ -21,6 +21,7 @@ each turn as before: no element takes part in a product that it was not in, so w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -212,8 +213,9 @@ class Blocks:
             for r in product.ranges:
                 self.span_of(r)
         for outer in self.turns.outer.values():
-            for x, r in ((outer.u, outer.ranges[0]), (outer.v, outer.ranges[1])):
-                self.prepare(x, r)
+            for pair in outer.pairs:
+                for x, r in zip(pair, outer.ranges):
+                    self.prepare(x, r)
         for applied in self.turns.applied.values():
             self.prepare(applied.vector, applied.ranges[applied.inner])
         for value in self.turns.kept:
@@ -423,16 +425,15 @@ class Blocks:
         """What is added in the turn itself: beyond the common rows all columns, beyond the common columns the rest."""
         total = env[outer.op.operands[0]]
         rows, columns = outer.ranges
-        u, v = env.get(outer.u, outer.u), env.get(outer.v, outer.v)
         whole = self.number(columns.start, i), self.minus(self.number(columns.stop, i), self.number(columns.start, i))
         pieces = []
         if rows.moves:
             pieces.append((self.head(rows, i), whole))
         if columns.moves:
             pieces.append((self.common(rows), self.head(columns, i)))
-        for r, c in pieces:
-            left = self.b.emit1("broadcast", [self.cut(u, rows, r, i), r[1], c[1]], {"axes": (0,)})
-            right = self.b.emit1("broadcast", [self.cut(v, columns, c, i), r[1], c[1]], {"axes": (1,)})
+        for (r, c), (u, v) in itertools.product(pieces, outer.pairs):
+            left = self.b.emit1("broadcast", [self.cut(env.get(u, u), rows, r, i), r[1], c[1]], {"axes": (0,)})
+            right = self.b.emit1("broadcast", [self.cut(env.get(v, v), columns, c, i), r[1], c[1]], {"axes": (1,)})
             product = self.b.emit1("mul", [left, right])
             spec, at = self.selected(outer.op.attrs["spec"], outer.parts, outer.axes, [r, c])
             total = self.b.emit1("accumulate", [total, product, *at], {"spec": spec})
@@ -536,17 +537,18 @@ class Blocks:
 
     def add_outer(self, outer: Outer) -> None:
         rows, columns = outer.ranges
-        left, right = self.side_by_side(outer.u, rows).transposed(), self.side_by_side(outer.v, columns)
         common = [self.common(rows), self.common(columns)]
         slot = self.links[outer.op]
-        total = self.state[slot]
-        if total.rank == 2:
-            self.state[slot] = self.add(total, (common[0][0], common[1][0]), left, right)
-            return
-        zero = self.b.emit1("fill", [Const(0, total.dtype), left.extents[0], right.extents[1]])
-        product = self.add(zero, (ZERO, ZERO), left, right)
-        spec, at = self.selected(outer.op.attrs["spec"], outer.parts, outer.axes, common)
-        self.state[slot] = self.b.emit1("accumulate", [total, product, *at], {"spec": spec})
+        for u, v in outer.pairs:
+            left, right = self.side_by_side(u, rows).transposed(), self.side_by_side(v, columns)
+            total = self.state[slot]
+            if total.rank == 2:
+                self.state[slot] = self.add(total, (common[0][0], common[1][0]), left, right)
+                continue
+            zero = self.b.emit1("fill", [Const(0, total.dtype), left.extents[0], right.extents[1]])
+            product = self.add(zero, (ZERO, ZERO), left, right)
+            spec, at = self.selected(outer.op.attrs["spec"], outer.parts, outer.axes, common)
+            self.state[slot] = self.b.emit1("accumulate", [total, product, *at], {"spec": spec})
 
 
 _ = _operations

@@ -56,11 +56,11 @@ class Line:
 
 @dataclass
 class Outer:
-    """An addition of an outer product to a sum: of `u` along the rows, of `v` along the columns."""
+    """An addition of outer products to a sum: of the first of each pair along the rows, of the second along the
+    columns."""
 
     op: Op
-    u: Value
-    v: Value
+    pairs: list[tuple[Value, Value]]
     parts: list[tuple[Value, ...]]
     ranges: list[Range]
     axes: list[int]
@@ -149,11 +149,11 @@ class Search:
         while outer or applied:
             after, late = self.consequences(applied, links)
             wrong = {op for op, a in applied.items() if self.is_late(a.vector, after, late)}
-            wrong |= {op for op, o in outer.items() if any(self.is_late(x, after, late) for x in (o.u, o.v))}
+            wrong |= {op for op, o in outer.items() if any(self.is_late(x, after, late) for x in sum(o.pairs, ()))}
             if not wrong:
                 kept = self.kept(after, late, set(applied))
                 if kept is not None:
-                    vectors = [*(x for o in outer.values() for x in (o.u, o.v)), *(a.vector for a in applied.values())]
+                    vectors = [*(x for o in outer.values() for x in sum(o.pairs, ())), *(a.vector for a in applied.values())]
                     lines = {x: line for x in vectors if (line := self.line(x)) is not None}
                     return Turns(self.op, outer, applied, sums, after, late, kept, lines)
                 wrong = {op for op, a in applied.items() if a.into is None}
@@ -226,20 +226,33 @@ class Search:
 
     def outer(self, link: Op) -> Outer | None:
         array, value, *positions = link.operands
-        product = value.op
-        if product is None or product not in self.top or product.name != "mul" or self.only_use(value) is not link:
-            return None
         parts = split_spec(link.attrs["spec"], positions)
         found = self.ranges(link.attrs["spec"], parts, array)
-        factors = {axis: y for axis in (0, 1) for x in product.operands if (y := self.repeated(x, axis)) is not None}
-        if found is None or len(factors) != 2 or value.rank != 2:
+        pairs = self.pairs(value) if value.rank == 2 else None
+        if found is None or pairs is None:
             return None
-        return Outer(link, factors[0], factors[1], parts, found[1], found[0])
+        return Outer(link, pairs, parts, found[1], found[0])
+
+    def pairs(self, value: Value) -> list[tuple[Value, Value]] | None:
+        """The vectors of outer products of which a matrix is the sum, if nothing else needs it."""
+        op = value.op
+        if op is None or op not in self.top or self.only_use(value) is None:
+            return None
+        if op.name == "add":
+            both = [self.pairs(x) if x.rank == 2 else None for x in op.operands]
+            return [pair for some in both for pair in some or ()] if None not in both else None
+        if op.name == "transpose":
+            found = self.pairs(op.operands[0])
+            return None if found is None else [(v, u) for u, v in found]
+        if op.name != "mul":
+            return None
+        factors = {axis: y for axis in (0, 1) for x in op.operands if (y := self.repeated(x, axis)) is not None}
+        return [(factors[0], factors[1])] if len(factors) == 2 else None
 
     def repeated(self, value: Value, axis: int) -> Value | None:
         """The vector along one axis of a matrix that a value is, the same along the other."""
         op = value.op
-        if op is None or op.name != "broadcast" or op.attrs["axes"] != (axis,) or value.rank != 2:
+        if value.rank != 2 or op is None or op.name != "broadcast" or op.attrs["axes"] != (axis,):
             return None
         x = op.operands[0]
         assert isinstance(x.type, Array) and isinstance(value.type, Array)
