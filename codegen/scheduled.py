@@ -208,16 +208,16 @@ def part_of(matrix: Any, row: Any, column: Any, rows: Any, columns: Any, turned:
 
 def adding_product(left: bool, right: bool) -> Callable[..., None]:
     def evaluate(out: Any, a: Any, b: Any, *at: Any) -> None:
-        rows, columns, inner = at[6:]
+        i, j, ai, aj, bi, bj, rows, columns, inner = at
         for matrix, row, column, height, width in (
-            (out, *at[:2], rows, columns),
-            (a, *at[2:4], *((inner, rows) if left else (rows, inner))),
-            (b, *at[4:6], *((columns, inner) if right else (inner, columns))),
+            (out, i, j, rows, columns),
+            (a, ai, aj, *((inner, rows) if left else (rows, inner))),
+            (b, bi, bj, *((columns, inner) if right else (inner, columns))),
         ):
             if not (0 <= row <= row + height <= matrix.shape[0] and 0 <= column <= column + width <= matrix.shape[1]):
                 raise IndexError(f"({row}, {column}) and {height} x {width} in a matrix of shape {matrix.shape}")
-        product = part_of(a, *at[2:4], rows, inner, left) @ part_of(b, *at[4:6], inner, columns, right)
-        part_of(out, *at[:2], rows, columns, False)[...] += product
+        product = part_of(a, ai, aj, rows, inner, left) @ part_of(b, bi, bj, inner, columns, right)
+        part_of(out, i, j, rows, columns, False)[...] += product
 
     return evaluate
 

@@ -1,4 +1,4 @@
-"""Products of vectors in loops, made for blocks of turns (`codegen.lower.panels`): values and gradients, against complex
+"""Products of vectors in loops, made for blocks of turns (`codegen.lower.panels`): values and gradients against complex
 step and Python, with blocks so short that small arrays take several; and what must be left alone."""
 
 from __future__ import annotations

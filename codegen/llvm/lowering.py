@@ -26,8 +26,8 @@ from .memory import POINTER, Memories, Memory
 from .numba_parts import types
 from .ownership import Link, Ownership
 from .parallel import parallel_loop
-from .passes import is_short
 from .part_products import PART_PRODUCTS, part_product
+from .passes import is_short
 from .products import PRODUCTS, product
 from .routines import call_routine, is_routine
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar

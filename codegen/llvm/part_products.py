@@ -1,4 +1,4 @@
-"""Products of parts of matrices in machine code, added to a part of a matrix: BLAS, or loops where there is little to do.
+"""Products of parts of matrices in machine code, added to a part of a matrix: BLAS, or loops where that does not pay.
 
 In: memory of three matrices in C order and where the parts begin. Out: a call of a function that is added to the module
 once per dtype and kind of product; it does what `add_product` of `codegen.primitives.products` does.

@@ -78,8 +78,8 @@ class Panels(Rewriter):
 
 
 def seen_outside(function: Function) -> set[Op]:
-    """What the caller's arrays are computed by, where a function writes to them: if a check fails half way, they show how
-    far it came, so that checks and writes keep their order."""
+    """What the caller's arrays are computed by, where a function writes to them: if a check fails half way, they show
+    how far it came, so that checks and writes keep their order."""
     results = function.body.terminator.operands
     pending = [results[k] for k in function.attrs.get("donated") or {}]
     owner = {arg: op for op in walk(function.body) for region in op.regions for arg in region.args}
@@ -183,9 +183,7 @@ class Blocks:
         b, op, owner = self.b, self.op, self.owner
         lo0, hi0 = (owner.get(v) for v in op.operands[:2])
         size = Const(BLOCK, I64)
-        count = b.emit1(
-            "floordiv", [self.plus(self.minus(hi0, lo0), Const(BLOCK - 1, I64)), size], span=op.span
-        )
+        count = b.emit1("floordiv", [self.plus(self.minus(hi0, lo0), Const(BLOCK - 1, I64)), size], span=op.span)
         inits = [owner.get(v) for v in op.operands[2:]]
         block = Value(INTEGER, "block")
         carried = [Value(a.type, a.name) for a in self.args]
@@ -209,9 +207,9 @@ class Blocks:
         self.panels: dict[tuple[Value, Linear], tuple[Range, Span]] = {}
         self.full: dict[tuple[Value, Linear], Value] = {}
         self.spans: dict[Range, Span] = {}
-        for product in [*self.turns.outer.values(), *self.turns.applied.values()]:
-            for r in product.ranges:
-                self.span_of(r)
+        outer_ranges = [r for outer in self.turns.outer.values() for r in outer.ranges]
+        for r in [*outer_ranges, *(r for applied in self.turns.applied.values() for r in applied.ranges)]:
+            self.span_of(r)
         for outer in self.turns.outer.values():
             for pair in outer.pairs:
                 for x, r in zip(pair, outer.ranges):
@@ -261,8 +259,10 @@ class Blocks:
         own = [k for k, a in enumerate(self.args) if k in sums or (k not in self.sums and a not in turns.late)]
         scalars = [v for v in turns.kept if not v.is_array]
         keys = list(self.panels)
-        fresh = [b.emit1("empty", [self.count, self.minus(s.high, s.low)], {"dtype": v.dtype}, names=[v.name])
-                 for (v, _), (_, s) in self.panels.items()]
+        fresh = [
+            b.emit1("empty", [self.count, self.minus(s.high, s.low)], {"dtype": v.dtype}, names=[v.name])
+            for (v, _), (_, s) in self.panels.items()
+        ]
         fresh += [b.emit1("empty", [self.count], {"dtype": v.dtype}, names=[v.name]) for v in scalars]
         region = Region([Value(INTEGER, self.i.name)])
         env = dict(self.owner.env)
@@ -299,9 +299,9 @@ class Blocks:
             results = self.loop(region, inits)
             for k, value in zip(own, results):
                 self.state[k] = value
-            made = results[len(own):]
+            made = results[len(own) :]
             self.full = dict(zip(keys, made))
-            self.scalars = dict(zip(scalars, made[len(keys):]))
+            self.scalars = dict(zip(scalars, made[len(keys) :]))
 
     def loop(self, region: Region, inits: Sequence[Value]) -> list[Value]:
         types = [v.type for v in inits]

@@ -1,12 +1,12 @@
-"""A product of parts of matrices, added to a part of a matrix: an operation of the array IR that only this folder makes.
+"""A product of parts of matrices, added to a part of a matrix: an operation that only this folder makes.
 
 In: the declaration helpers of `ir.ops`. Out: the registry entry `add_product` and its lowering to one library kernel,
 which BLAS does in place: no part is copied, as it would be for `matmul`, and there is no product in between.
 
     %c: f64[?,?] = add_product %a, %x, %y, %ai, %aj, %xi, %xj, %yi, %yj, %rows, %columns, %inner {flags="nt"}
 
-adds the product of the part of %x that begins at (%xi, %xj) with that of %y, the second transposed (`t`), to the part of
-%a that begins at (%ai, %aj). The product has %rows rows and %columns columns and sums over %inner terms.
+adds the product of the part of %x that begins at (%xi, %xj) with that of %y, the second transposed (`t`), to the part
+of %a that begins at (%ai, %aj). The product has %rows rows and %columns columns and sums over %inner terms.
 """
 
 from __future__ import annotations

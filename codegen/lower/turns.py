@@ -27,6 +27,7 @@ __all__ = ["Applied", "Line", "Outer", "Range", "Sum", "Turns", "turns_of_loop"]
 
 SMALL = 16
 """Products of a constant extent below this are better computed turn by turn: they stay in registers."""
+Parts = list[tuple[Value, ...]]
 AGAIN = frozenset({"index", "broadcast", "transpose", "dim", "fill", "cast"})
 """What is cheaper to compute again after the products than to be kept for it, besides arithmetic on integers."""
 
@@ -61,7 +62,7 @@ class Outer:
 
     op: Op
     pairs: list[tuple[Value, Value]]
-    parts: list[tuple[Value, ...]]
+    parts: Parts
     ranges: list[Range]
     axes: list[int]
 
@@ -70,12 +71,13 @@ class Outer:
 class Applied:
     """A matrix times a vector. `matrix`: what does not change, of which `parts` are taken (`axes`: those that are
     ranges); `inner`: which of the two is summed over. `into`: the addition of the result to one line of a sum, where
-    nothing else is done with it, `line`: which axis of the sum numbers the lines, `offset`: from which line on, `along`: the positions in a line."""
+    nothing else is done with it; `line`: which axis of the sum numbers the lines, `offset`: from which line on,
+    `along`: the positions in a line."""
 
     op: Op
     matrix: Value
     spec: str
-    parts: list[tuple[Value, ...]]
+    parts: Parts
     ranges: list[Range]
     axes: list[int]
     inner: int
@@ -142,21 +144,26 @@ class Search:
             return None
         sums = [s for k in range(len(self.args)) if (s := self.sum(k)) is not None]
         links = {link for s in sums for link in s.links}
-        outer = {link: found for link in links if (found := self.outer(link)) is not None}
-        applied = {op: found for op in self.body if (found := self.applied(op)) is not None}
-        for found in applied.values():
-            self.into_sum(found, links)
+        outer = {link: o for s in sums for link in s.links if (o := self.outer(link)) is not None}
+        applied = {op: a for op in self.body if (a := self.applied(op)) is not None}
+        for one in applied.values():
+            self.into_sum(one, links)
         while outer or applied:
             after, late = self.consequences(applied, links)
             wrong = {op for op, a in applied.items() if self.is_late(a.vector, after, late)}
-            wrong |= {op for op, o in outer.items() if any(self.is_late(x, after, late) for x in sum(o.pairs, ()))}
+            for op, o in outer.items():
+                if any(self.is_late(x, after, late) for pair in o.pairs for x in pair):
+                    wrong.add(op)
             if not wrong:
                 kept = self.kept(after, late, set(applied))
                 if kept is not None:
-                    vectors = [*(x for o in outer.values() for x in sum(o.pairs, ())), *(a.vector for a in applied.values())]
+                    vectors = [x for o in outer.values() for pair in o.pairs for x in pair]
+                    vectors += [a.vector for a in applied.values()]
                     lines = {x: line for x in vectors if (line := self.line(x)) is not None}
                     return Turns(self.op, outer, applied, sums, after, late, kept, lines)
                 wrong = {op for op, a in applied.items() if a.into is None}
+                if not wrong:
+                    return None
             applied = {op: a for op, a in applied.items() if op not in wrong}
             outer = {op: o for op, o in outer.items() if op not in wrong}
         return None
@@ -199,11 +206,11 @@ class Search:
         if letter == ":":
             length = self.facts.resolve(self.facts.extent(array, axis))
             return Range(Linear(), length, whole=True) if self.fixed(length) else None
-        start, length, step = part
+        start, count, step = part
         if not (type(step) is Const and step.value == 1):
             return None
         begin = self.linear(start)
-        end = self.facts.resolve(begin + self.linear(length))
+        end = self.facts.resolve(begin + self.linear(count))
         factors = [form.terms.get(self.i, 0) for form in (begin, end)]
         rest = [form - Linear(0, {self.i: k}) if k else form for form, k in zip((begin, end), factors)]
         if not all(map(self.fixed, rest)) or all(factors) or any(abs(k) > 1 for k in factors):
@@ -211,7 +218,7 @@ class Search:
         moves = "start" if factors[0] else "stop" if factors[1] else ""
         return Range(begin, end, moves, sum(factors) > 0)
 
-    def ranges(self, spec: str, parts: Sequence[tuple[Value, ...]], array: Value) -> tuple[list[int], list[Range]] | None:
+    def ranges(self, spec: str, parts: Parts, array: Value) -> tuple[list[int], list[Range]] | None:
         """The two axes of a part of an array that are ranges; positions along others are the same in every turn."""
         axes = [k for k, letter in enumerate(spec) if letter != "i"]
         if len(axes) != 2 or any(not self.invariant(p[0]) for p, c in zip(parts, spec) if c == "i"):
@@ -266,7 +273,7 @@ class Search:
         if not self.invariant(matrix) and matrix.op is not None and matrix.op.name == "transpose":
             matrix, inner = matrix.op.operands[0], 1 - inner
         if self.invariant(matrix):
-            spec, parts = "::", [(), ()]
+            spec, parts = "::", list[tuple[Value, ...]]([(), ()])
         elif matrix.op is not None and matrix.op.name == "index" and self.invariant(matrix.op.operands[0]):
             spec = matrix.op.attrs["spec"]
             parts = split_spec(spec, matrix.op.operands[1:])

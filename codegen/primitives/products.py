@@ -83,7 +83,18 @@ def matmul_tt(out: Any, a: Any, b: Any) -> None:
 def adding(left: bool, right: bool) -> Callable[..., Any]:
     @compiled
     def add_product(
-        out: Any, a: Any, b: Any, i: Any, j: Any, ai: Any, aj: Any, bi: Any, bj: Any, rows: Any, columns: Any, inner: Any
+        out: Any,
+        a: Any,
+        b: Any,
+        i: Any,
+        j: Any,
+        ai: Any,
+        aj: Any,
+        bi: Any,
+        bj: Any,
+        rows: Any,
+        columns: Any,
+        inner: Any,
     ) -> None:
         """A part of out += a part of a @ a part of b"""
         part = np.empty((rows, columns), out.dtype)
