@@ -36,6 +36,8 @@ from .turns import Applied, Line, Outer, Range, Turns, reads, turns_of_loop
 __all__ = ["make_panels"]
 
 BLOCK = 32
+LEVELS = 4
+"""How often the rest of the turns of a block is looked through for products in its turn."""
 INTEGER = Scalar(I64)
 ZERO, ONE = Const(0, I64), Const(1, I64)
 
@@ -44,37 +46,49 @@ def make_panels(function: Function) -> Function:
     """The function with products made in blocks; the same object where there are none."""
     if not any(op.name == "for" for op in walk(function.body)):
         return function
-    out = Panels(function).function(function)
-    if out is not function:
+    out = Panels(function, False).function(function)
+    if out is function:
+        return function
+    for _ in range(LEVELS):
         for run in (simplify.run, cse.run, licm.run, dce.run):
             out = run(out)
+        deeper = Panels(out, True).function(out)
+        if deeper is out:
+            break
+        out = deeper
     return out
 
 
 class Panels(Rewriter):
-    def __init__(self, function: Function) -> None:
+    """One pass over a function. `again`: only over what an earlier one has left after the products of a block."""
+
+    def __init__(self, function: Function, again: bool) -> None:
         super().__init__()
+        self.again = again
         self.facts = Facts(function)
         self.found: dict[Op, Turns | None] = {}
         self.seen = seen_outside(function)
 
     def turns(self, op: Op) -> Turns | None:
         if op not in self.found:
-            self.found[op] = turns_of_loop(op, self.facts)
+            self.found[op] = turns_of_loop(op, self.facts, not self.again)
         return self.found[op]
 
     def visit(self, op: Op) -> None:
-        if op.name != "for":
+        if op.name != "for" or bool(op.attrs.get("rest")) != self.again:
             self.copy(op)
             return
-        inner = [x for r in op.regions for x in walk(r) if x.name == "for"]
+        inner = [] if self.again else [x for r in op.regions for x in walk(r) if x.name == "for"]
         found = None if any(self.turns(x) for x in inner) else self.turns(op)
         if found is None or (op in self.seen and has_checks(op)):
             self.copy(op)
             return
         self.changed = True
         with Builder(Region([], self.out), op.span) as b:
-            Blocks(self, found, b).emit()
+            if self.again:
+                Blocks(self, found, b).emit_again()
+            else:
+                Blocks(self, found, b).emit()
 
 
 def seen_outside(function: Function) -> set[Op]:
@@ -201,6 +215,13 @@ class Blocks:
         b.region.ops.append(new)
         owner.env.update(zip(op.results, new.results))
 
+    def emit_again(self) -> None:
+        """For a loop over the turns of one block."""
+        self.lo, self.hi = (self.owner.get(v) for v in self.op.operands[:2])
+        self.count, self.last = self.minus(self.hi, self.lo), self.minus(self.hi, ONE)
+        state = self.one_block([self.owner.get(v) for v in self.op.operands[2:]])
+        self.owner.env.update(zip(self.op.results, state))
+
     def one_block(self, carried: Sequence[Value]) -> list[Value]:
         """The operations of a block; what it yields."""
         self.state = list(carried)
@@ -296,17 +317,18 @@ class Blocks:
         self.b = b
         if own or panels or has_checks(self.op):
             inits = [*(self.state[k] for k in own), *fresh]
-            results = self.loop(region, inits)
+            results = self.loop(region, inits, False)
             for k, value in zip(own, results):
                 self.state[k] = value
             made = results[len(own) :]
             self.full = dict(zip(keys, made))
             self.scalars = dict(zip(scalars, made[len(keys) :]))
 
-    def loop(self, region: Region, inits: Sequence[Value]) -> list[Value]:
+    def loop(self, region: Region, inits: Sequence[Value], rest: bool) -> list[Value]:
         types = [v.type for v in inits]
         names = [v.name for v in region.args[1:]]
-        new = Op("for", [self.lo, self.hi, *inits], types, dict(self.op.attrs), [region], self.op.span, names)
+        attrs = {k: v for k, v in self.op.attrs.items() if k != "rest"} | ({"rest": True} if rest else {})
+        new = Op("for", [self.lo, self.hi, *inits], types, attrs, [region], self.op.span, names)
         self.b.region.ops.append(new)
         return new.results
 
@@ -350,7 +372,7 @@ class Blocks:
                 self.fetch(self.yields[k], env, known, i)
             self.b.emit("yield", [env.get(self.yields[k], self.yields[k]) for k in own])
         self.b = b
-        for k, value in zip(own, self.loop(region, [self.state[k] for k in own])):
+        for k, value in zip(own, self.loop(region, [self.state[k] for k in own], True)):
             self.state[k] = value
 
     def fetch(self, value: Value, env: dict[Value, Value], known: set[Value], i: Value) -> None:

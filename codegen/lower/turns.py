@@ -112,8 +112,9 @@ class Turns:
     """Of vectors that the products are made of: which line of a matrix they are."""
 
 
-def turns_of_loop(op: Op, facts: Facts) -> Turns | None:
-    return Search(op, facts).run()
+def turns_of_loop(op: Op, facts: Facts, moving: bool = True) -> Turns | None:
+    """The plan for a loop; None where there is nothing to gain. `moving`: whether ranges may move with the loop."""
+    return Search(op, facts, moving).run()
 
 
 def reads(op: Op) -> list[Value]:
@@ -121,8 +122,9 @@ def reads(op: Op) -> list[Value]:
 
 
 class Search:
-    def __init__(self, op: Op, facts: Facts) -> None:
+    def __init__(self, op: Op, facts: Facts, moving: bool) -> None:
         self.op = op
+        self.moving = moving
         self.facts = facts
         self.region = op.regions[0]
         self.i, self.args = self.region.args[0], self.region.args[1:]
@@ -214,6 +216,8 @@ class Search:
         factors = [form.terms.get(self.i, 0) for form in (begin, end)]
         rest = [form - Linear(0, {self.i: k}) if k else form for form, k in zip((begin, end), factors)]
         if not all(map(self.fixed, rest)) or all(factors) or any(abs(k) > 1 for k in factors):
+            return None
+        if any(factors) and not self.moving:
             return None
         moves = "start" if factors[0] else "stop" if factors[1] else ""
         return Range(begin, end, moves, sum(factors) > 0)
