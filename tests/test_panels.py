@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from differential import check_program
 
 import adjit
+from adjit.codegen import lower
 from adjit.codegen.lower import panels
+from adjit.codegen.scheduled import run
 from adjit.ir.core import walk
-
-from .differential import check_program
 
 Program = Callable[..., Any]
 
@@ -211,7 +212,7 @@ def products(function: Any) -> int:
 
 @pytest.mark.parametrize("program", [*BLOCKED, *ALONE, *ANY], ids=lambda p: p.__name__)
 def test_values_and_gradients(program: Program) -> None:
-    sizes = [square(k, n) for k, n in enumerate((8, 9, 7, 1, 2, 3))]
+    sizes = [square(k, n) for k, n in enumerate((8, 7, 1, 3))]
     check_program(program, sizes, argnums=(0, 1))
 
 
@@ -231,6 +232,105 @@ def test_blocks_are_found(program: Program) -> None:
 @pytest.mark.parametrize("program", ALONE, ids=lambda p: p.__name__)
 def test_left_alone(program: Program) -> None:
     a, w = square(0, 8)
-    run = adjit.jit(program)
-    run(a, w)
-    assert products(run) == 0
+    compiled = adjit.jit(program)
+    compiled(a, w)
+    assert products(compiled) == 0
+
+
+def gram(a):
+    n = a.shape[1]
+    c = np.zeros((n, n))
+    for i in range(n):
+        c[i:n, i] = c[i, i:n] = a[:, i] @ a[:, i:n]
+    return c
+
+
+def network(x, first, second):
+    total = 0.0
+    for i in range(x.shape[0]):
+        y = second @ np.tanh(first @ x[i])
+        total += np.sum(y * y)
+    return total
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_where_it_is(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = np.random.default_rng(0).standard_normal((6, 8))
+    a[2, 4] = bad
+    with np.errstate(all="ignore"):
+        expected = gram(a)
+    found = adjit.jit(gram)(a)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    np.testing.assert_allclose(found[np.isfinite(expected)], expected[np.isfinite(expected)], rtol=1e-12)
+
+    derivative = adjit.grad(lambda a, w: np.sum(w * gram(a)))
+    derivative(a, expected)
+    function = derivative.ir_function("adjoint")
+    weights = np.zeros((8, 8))
+    weights[1, 2] = weights[6, 7] = weights[5, 5] = 1.0
+    blocked = run(lower.schedule(function), [a, weights])
+    monkeypatch.setattr(lower, "make_panels", lambda function: function)
+    plain = run(lower.schedule(function), [a, weights])
+    assert not np.all(np.isfinite(plain[0])) and np.any(np.isfinite(plain[0]))
+    np.testing.assert_allclose(blocked[0], plain[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panels, "BLOCK", 32)
+    generator = np.random.default_rng(0)
+    x, first, second = (generator.standard_normal(s) * 0.3 for s in ((700, 40), (50, 40), (40, 50)))
+    expected = adjit.value_and_grad(network, argnums=(0, 1, 2))(x, first, second)
+    derivative = adjit.value_and_grad(network, argnums=(0, 1, 2), parallel=threads)
+    found = derivative(x, first, second)
+    assert products(derivative) >= 4
+    for one, other in zip([found[0], *found[1]], [expected[0], *expected[1]]):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    again = derivative(x, first, second)
+    for one, other in zip([found[0], *found[1]], [again[0], *again[1]]):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_one_product_after_another() -> None:
+    generator = np.random.default_rng(0)
+    arguments = tuple(generator.standard_normal(s) for s in ((8, 4), (5, 4), (4, 5)))
+    compiled = adjit.jit(network)
+    np.testing.assert_allclose(compiled(*arguments), network(*arguments), rtol=1e-12)
+    assert products(compiled) == 2
+
+
+def test_single_precision() -> None:
+    generator = np.random.default_rng(0)
+    arguments = [generator.standard_normal(s) for s in ((9, 8), (7, 8), (8, 7))]
+    exact = adjit.grad(network, argnums=(1, 2))(*arguments)
+    single = adjit.grad(network, argnums=(1, 2))(*(x.astype(np.float32) for x in arguments))
+    for one, other in zip(single, exact):
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_strided_and_empty_arguments() -> None:
+    generator = np.random.default_rng(0)
+    x, first, second = (generator.standard_normal(s) for s in ((18, 8), (10, 8), (4, 10)))
+    given = x[::2, ::2], np.asfortranarray(first)[::2, ::2], np.asfortranarray(second[:, ::2])
+    derivative = adjit.grad(network, argnums=(0, 1, 2))
+    for one, other in zip(derivative(*given), derivative(*map(np.ascontiguousarray, given))):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    for shapes in (((0, 4), (5, 4), (4, 5)), ((3, 0), (5, 0), (4, 5)), ((3, 4), (0, 4), (4, 0))):
+        for found, shape in zip(derivative(*map(np.ones, shapes)), shapes):
+            assert found.shape == shape and np.all(found == 0)
+
+
+def test_a_check_that_fails_half_way_leaves_what_was_written() -> None:
+    def in_place(a, w, n: int):
+        for i in range(n):
+            a[:, i] = w @ a[:, i]
+
+    generator = np.random.default_rng(0)
+    a, w = generator.standard_normal((5, 7)), generator.standard_normal((5, 5))
+    expected = a.copy()
+    with pytest.raises(IndexError):
+        in_place(expected, w, 9)
+    with pytest.raises(IndexError):
+        adjit.jit(in_place)(a, w, 9)
+    np.testing.assert_allclose(a, expected, rtol=1e-12)
