@@ -31,7 +31,7 @@ from ...ir.passes import cse, dce, licm, simplify
 from ...ir.rewrite import Rewriter, clone_op
 from ...ir.types import I64, Scalar
 from . import part_products as _operations
-from .turns import Applied, Line, Outer, Range, Turns, reads, turns_of_loop
+from .turns import Applied, Line, Outer, Range, Turns, reads, seen_by_loops, turns_of_loop
 
 __all__ = ["make_panels"]
 
@@ -40,11 +40,12 @@ LEVELS = 4
 """How often the rest of the turns of a block is looked through for products in its turn."""
 INTEGER = Scalar(I64)
 ZERO, ONE = Const(0, I64), Const(1, I64)
+MATRICES = frozenset({"accumulate", "reduce_sum"})
 
 
 def make_panels(function: Function) -> Function:
     """The function with products made in blocks; the same object where there are none."""
-    if not any(op.name == "for" for op in walk(function.body)):
+    if not any(op.name == "for" and multiplies(op) for op in walk(function.body)):
         return function
     out = Panels(function, False).function(function)
     if out is function:
@@ -59,6 +60,12 @@ def make_panels(function: Function) -> Function:
     return out
 
 
+def multiplies(loop: Op) -> bool:
+    """Whether a loop's body has what may be a product of a vector."""
+    ops = loop.regions[0].ops
+    return any(op.name == "matmul" or (op.name in MATRICES and op.operands[0].rank >= 2) for op in ops)
+
+
 class Panels(Rewriter):
     """One pass over a function. `again`: only over what an earlier one has left after the products of a block."""
 
@@ -66,12 +73,13 @@ class Panels(Rewriter):
         super().__init__()
         self.again = again
         self.facts = Facts(function)
+        self.exist = seen_by_loops(function)
         self.found: dict[Op, Turns | None] = {}
         self.seen = seen_outside(function)
 
     def turns(self, op: Op) -> Turns | None:
         if op not in self.found:
-            self.found[op] = turns_of_loop(op, self.facts, not self.again)
+            self.found[op] = turns_of_loop(op, self.facts, self.exist[op], not self.again)
         return self.found[op]
 
     def visit(self, op: Op) -> None:

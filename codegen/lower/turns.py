@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...ir.affine import Facts, Linear
-from ...ir.core import Const, Op, Value, walk
+from ...ir.core import Const, Function, Op, Region, Value, walk
 from ...ir.ops import REGISTRY
 from ...ir.ops.shape import split_spec
 from ...ir.rewrite import defined, free_values, uses
 from ...ir.types import Array, Tape
 
-__all__ = ["Applied", "Line", "Outer", "Range", "Sum", "Turns", "turns_of_loop"]
+__all__ = ["Applied", "Line", "Outer", "Range", "Sum", "Turns", "seen_by_loops", "turns_of_loop"]
 
 SMALL = 16
 """Products of a constant extent below this are better computed turn by turn: they stay in registers."""
@@ -112,9 +112,30 @@ class Turns:
     """Of vectors that the products are made of: which line of a matrix they are."""
 
 
-def turns_of_loop(op: Op, facts: Facts, moving: bool = True) -> Turns | None:
-    """The plan for a loop; None where there is nothing to gain. `moving`: whether ranges may move with the loop."""
-    return Search(op, facts, moving).run()
+def turns_of_loop(op: Op, facts: Facts, seen: set[Value], moving: bool = True) -> Turns | None:
+    """The plan for a loop; None where there is nothing to gain. `seen`: the values that exist before it. `moving`:
+    whether ranges may move with the loop."""
+    return Search(op, facts, seen, moving).run()
+
+
+def seen_by_loops(function: Function) -> dict[Op, set[Value]]:
+    """The values that exist where each `for` stands."""
+    out: dict[Op, set[Value]] = {}
+
+    def enter(region: Region, seen: set[Value]) -> set[Value]:
+        seen = seen | set(region.args)
+        for op in region.ops:
+            if op.name == "for":
+                out[op] = set(seen)
+            below = seen
+            for inner in op.regions:  # the body of a `while` sees what its condition defines
+                after = enter(inner, below)
+                below = after if op.name == "while" else seen
+            seen.update(op.results)
+        return seen
+
+    enter(function.body, set())
+    return out
 
 
 def reads(op: Op) -> list[Value]:
@@ -122,8 +143,9 @@ def reads(op: Op) -> list[Value]:
 
 
 class Search:
-    def __init__(self, op: Op, facts: Facts, moving: bool) -> None:
+    def __init__(self, op: Op, facts: Facts, seen: set[Value], moving: bool) -> None:
         self.op = op
+        self.seen = seen
         self.moving = moving
         self.facts = facts
         self.region = op.regions[0]
@@ -180,7 +202,7 @@ class Search:
 
     def visible(self, atom: object) -> bool:
         value = atom[1] if isinstance(atom, tuple) else atom
-        return isinstance(value, Value) and self.invariant(value)
+        return isinstance(value, Value) and value in self.seen
 
     def linear(self, value: Value) -> Linear:
         return self.facts.resolve(self.facts.linear(value))
