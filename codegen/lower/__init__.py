@@ -1,8 +1,9 @@
 """Array IR -> scheduled IR: explicit loops over buffers.
 
-In: a function of the array IR. Out: a function of the scheduled IR (`codegen.scheduled`), same results. `slice_sums`
-finds what is assembled from shifted slices, `fusion` decides what is stored at all and what is live, `storage` which
-memory it gets, `scheduler` walks the function, `rules` make the loop nests."""
+In: a function of the array IR. Out: a function of the scheduled IR (`codegen.scheduled`), same results. `panels` makes
+products of matrices of those of vectors in loops, `slice_sums` finds what is assembled from shifted slices, `fusion`
+decides what is stored at all and what is live, `storage` which memory it gets, `scheduler` walks the function, `rules`
+make the loop nests."""
 
 from __future__ import annotations
 

@@ -264,7 +264,10 @@ class _Pool:
         b.store(found, slot)
         with b.if_else(b.icmp_unsigned("==", found, null)) as (miss, hit):
             with miss:
-                slack = b.select(b.icmp_unsigned(">=", size, word(ROOMY)), b.lshr(size, word(2)), word(0))
+                among = b.and_(
+                    b.icmp_unsigned(">=", size, word(ROOMY)), b.icmp_unsigned("<=", size, word(LARGEST // 2))
+                )
+                slack = b.select(among, b.lshr(size, word(2)), word(0))
                 _, roomy = self.size_class(b, b.add(size, slack))
                 fresh = b.call(self.fresh, [roomy, size])
                 b.store(fresh, slot)
