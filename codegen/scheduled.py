@@ -12,6 +12,7 @@ about values, it says about memory, so the order of operations that touch memory
     %c: &f64[?] = buffer.reshape %b, %k                 the same memory (in C order), seen in another shape
     %c: &f64[?,?] = buffer.view %t, %at, %n, %m         memory in C order from element %at of a flat buffer, to be read
     buffer.call %out, %a, %b {kernel="matmul"}          a library kernel of `codegen.primitives`
+    buffer.call %out, %a, %b, %i, %j, ... {kernel="add_product_nt"}    on parts of matrices (`lower.part_products`)
     %s: i64 = buffer.call %f, 1, %y, %x {kernel="callback", outs=1}    a Python function writes %y (`codegen.callbacks`)
     %s: f64 = add_any_order %a, %b                      addition in a sum whose order is not the user's
 
@@ -196,6 +197,34 @@ library(LibraryKernel("matmul", product(plain, plain)))
 library(LibraryKernel("matmul_nt", product(plain, transposed)))
 library(LibraryKernel("matmul_tn", product(transposed, plain)))
 library(LibraryKernel("matmul_tt", product(transposed, transposed)))
+
+
+def part_of(matrix: Any, row: Any, column: Any, rows: Any, columns: Any, turned: bool) -> Any:
+    """The part of a matrix that begins there, as a factor of so many rows and columns; `turned`: it is transposed."""
+    height, width = (columns, rows) if turned else (rows, columns)
+    part = matrix[int(row) : int(row) + int(height), int(column) : int(column) + int(width)]
+    return part.T if turned else part
+
+
+def adding_product(left: bool, right: bool) -> Callable[..., None]:
+    def evaluate(out: Any, a: Any, b: Any, *at: Any) -> None:
+        i, j, ai, aj, bi, bj, rows, columns, inner = at
+        for matrix, row, column, height, width in (
+            (out, i, j, rows, columns),
+            (a, ai, aj, *((inner, rows) if left else (rows, inner))),
+            (b, bi, bj, *((columns, inner) if right else (inner, columns))),
+        ):
+            if not (0 <= row <= row + height <= matrix.shape[0] and 0 <= column <= column + width <= matrix.shape[1]):
+                raise IndexError(f"({row}, {column}) and {height} x {width} in a matrix of shape {matrix.shape}")
+        product = part_of(a, ai, aj, rows, inner, left) @ part_of(b, bi, bj, inner, columns, right)
+        part_of(out, i, j, rows, columns, False)[...] += product
+
+    return evaluate
+
+
+for _left in "nt":
+    for _right in "nt":
+        library(LibraryKernel(f"add_product_{_left}{_right}", adding_product(_left == "t", _right == "t")))
 
 
 def grown(data: Any, used: Any, needed: Any) -> Any:

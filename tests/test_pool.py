@@ -132,7 +132,7 @@ def test_what_has_waited_longest_goes_first():
     pool.configure(limit=kept)
     scaled(np.ones(64 * LARGE), 1.0)  # no room for it at all, whatever goes
     assert pool.idle() == kept
-    scaled(np.ones(2 * LARGE), 1.0)  # the block of the first size has to go for it
+    scaled(np.ones(LARGE // 2), 1.0)  # the block of the first size has to go for it
     count = pool.reused()
     for size in sizes[1:]:
         assert scaled(np.ones(size), 1.0).ctypes.data == places[size]

@@ -30,10 +30,28 @@ def test_arguments_seen_otherwise_are_arguments() -> None:
     text = """
       %t: f64[3,3] = transpose %x {perm=(1, 0)}
       %a: f64[3,3] = matmul %t, %y
-      %b: f64[3,3] = exp %x
+      %b: f64[3,3] = cumsum %x {axis=0}
       %d: f64[3,3] = mul %a, 2.0
       return %b, %d"""
     assert names(text) == ["t", "b", "a", "d", "return"]
+
+
+def test_one_pass_over_arguments_for_a_result_comes_last() -> None:
+    text = """
+      %b: f64[3,3] = mul %x, 2.0
+      %c: f64[3,3] = exp %x
+      %s: f64[3,3] = exp %c
+      %a: f64[3,3] = matmul %s, %y
+      return %b, %a"""
+    assert names(text) == ["c", "s", "a", "b", "return"]
+
+
+def test_what_others_read_stays() -> None:
+    text = """
+      %b: f64[3,3] = mul %x, 2.0
+      %a: f64[3,3] = matmul %b, %y
+      return %b, %a"""
+    assert names(text) == ["b", "a", "return"]
 
 
 def test_other_operands_are_not_kept_longer() -> None:

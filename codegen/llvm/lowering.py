@@ -26,6 +26,7 @@ from .memory import POINTER, Memories, Memory
 from .numba_parts import types
 from .ownership import Link, Ownership
 from .parallel import parallel_loop
+from .part_products import PART_PRODUCTS, part_product
 from .passes import is_short
 from .products import PRODUCTS, product
 from .routines import call_routine, is_routine
@@ -324,6 +325,10 @@ class Lowering:
             shared = self.threads if "threads" in self.function.attrs and not self.inside else None
             out, left, right = (self.memory(x) for x in op.operands)
             if product(self.memories, name, out, left, right, shared):
+                return
+        if name in PART_PRODUCTS:
+            matrices = [self.memory(x) for x in op.operands[:3]]
+            if part_product(self.memories, name, matrices, [self.number(x) for x in op.operands[3:]]):
                 return
         kinds, values = [], []
         for operand in op.operands:

@@ -68,9 +68,11 @@ def shared(module: ir.Module, name: str, whole: Any, dtype: DType, left: bool, r
     return function
 
 
-def gemm(b: Any, places: Any, widths: Any, extents: Any, dtype: DType, left: bool, right: bool) -> None:
+def gemm(
+    b: Any, places: Any, widths: Any, extents: Any, dtype: DType, left: bool, right: bool, add: bool = False
+) -> None:
     """The product of parts of matrices: where they begin, how long the rows of their matrices are. BLAS thinks in
-    columns: it is asked for the transpose of the product."""
+    columns: it is asked for the transpose of the product. `add`: it is added to what is there."""
     (out, x, y), (out_width, x_width, y_width), (rows, columns, inner) = places, widths, extents
     kind = value_type(dtype)
     generic = I8.as_pointer()
@@ -92,7 +94,7 @@ def gemm(b: Any, places: Any, widths: Any, extents: Any, dtype: DType, left: boo
         function,
         [letter("d" if dtype is F64 else "s"), letter("T" if right else "N"), letter("T" if left else "N")]
         + [columns, rows, inner, place(1.0), memory(y), y_width]
-        + [memory(x), x_width, place(0.0), memory(out), out_width],
+        + [memory(x), x_width, place(float(add)), memory(out), out_width],
     )
 
 

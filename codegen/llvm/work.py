@@ -97,6 +97,8 @@ class Work:
         return DIVISION_COST if op.name in DIVISIONS else FUNCTION_COST
 
     def call_cost(self, op: Op) -> Number:
+        if op.attrs["kernel"].startswith("add_product"):
+            return self.part_cost(op)
         if op.attrs["kernel"] not in PRODUCTS:
             return CALL_COST
         out, left, _ = op.operands
@@ -106,6 +108,13 @@ class Work:
         size: Number = PRODUCT_COST
         for extent in (*self.low.places[out].extents, inner):
             size = self.mul(size, self.b.sitofp(extent, F64))
+        return size
+
+    def part_cost(self, op: Op) -> Number:
+        size: Number = PRODUCT_COST
+        for extent in op.operands[-3:]:
+            known = self.value(extent)
+            size = self.mul(size, UNKNOWN_TRIPS if known is None else known)
         return size
 
     def loop_cost(self, op: Op) -> Number:

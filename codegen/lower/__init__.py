@@ -1,8 +1,9 @@
 """Array IR -> scheduled IR: explicit loops over buffers.
 
-In: a function of the array IR. Out: a function of the scheduled IR (`codegen.scheduled`), same results. `slice_sums`
-finds what is assembled from shifted slices, `fusion` decides what is stored at all and what is live, `storage` which
-memory it gets, `scheduler` walks the function, `rules` make the loop nests."""
+In: a function of the array IR. Out: a function of the scheduled IR (`codegen.scheduled`), same results. `panels` makes
+products of matrices of those of vectors in loops, `slice_sums` finds what is assembled from shifted slices, `fusion`
+decides what is stored at all and what is live, `storage` which memory it gets, `scheduler` walks the function, `rules`
+make the loop nests."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from .cleanup import cleanup
 from .forwarding import forward
 from .fuse_loops import fuse_loops
 from .lanes import use_lanes
+from .panels import make_panels
 from .parallel import mark
 from .scheduler import Scheduler
 from .slice_sums import assemble_slices
@@ -45,7 +47,7 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
       return %s
     } with {layouts=("C",)}
     """
-    function = assemble_slices(function)
+    function = assemble_slices(make_panels(function))
     given = [*layouts] or ["C" if arg.is_array else "" for arg in function.args]
     strided, fortran = ({arg for arg, layout in zip(function.args, given) if layout == order} for order in "AF")
     out = Scheduler(function, fusion.plan(function), strided, {arg for arg in fortran if arg.rank > 1}).run()

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 TRIVIAL = frozenset({"fill", "iota", "index", "broadcast", "transpose", "cast", "stop_gradient", "neg"})
-WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add", "assemble"})
+WRITES = frozenset({"update", "accumulate", "scatter", "scatter_add", "assemble", "add_product"})
 REDUCTIONS = frozenset("reduce_sum reduce_prod reduce_max reduce_min reduce_any reduce_all reduce_or".split())
 REPEAT = 8
 """What a consumer may compute in several places of its code: one of which is run for an element, or each of which is a
@@ -395,6 +395,8 @@ def patterns(op: Op) -> list[tuple[Value, list[list[int]] | None]]:
         if small_product(op):
             return [(a, [[0], [2]]), (b, [[2], [1]])]
         return [(source_of_transpose(a), None), (source_of_transpose(b), None)]
+    if op.name == "add_product":
+        return [(v, None) for v in op.operands[:3]]
     if op.name in WRITES:
         return [(op.operands[0], None)] + [(v, identity(v)) for v in op.operands[1:]]
     if op.name in ("concat", "bound", "reshape", "stayed"):

@@ -202,11 +202,19 @@ def only_added_to(places: Places, accesses: list[Op], root: Value) -> bool:
     """Whether all that operations do to a buffer is to add to elements; they are all that touch it in a loop."""
     loads = [op for op in accesses if op.name == "buffer.load"]
     stores = [op for op in accesses if op.name == "buffer.store"]
-    if len(loads) + len(stores) != len(accesses) or len(loads) != len(stores) or not loads:
+    products = [op for op in accesses if adds_product(op, root)]
+    if len(loads) + len(stores) + len(products) != len(accesses) or len(loads) != len(stores) or not accesses:
         return False
     if not isinstance(root.type, Buffer) or not root.type.dtype.is_float:
         return False
     return all(added(places, load, root) for load in loads)
+
+
+def adds_product(op: Op, root: Value) -> bool:
+    """Whether an operation is a product of other matrices that is added to a buffer, under its own name."""
+    if op.name != "buffer.call" or not op.attrs["kernel"].startswith("add_product"):
+        return False
+    return op.operands[0] is root and all(root_of(v) is not root for v in op.operands[1:3])
 
 
 def added(places: Places, load: Op, root: Value) -> bool:

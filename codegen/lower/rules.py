@@ -21,6 +21,7 @@ from .gather import assemble
 from .hazards import may_overwrite
 from .library import LIBRARY, library
 from .loops import UNROLLED, turns_of
+from .part_products import add_product
 from .scheduler import Scheduler
 from .tapes import TAPE_RULES, row_for
 
@@ -498,6 +499,7 @@ RULES: dict[str, Callable[[Scheduler, Op], Any]] = {
     "cumprod": scan,
     "recurrence": scan,
     "matmul": matmul,
+    "add_product": add_product,
     "concat": concat,
     "reshape": reshape,
     "stayed": stayed,

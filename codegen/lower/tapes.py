@@ -208,10 +208,17 @@ class Reserved:
         self.op = op
         self.slots: dict[int, tuple[Value, Value, Value, int]] = {}
         self.lo, self.hi = lo, hi
+        self.block: int | None = op.attrs.get("block")
+        rounded = op.operands[1].op
+        if self.block is not None:
+            if rounded is None or rounded.name != "floordiv":
+                return
+            # so many turns are in all blocks, the last of which may be shorter
+            self.turns_in_all = s.b.emit1("sub", [s.get(rounded.operands[0]), Const(self.block - 1, I64)])
         body = op.regions[0]
         for slot, arg in enumerate(body.args[1:]):
             if isinstance(arg.type, Tape):
-                found = self.growth(op, slot)
+                found = self.growth(op, slot) if self.block is None else self.growth_of_block(slot)
                 if found is not None:
                     self.reserve(slot, op.operands[2 + slot], *found)
 
@@ -264,6 +271,17 @@ class Reserved:
                 return self.s.b.emit1(op.name, [x for x in operands if x is not None])
         return None
 
+    def growth_of_block(self, slot: int) -> tuple[Value, int] | None:
+        """Of a loop over blocks of turns (`panels`): (elements per turn, +1 or -1), where one loop over the turns of a
+        block is all that uses a tape."""
+        body = self.op.regions[0]
+        arg = body.args[1 + slot]
+        users = [op for op in body.ops if arg in op.operands]
+        if len(users) != 1 or users[0].name != "for" or users[0].operands[2:].count(arg) != 1:
+            return None
+        at = users[0].operands.index(arg) - 2
+        return self.growth(users[0], at) if body.terminator.operands[slot] is users[0].results[at] else None
+
     def growth_of_inner(self, loop: Op, slot: int) -> tuple[Value, int] | None:
         """By how much all turns of a loop in the body make a tape longer, where that is known outside already."""
         s = self.s
@@ -287,7 +305,8 @@ class Reserved:
     def reserve(self, slot: int, init: Value, per_turn: Value, sign: int) -> None:
         s = self.s
         data, length = s.tapes[init]
-        amount = s.b.emit1("mul", [self.turns(self.lo, self.hi), per_turn])
+        turns = self.turns(self.lo, self.hi) if self.block is None else self.turns(ZERO, self.turns_in_all)
+        amount = s.b.emit1("mul", [turns, per_turn])
         end = s.b.emit1("add" if sign > 0 else "sub", [length, amount])
         if sign > 0 and init not in s.reserved:
             data = s.b.emit1("buffer.call", [data, length, end], {"kernel": "tape_reserve"}, names=[data.name])
@@ -306,13 +325,23 @@ class Reserved:
         s = self.s
         for slot, (data, length, _, sign) in self.slots.items():
             arg = self.op.regions[0].args[1 + slot]
-            if self.op.attrs.get("reverse"):
+            if self.block is not None:
+                done = self.done_before(index, self.block)
+            elif self.op.attrs.get("reverse"):
                 done = s.b.emit1("sub", [s.b.emit1("sub", [self.hi, Const(1, I64)]), index])
             else:
                 done = s.b.emit1("sub", [index, self.lo])
             moved = s.b.emit1("mul", [done, self.per_turn[slot]])
             s.tapes[arg] = (data, s.b.emit1("add" if sign > 0 else "sub", [length, moved]))
             s.reserved.add(arg)
+
+    def done_before(self, index: Value, size: int) -> Value:
+        """How many turns are in the blocks before this one."""
+        emit, length = self.s.b.emit1, Const(size, I64)
+        if not self.op.attrs.get("reverse"):
+            return emit("mul", [index, length])
+        end = emit("mul", [emit("add", [index, Const(1, I64)]), length])
+        return emit("sub", [self.turns_in_all, emit("minimum", [end, self.turns_in_all])])
 
     def after(self) -> None:
         for slot, (data, _, end, _) in self.slots.items():

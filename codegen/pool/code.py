@@ -37,6 +37,9 @@ LARGE = 1 << 16
 LARGEST = 1 << 43
 STEPS = 8  # sizes per power of two: at most an eighth of a block is not asked for
 CLASSES = (43 - 15) * STEPS
+ROOMY = 1 << 20
+"""Blocks from here on are made with a quarter more room than was asked for, so that they can be a somewhat larger one
+later: what is not touched is no memory."""
 SLOTS = 32
 NEAR = STEPS + 1  # how many sizes an allocation looks at
 LINE = 64
@@ -261,7 +264,12 @@ class _Pool:
         b.store(found, slot)
         with b.if_else(b.icmp_unsigned("==", found, null)) as (miss, hit):
             with miss:
-                fresh = b.call(self.fresh, [capacity, size])
+                among = b.and_(
+                    b.icmp_unsigned(">=", size, word(ROOMY)), b.icmp_unsigned("<=", size, word(LARGEST // 2))
+                )
+                slack = b.select(among, b.lshr(size, word(2)), word(0))
+                _, roomy = self.size_class(b, b.add(size, slack))
+                fresh = b.call(self.fresh, [roomy, size])
                 b.store(fresh, slot)
                 with b.if_then(b.icmp_unsigned("==", fresh, null), likely=False):
                     b.call(self.functions["adjit_memory_clear"], [])

@@ -80,9 +80,45 @@ def matmul_tt(out: Any, a: Any, b: Any) -> None:
     product(out, a.T, b.T)
 
 
+def adding(left: bool, right: bool) -> Callable[..., Any]:
+    @compiled
+    def add_product(
+        out: Any,
+        a: Any,
+        b: Any,
+        i: Any,
+        j: Any,
+        ai: Any,
+        aj: Any,
+        bi: Any,
+        bj: Any,
+        rows: Any,
+        columns: Any,
+        inner: Any,
+    ) -> None:
+        """A part of out += a part of a @ a part of b"""
+        part = np.empty((rows, columns), out.dtype)
+        x = a[ai : ai + (inner if left else rows), aj : aj + (rows if left else inner)].copy()
+        y = b[bi : bi + (columns if right else inner), bj : bj + (inner if right else columns)].copy()
+        if left and right:
+            product(part, x.T, y.T)
+        elif left:
+            product(part, x.T, y)
+        elif right:
+            product(part, x, y.T)
+        else:
+            product(part, x, y)
+        for r in range(rows):
+            for c in range(columns):
+                out[i + r, j + c] += part[r, c]
+
+    return add_product
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "matmul": matmul,
     "matmul_nt": matmul_nt,
     "matmul_tn": matmul_tn,
     "matmul_tt": matmul_tt,
+    **{f"add_product_{a}{b}": adding(a == "t", b == "t") for a in "nt" for b in "nt"},
 }

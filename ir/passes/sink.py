@@ -9,12 +9,16 @@ next to theirs then, and memory that it gives back can be theirs:
     %g: f64[?,?] = matmul %tt, %w        =>      %a: f64[?,?] = matmul %w, %bt        in the memory of %t
     %h: f64[?,?] = mul %a, 2.0                   %h: f64[?,?] = mul %a, 2.0
 
+What one pass over arguments gives, and nothing but the caller needs, is computed after all products of matrices: it can
+be where a matrix was that only they need.
+
 It is not for functions that write to their arguments.
 """
 
 from __future__ import annotations
 
 from ..core import Const, Function, Op, Value
+from ..ops import REGISTRY
 from ..rewrite import clone_function
 
 __all__ = ["run"]
@@ -48,8 +52,22 @@ def order(function: Function) -> list[int]:
             while not uses(ops[below], op.result) and all(lives_on(v, ops, below) for v in needed):
                 below += 1
             ops.insert(below - 1, ops.pop(at))
+    products = [op for op in ops if op.name == "matmul" and op.result.rank == 2]
+    for op in function.body.ops:
+        if products and is_late(op, function, lasting) and ops.index(op) < ops.index(products[-1]):
+            ops.insert(len(ops) - 2, ops.pop(ops.index(op)))
     places = {op: k for k, op in enumerate(function.body.ops)}
     return [places[op] for op in ops]
+
+
+def is_late(op: Op, function: Function, lasting: set[Value]) -> bool:
+    """Whether an operation computes elements of a result of the function from what is there to the end."""
+    if len(op.results) != 1 or REGISTRY[op.name].category != "elementwise" or not op.result.is_array:
+        return False
+    arrays = {v for v in op.operands if v.is_array}
+    if not arrays or not arrays <= lasting or op.result not in function.results:
+        return False
+    return not any(uses(other, op.result) for other in function.body.ops[:-1])
 
 
 def lives_on(value: Value, ops: list[Op], place: int) -> bool:
