@@ -9,12 +9,15 @@ structure, which such a slope must leave a zero:
     return %e                             %x_adj = select(%m, %y_adj * (0.5 / %y), 0)
 
 Arrays that are written to in places are left alone: what is overwritten is read before, as a rule, and masks of whole
-arrays beside every array that a loop writes to would cost as much as the arrays.
+arrays beside every array that a loop writes to would cost as much as the arrays. So are arrays of which each turn of a
+loop reads a slice: the slices may overlap, and all of them would be marked.
 """
 
 from __future__ import annotations
 
-from ..core import Function, Op, Value, walk
+from collections.abc import Iterator
+
+from ..core import Function, Op, Region, Value, walk
 from ..ops import lookup
 from .tangent_masks import steep_operands
 
@@ -35,10 +38,12 @@ def partly_read(function: Function, active: set[Value]) -> set[Value]:
             if v in active:
                 uses.setdefault(v, []).append(op)
     partial: set[Value] = set()
+    home = dict(loops_around(function.body, None))
     for op in reversed(ops):
         for v in op.results:
             if v in active and v.is_array and not op.regions and uses.get(v):
-                if all(leaves_parts(user, v, active, partial) for user in uses[v]):
+                slices = any(reads_a_slice(user) and home[user] is not home[op] for user in uses[v])
+                if not slices and all(leaves_parts(user, v, active, partial) for user in uses[v]):
                     partial.add(v)
     wanted: set[Value] = set()
     for op in ops:  # what comes before is decided first
@@ -47,6 +52,18 @@ def partly_read(function: Function, active: set[Value]) -> set[Value]:
             if v in partial and (steep or (passes(op) and any(u in wanted for u in op.operands))):
                 wanted.add(v)
     return wanted
+
+
+def loops_around(region: Region, loop: Op | None) -> Iterator[tuple[Op, Op | None]]:
+    """Each operation with the innermost loop around it."""
+    for op in region.ops:
+        yield op, loop
+        for inner in op.regions:
+            yield from loops_around(inner, loop if op.name == "if" else op)
+
+
+def reads_a_slice(op: Op) -> bool:
+    return op.name == "index" and "s" in op.attrs["spec"]
 
 
 def passes(op: Op) -> bool:
