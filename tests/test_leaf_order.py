@@ -1,11 +1,12 @@
-"""Leaves that correspond by name, not by position: dicts in any order of their keys, one value twice in a result, values
-that are static, for `vjp`, custom rules and implicit derivatives."""
+"""Leaves that correspond by name, not by position: dicts in any order of their keys, one value twice in a result,
+values that are static, for `vjp`, custom rules and implicit derivatives."""
 
 import dataclasses
 import itertools
 
 import numpy as np
 import pytest
+
 from adjit import (
     custom_jvp,
     custom_linear_solve,
@@ -52,7 +53,7 @@ def test_pullback_of_a_value_that_comes_twice():
 
     _, pullback = vjp(twice, X)
     np.testing.assert_array_equal(pullback((ONE, (TWO * 10.0, ONE), 0.0))[0], [3.0, 20.0])
-    y, pullback = vjp(lambda x: (x[0], x[0], x[1]), X)
+    _, pullback = vjp(lambda x: (x[0], x[0], x[1]), X)
     np.testing.assert_array_equal(pullback((1.0, 10.0, 100.0))[0], [11.0, 100.0])
 
 
