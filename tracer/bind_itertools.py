@@ -1,7 +1,7 @@
 """Bindings of `itertools`: `product`, `combinations`, `permutations`, `pairwise`, `chain` and `islice`.
 
 In: what a loop can go over. Out: what a `for` loop goes over in their place. As `np.ndindex`, `product` is one loop,
-whose k-th item has the digits of k in the mixed base of the lengths; `pairwise` is one loop over all items but the last.
+whose k-th item has the digits of k in the mixed base of the lengths; `pairwise` is one over all items but the last.
 `combinations(x, 2)` is one loop too: item k is the pair (i, j), where i is found from the number of pairs before a row,
 `i (2n - i - 1) / 2`. All others choose among items whose number is known while tracing.
 """
