@@ -1,4 +1,4 @@
-"""LLVM says nothing on the terminal: no loop is promised vectors that its calls of other libraries' functions forbid."""
+"""LLVM says nothing on the terminal: no loop is promised vectors that calls of other libraries in it forbid."""
 
 import numpy as np
 import pytest
