@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from adjit import (
+    UnsupportedError,
     custom_jvp,
     custom_linear_solve,
     custom_root,
@@ -191,3 +192,29 @@ def test_advice_for_integers_names_what_there_is():
     with pytest.raises(Exception, match="lambda x: f") as caught:
         jvp(lambda x, n: x * n, (X, 2), (X, 0))
     assert "argnums" not in str(caught.value)
+
+
+class Held:
+    def __init__(self, x, swapped):
+        if swapped:
+            self.b, self.a = x, 2.0
+        else:
+            self.a, self.b = x * x, 1.0
+
+
+def test_keys_in_another_order_on_another_path_are_named_as_such():
+    def with_dict(x):
+        d = {"a": x[0], "b": 1.0}
+        if x[1] > 0.0:
+            d = {"b": 2.0, "a": x[0] * x[0]}
+        return d["a"] + d["b"]
+
+    def with_object(x):
+        held = Held(x[0], False)
+        if x[1] > 0.0:
+            held = Held(x[0], True)
+        return held.a * held.b
+
+    for function, parts in ((with_dict, "keys"), (with_object, "attributes")):
+        with pytest.raises(UnsupportedError, match=f"the same {parts} in another order"):
+            grad(function)(X)
