@@ -320,16 +320,17 @@ class Pullback:
                 f"the cotangent is {described(cotangent)}, the value is {described(self._value)}",
                 help=f"pass {described(self._value, expected=True)}: the structure of the value, with its shapes",
             )
-        given = []
-        for cot, value in zip(leaves, self._leaves, strict=True):
-            if not isinstance(value, float | np.floating | np.ndarray) or np.asarray(value).dtype.kind != "f":
+        given: dict[int, Any] = {}
+        for cot, value, number in zip(leaves, self._leaves, spec.cotangents, strict=True):
+            if number is None:
                 continue
             x = np.ascontiguousarray(to_leaf(cot), dtype=np.asarray(value).dtype).reshape(np.shape(cot))
             if x.shape != np.shape(value):
                 raise ArgumentError(f"the cotangent has shape {x.shape}, the value {np.shape(value)}")
-            given.append(x if x.ndim else x[()])
+            x = x if x.ndim else x[()]
+            given[number] = given[number] + x if number in given else x
         assert spec.reverse is not None
-        inputs = [*self._residuals, *given]
+        inputs = [*self._residuals, *(given[number] for number in sorted(given))]
         if jit_disabled():
             outputs = interpreted(spec.reverse, inputs)
         else:

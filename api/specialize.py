@@ -106,6 +106,10 @@ class Specialization:
     fast: Callable[..., Any] | None = None
     donated: list[int] = field(default_factory=list)
     """Arguments, among the dynamic leaves, whose memory the kernel may write results to."""
+    cotangents: list[int | None] = field(default_factory=list)
+    """For `vjp`: per leaf of the value, the cotangent argument of `reverse` that belongs to it; None for leaves without
+    a derivative. Leaves are in the order of the pytree (keys of dicts are sorted), arguments in that of the IR's
+    results; leaves that are one IR result share an argument."""
     unreached: list[str] = field(default_factory=list)
     """Differentiated leaves that the result does not depend on, in words (see `unreached`)."""
 
@@ -191,6 +195,9 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
                 seeds[leaf.index] = "argument" if transform.kind == "vjp" else "one"
     keep = [leaf.index for leaf in (aux_leaves if transform.kind == "grad" else results) if isinstance(leaf, Result)]
     keep = list(dict.fromkeys(keep))
+    if transform.kind == "vjp":
+        number = {k: n for n, k in enumerate(k for k, seed in enumerate(seeds) if seed is not None)}
+        out.cotangents = [number.get(leaf.index) if isinstance(leaf, Result) else None for leaf in value_leaves]
     with timed(seconds, "adjoint"):
         out.plan = vjp(optimized, out.wrt, seeds, keep)
         out.kept = out.plan.function.attrs["kept"]

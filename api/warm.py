@@ -74,6 +74,7 @@ class Record:
     result: Any
     results: list[Any]
     unreached: list[str]
+    cotangents: list[int | None]
     programs: list[Program]
 
 
@@ -202,6 +203,7 @@ def record_of(spec: Specialization, function: Any) -> Record | None:
         spec.traced.result,
         spec.results,
         spec.unreached,
+        spec.cotangents,
         programs,
     )
 
@@ -250,7 +252,7 @@ class Remembered(Specialization):
         self.transform = transform
         self.layouts, self.wrt, self.kept, self.written = record.layouts, record.wrt, record.kept, record.written
         self.donated = []
-        self.results, self.unreached = record.results, record.unreached
+        self.results, self.unreached, self.cotangents = record.results, record.unreached, record.cotangents
         self.result_spec = flatten_tree(record.result)[1]
         self.guards = [restored_guard(function, *g) for g in record.guards]
         self.captures = [restored_capture(function, *c) for c in record.captures]

@@ -1,6 +1,7 @@
 """Objects with a `__call__` in Python are differentiated as functions: a model, say. Each call reads their state."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -67,3 +68,62 @@ def test_it_is_not_changed():
     with pytest.raises(UnsupportedError, match="attribute `calls`"):
         grad(counting)(1.0)
     assert counting.calls == 0
+
+
+class Base:
+    factor = 2.0
+
+    @classmethod
+    def scaled(cls, x):
+        return x * cls.factor
+
+    @staticmethod
+    def power(x):
+        return x * x
+
+    def __call__(self, x):
+        return 5.0 * x
+
+
+class Derived(Base):
+    factor = 3.0
+
+    @classmethod
+    def scaled(cls, x):
+        return super().scaled(x) * x + super().power(x)
+
+    @staticmethod
+    def power(x):
+        return x * x * x
+
+    def both(self, x):
+        return super(Derived, self).scaled(x) * super().power(x) + Derived.power(x)  # noqa: UP008
+
+
+class Wrapper(Base):
+    def __init__(self, function):
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, x):
+        return super().__call__(self.function(x))
+
+
+@Wrapper
+def wrapped(x):
+    return x * x
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"),
+    [
+        (Derived.scaled, 16.0),
+        (Derived().scaled, 16.0),
+        (Derived().both, 48.0),
+        (wrapped, 20.0),
+        (lambda x: wrapped(x) + Derived().scaled(x), 36.0),
+    ],
+)
+def test_super_of_classes_and_wrapped_objects(function, slope):
+    assert jit(function)(2.0) == function(2.0)
+    assert grad(function)(2.0) == slope

@@ -227,7 +227,13 @@ def implicit_super(t: Tracer) -> Any:
 
 
 def super_attribute(t: Tracer, value: Super, name: str) -> Any:
-    cls = value.self.cls if isinstance(value.self, Instance) else type(value.self.value)
+    own = value.self
+    if isinstance(own, type):  # in a classmethod
+        cls = own
+    elif isinstance(own, Instance):
+        cls = own.cls
+    else:
+        cls = type(own.value) if isinstance(own, Host) else type(own)
     found = after(cls, value.cls, name)
     if found is MISSING:
         t.type_error(f"`super()` has no attribute `{name}`")
@@ -236,12 +242,14 @@ def super_attribute(t: Tracer, value: Super, name: str) -> Any:
         t.captures.seen(each)
     read = partial(after, cls, value.cls, name)
     t.captures.guard(read, found, f"super().{name}", identity=True, key=key, aspect="super")
-    if isinstance(found, property):
-        return get_property(t, value.self, found, name)
     if isinstance(found, staticmethod):
         return found.__func__
     if isinstance(found, classmethod):
         return BoundMethod(found.__func__, cls)
+    if isinstance(own, type):
+        return found
+    if isinstance(found, property):
+        return get_property(t, own, found, name)
     if is_method(found) or inspect.isroutine(found):
-        return BoundMethod(found, value.self)
+        return BoundMethod(found, own)
     return t.captures.found(found, read, f"super().{name}", key)

@@ -92,7 +92,7 @@ def vectorized(*args: Any) -> Any:
 
 
 def call_vectorized(t: Tracer, pyfunc: Any, otypes: Any, *args: Any) -> Any:
-    from . import calls, indexing
+    from . import bind_create, calls, indexing
 
     values = [element(t, a, "a vectorized function") for a in args]
     arrays = [v for v in values if isinstance(v, Reference)]
@@ -100,25 +100,28 @@ def call_vectorized(t: Tracer, pyfunc: Any, otypes: Any, *args: Any) -> Any:
         return calls.call(t, pyfunc, values, {})
     whole = broadcast_arrays(t, *arrays) if len(arrays) > 1 else tuple(arrays)
     shape = views.extents(t, whole[0])
-    not_empty(t, whole[0], tuple(range(len(shape))), "a vectorized function")
+    if otypes is None:  # the first call tells
+        not_empty(t, whole[0], tuple(range(len(shape))), "a vectorized function")
     vectors = iter([flat(t, w) for w in whole])
     operands = [next(vectors) if isinstance(v, Reference) else v for v in values]
-    firsts = [indexing.load(t, x, 0) if isinstance(x, Reference) else x for x in operands]
-    first = element(t, calls.call(t, pyfunc, firsts, {}), "the result of a vectorized function")
-    if isinstance(first, Reference) or isinstance(first, tuple):
-        t.unsupported("np.vectorize of a function that returns more than a number", "write the loop")
-    kind = result_kind(t, first, otypes)
-    out = filled_from(t, Number(numeric.as_dtype(t, first, kind, "np.vectorize")), [product(t, shape)])
+    if otypes is None:
+        firsts = [indexing.load(t, x, 0) if isinstance(x, Reference) else x for x in operands]
+        first = element(t, calls.call(t, pyfunc, firsts, {}), "the result of a vectorized function")
+        if isinstance(first, Reference) or isinstance(first, tuple):
+            t.unsupported("np.vectorize of a function that returns more than a number", "write the loop")
+        first = Number(numeric.scalar_value(t, first))
+        out = filled_from(t, first, [product(t, shape)])
+    else:
+        out = bind_create.blank(t, [product(t, shape)], result_kind(t, otypes))
+    begin = 1 if otypes is None else 0
     names = [f"a{k}" for k in range(len(operands))]
     parts = ", ".join(n if not isinstance(x, Reference) else f"{n}[k]" for n, x in zip(names, operands))
-    text = f"def each(out, function, {', '.join(names)}):\n    for k in range(1, out.shape[0]):\n"
+    text = f"def each(out, function, {', '.join(names)}):\n    for k in range({begin}, out.shape[0]):\n"
     run_template(t, f"{text}        out[k] = function({parts})\n", [out, pyfunc, *operands])
     return out if len(shape) == 1 else views.reshaped(t, out, shape)
 
 
-def result_kind(t: Tracer, first: Any, otypes: Any) -> DType:
-    if otypes is None:
-        return numeric.scalar_value(t, first).dtype
+def result_kind(t: Tracer, otypes: Any) -> DType:
     from .values import ListObject
 
     given = t.items(otypes) if isinstance(otypes, ListObject) else otypes

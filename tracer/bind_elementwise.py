@@ -6,6 +6,7 @@ bound without a line here.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from ..ir.types import BOOL, F64, I64
 from . import numeric, views
 from .context import Tracer
 from .numeric import element, elementwise, is_static_number
-from .values import Number, Reference
+from .values import ListObject, Number, Reference
 
 __all__ = ["BY_NUMPY", "register"]
 
@@ -268,18 +269,25 @@ def to_integer(ufunc: np.ufunc, name: str) -> Callable[..., Any]:
 
 
 def math_hypot(t: Tracer, *args: Any) -> Any:
+    """Of more than two numbers step by step, so that squares neither overflow nor vanish."""
     values = [float_number(t, a, "math.hypot") for a in args]
-    if len(values) == 2 and not all(isinstance(v, float) for v in values):
-        return apply(t, np.hypot, *values, weak=True)
-    total: Any = 0.0
-    for v in values:
-        square = v * v if isinstance(v, float) else apply(t, np.multiply, v, v, weak=True)
-        total = (
-            total + square
-            if isinstance(total, float) and isinstance(square, float)
-            else apply(t, np.add, total, square, weak=True)
-        )
-    return math.sqrt(total) if isinstance(total, float) else apply(t, np.sqrt, total, weak=True)
+    if all(isinstance(v, float) for v in values):
+        return math.hypot(*values)
+    if len(values) == 1:
+        return apply(t, np.absolute, values[0], weak=True)
+    return functools.reduce(lambda x, y: apply(t, np.hypot, x, y, weak=True), values)
+
+
+def math_dist(t: Tracer, p: Any, q: Any) -> Any:
+    parts = []
+    for point in (p, q):
+        items = t.items(point) if isinstance(point, ListObject) else point
+        if not isinstance(items, tuple):
+            t.unsupported(f"math.dist of {numeric.describe(point)}", "write `np.linalg.norm(p - q)`")
+        parts.append([float_number(t, v, "math.dist") for v in items])
+    if len(parts[0]) != len(parts[1]):
+        t.shape_error("both points of math.dist must have the same number of coordinates")
+    return math_hypot(t, *(apply(t, np.subtract, a, b, weak=True) for a, b in zip(*parts, strict=True)))
 
 
 def math_predicate(ufunc: np.ufunc, name: str) -> Callable[..., Any]:
@@ -331,6 +339,7 @@ def register() -> None:
             TABLE[getattr(math, name)] = math_binding(name, ufunc)
     TABLE[math.log] = math_log
     TABLE[math.hypot] = math_hypot
+    TABLE[math.dist] = math_dist
     TABLE[math.floor] = to_integer(np.floor, "floor")
     TABLE[math.ceil] = to_integer(np.ceil, "ceil")
     TABLE[math.trunc] = to_integer(np.trunc, "trunc")

@@ -69,6 +69,8 @@ def number_attribute(t: Tracer, x: Number, name: str) -> Any:
         return 0.0
     if x.weak and name in ("conjugate", "is_integer"):
         return ClassMethodOf(name, x)
+    if x.weak and hasattr({"b": bool, "i": int, "f": float}[x.dtype.kind], name):
+        t.unsupported(f"`.{name}` of a Python number is not supported", "use a function of NumPy instead")
     if x.weak:
         t.type_error(f"a Python number has no attribute `{name}`", "use a function of NumPy instead")
     fixed = {"shape": (), "ndim": 0, "size": 1, "T": x, "dtype": x.dtype.numpy, "itemsize": x.dtype.itemsize}
@@ -76,7 +78,9 @@ def number_attribute(t: Tracer, x: Number, name: str) -> Any:
         return fixed[name]
     if name in NUMBER_METHODS or name in reductions():
         return ClassMethodOf(name, x)
-    t.type_error(f"a NumPy number has no attribute `{name}` that adjit knows")
+    if hasattr(x.dtype.numpy.type, name):
+        t.unsupported(f"`.{name}` of a NumPy number is not supported", "write it with functions that are known")
+    t.type_error(f"a NumPy number has no attribute `{name}`")
 
 
 def static_number_attribute(t: Tracer, x: Any, name: str) -> Any:

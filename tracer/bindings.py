@@ -65,6 +65,7 @@ from . import (  # noqa: E402
     bind_einsum,
     bind_elementwise,
     bind_grids,
+    bind_itertools,
     bind_join,
     bind_linalg,
     bind_ndindex,
@@ -100,6 +101,7 @@ for module in (
     bind_apply,
     bind_reals,
     bind_ndindex,
+    bind_itertools,
 ):
     module.register()
 

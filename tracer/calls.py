@@ -68,6 +68,8 @@ def call(t: Tracer, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) 
         from . import attributes
 
         cls = type(function.value)
+        if cls.__module__.split(".")[0] == "numba":
+            return call_static(t, function.value, list(args), kwargs)
         method = attributes.guard_class(t, cls, "__call__")
         if inspect.isfunction(method):
             return call(t, method, [function, *args], kwargs)
@@ -112,6 +114,10 @@ def call_static(t: Tracer, function: Any, args: list[Any], kwargs: dict[str, Any
         return call_partial(t, function, args, kwargs)
     if hasattr(function, "py_func"):  # a Numba dispatcher
         return call(t, function.py_func, args, kwargs)
+    if type(function).__module__.split(".")[0] == "numba":  # what its other decorators make
+        from .bind_numba import call_numba_object
+
+        return call_numba_object(t, function, args, kwargs)
     if getattr(function, "__adjit_inline__", False):
         return call(t, function.__wrapped__, args, kwargs)
     if isinstance(function, types.MethodType):

@@ -25,6 +25,7 @@ from .numeric import describe
 from .programs import (
     Derivative,
     Program,
+    arranged,
     leaves,
     mark_shared,
     program,
@@ -225,7 +226,7 @@ def directions_like(t: Tracer, who: str, what: str, x: Any, dx: Any) -> list[Any
             "return the same structure, or None for zero",
         )
     out = []
-    for leaf, part in zip(leaves(t, x), leaves(t, dx), strict=True):
+    for leaf, part in zip(leaves(t, x), leaves(t, arranged(t, dx, x)), strict=True):
         if is_float(leaf):
             out.append(None if part is None else direction_like(t, who, what, leaf, part))
     return out

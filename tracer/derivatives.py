@@ -39,6 +39,7 @@ from .programs import (
     Output,
     Program,
     abstract,
+    arranged,
     fill,
     float_outputs,
     leaves,
@@ -149,7 +150,7 @@ def matching(t: Tracer, p: Program, primals: Any, tangents: Any) -> list[Value]:
             "give one tangent for each argument, of the same structure and shapes",
         )
     out: list[Value] = []
-    given = [x for x in leaves(t, tangents) if x is not None]
+    given = [x for x in leaves(t, arranged(t, tangents, primals)) if x is not None]
     numbers = [x for x in leaves(t, primals) if x is not None]
     for x, dx in zip(numbers, given, strict=True):
         if type(dx) is int:

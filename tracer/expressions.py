@@ -367,6 +367,8 @@ def call_expression(t: Tracer, node: ast.Call) -> Any:
             kwargs.update(t.items(value))
         else:
             kwargs[k.arg] = value
+    if function is super and len(args) == 2 and isinstance(args[0], type):
+        return attributes.Super(args[0], args[1])
     return calls.call(t, function, args, kwargs)
 
 

@@ -24,7 +24,19 @@ from .broadcasting import agree
 from .context import Tracer
 from .custom import DEEPEST, directions_like, dynamic, floats_of, marked, zero
 from .numeric import describe
-from .programs import Derivative, Program, leaves, program, refuse, results_of, structure, tree_map, value_of
+from .programs import (
+    Derivative,
+    Program,
+    arranged,
+    leaves,
+    only,
+    program,
+    refuse,
+    results_of,
+    structure,
+    tree_map,
+    value_of,
+)
 from .values import Number, Reference
 
 __all__ = ["KINDS", "bind_custom_linear_solve", "bind_custom_root"]
@@ -50,7 +62,7 @@ class LinearMap:
 def apply_map(t: Tracer, made: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
     if len(args) != 1 or kwargs or structure(t, args[0]) != structure(t, made.tree):
         refuse(t, "this linear function takes one vector, of the structure of the solution", "pass just that")
-    found = iter(made.apply([value_of(t, leaf) for leaf in leaves(t, args[0])]))
+    found = iter(made.apply([value_of(t, leaf) for leaf in leaves(t, arranged(t, args[0], made.tree))]))
     return like(t, made.tree, lambda: next(found))
 
 
@@ -92,18 +104,20 @@ class Equation:
 
 
 def equation(t: Tracer, what: str, f: Any, x: Any) -> Equation:
-    """The function traced at something like `x`; it must give something like `x`."""
+    """The function traced at something like `x`; it must give something like `x`, and its results are in that order."""
     p = program(t, f, [x], {}, ())
     refuse_effects(p.function.body, "an equation to solve")
     found = results_of(t, p.result, dict(enumerate(inline(p.function, p.operands))))  # for its extents
     require_alike(t, what, found, x)
+    p.function = only(p, [o.index for o in p.outputs_of(t, arranged(t, p.result, x))])
     return Equation(p, dynamic(t, x))
 
 
 def require_alike(t: Tracer, what: str, found: Any, x: Any) -> None:
     """That `what` gives something of the structure, shapes and dtypes of `x`."""
-    pairs = zip(leaves(t, found), leaves(t, x), strict=False)
-    if structure(t, found) != structure(t, x) or not all(
+    alike = structure(t, found) == structure(t, x)
+    pairs = list(zip(leaves(t, arranged(t, found, x) if alike else found), leaves(t, x), strict=False))
+    if not alike or not all(
         isinstance(a, Number | Reference) and a.dtype is b.dtype and rank_of(a) == rank_of(b) for a, b in pairs
     ):
         refuse(
@@ -111,7 +125,7 @@ def require_alike(t: Tracer, what: str, found: Any, x: Any) -> None:
             f"{what} gives {describe(found)} for {describe(x)}",
             "it has to return the structure of its argument, with its shapes and dtypes",
         )
-    for a, b in zip(leaves(t, found), leaves(t, x), strict=True):
+    for a, b in pairs:
         for axis in range(rank_of(a)):
             agree(t, views.extent(t, a, axis), views.extent(t, b, axis), f"{what} gives another shape")
 
@@ -178,13 +192,15 @@ def bind_custom_linear_solve(
     b = all_floats(t, "the right side of custom_linear_solve", b)
     p = program(t, solve, [matvec, b], {}, (), called=True)
     found = dict(enumerate(inline(p.function, p.operands)))
-    x = results_of(t, p.result, found)
-    require_alike(t, "the solver of custom_linear_solve", x, b)
+    require_alike(t, "the solver of custom_linear_solve", results_of(t, p.result, found), b)
+    tree = arranged(t, p.result, b)
+    x = results_of(t, tree, found)
     e = equation(t, "the linear function", matvec, b)
     given = tuple(as_leaf(t, e.program.operands[k]) for k in e.parameters)
     wrt = [*floats_of(t, b), *given]
     if t.rules.count(bind_custom_linear_solve) == DEEPEST:
-        return marked(t, p, p.result, found, wrt, [], {"deepest": "custom_linear_solve"})
+        solution = marked(t, p, tree, found, wrt, [], {"deepest": "custom_linear_solve"})
+        return arranged(t, solution, p.result)
     back = transpose_solve if not symmetric else solve
     options = (e, matvec, solve, back, symmetric)
     count, directions = dynamic(t, x), dynamic(t, x) + len(given)
@@ -207,7 +223,7 @@ def bind_custom_linear_solve(
             rest = [*others, *rest]
     finally:
         t.rules.pop()
-    return marked(t, p, p.result, found, wrt, rest, attrs)
+    return arranged(t, marked(t, p, tree, found, wrt, rest, attrs), p.result)
 
 
 def widened(function: Function, before: Sequence[Value], after: Sequence[Value]) -> Function:
@@ -228,7 +244,7 @@ def solve_tangent(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str
         right = [builder().emit1("sub", [a, c]) for a, c in zip(right, moved, strict=True)]
     values = iter(right)
     found = bind_custom_linear_solve(t, matvec, like(t, db, lambda: next(values)), solve, back, symmetric)
-    return tuple(leaves(t, found))
+    return tuple(leaves(t, arranged(t, found, x)))
 
 
 def solve_cotangent(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -239,7 +255,7 @@ def solve_cotangent(t: Tracer, made: Derivative, args: list[Any], kwargs: dict[s
     seeds = ["argument"] * e.count
     across = ir_vjp(e.function, list(range(e.count)), seeds, keep=[]).function
     transposed = matvec if symmetric else LinearMap(lambda v: inline(across, [*operands, *v]), dx)
-    w = bind_custom_linear_solve(t, transposed, dx, back, solve, symmetric)
+    w = arranged(t, bind_custom_linear_solve(t, transposed, dx, back, solve, symmetric), dx)
     values = [value_of(t, v) for v in leaves(t, w)]
     out = list(leaves(t, w))
     if e.parameters:

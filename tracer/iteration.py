@@ -79,6 +79,7 @@ def static_iterable(items: tuple[Any, ...]) -> Iterable:
 
 def iterable_of(t: Tracer, value: Any) -> Iterable:
     """How to go over a value; refused where it cannot be gone over."""
+    from .bind_itertools import Product, Tuples, product_iterable, tuples_iterable
     from .bind_ndindex import Grid, grid_iterable
 
     if isinstance(value, Range):
@@ -109,6 +110,10 @@ def iterable_of(t: Tracer, value: Any) -> Iterable:
         return zip_iterable(t, [iterable_of(t, v) for v in value.inner])
     if isinstance(value, Grid):
         return grid_iterable(t, value)
+    if isinstance(value, Product):
+        return product_iterable(t, value)
+    if isinstance(value, Tuples):
+        return tuples_iterable(t, value)
     cls = value.cls if isinstance(value, Instance) else type(value.value) if isinstance(value, Host) else None
     if cls is not None and (hasattr(cls, "__iter__") or hasattr(cls, "__getitem__")):
         t.unsupported(

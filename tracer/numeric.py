@@ -91,6 +91,8 @@ KINDS = {
     "Zip": "a zip",
     "Reversed": "a reversed",
     "Grid": "an np.ndindex",
+    "Product": "an itertools.product",
+    "Tuples": "pairs of items",
     "FunctionValue": "a function",
     "BoundMethod": "a method",
     "ClassMethodOf": "a method",

@@ -40,6 +40,7 @@ __all__ = [
     "Program",
     "Slot",
     "abstract",
+    "arranged",
     "fill",
     "float_outputs",
     "leaves",
@@ -155,8 +156,28 @@ def structure(t: Tracer, x: Any) -> Any:
         return ("list", *(structure(t, v) for v in t.items(x)))
     if isinstance(x, DictObject | Instance):
         kind = "dict" if isinstance(x, DictObject) else x.cls.__name__
-        return (kind, *((k, structure(t, v)) for k, v in t.items(x)))
+        return (kind, frozenset((k, structure(t, v)) for k, v in t.items(x)))
     return "*"
+
+
+def arranged(t: Tracer, x: Any, like: Any) -> Any:
+    """`x`, whose structure is that of `like`, with the items of dicts in the same order, so that leaves correspond."""
+    if isinstance(x, Poison | Maybe):
+        x = usable(t, x, "a value")
+    if isinstance(like, Poison | Maybe):
+        like = usable(t, like, "a value")
+    if isinstance(x, tuple):
+        return make_tuple(type(x), [arranged(t, v, w) for v, w in zip(x, like, strict=True)])
+    if isinstance(x, ListObject):
+        pairs = zip(t.items(x), t.items(like), strict=True)
+        return ListObject(tuple(arranged(t, v, w) for v, w in pairs), t.region, t.birth())
+    if isinstance(x, DictObject | Instance):
+        found = dict(t.items(x))
+        items = tuple((k, arranged(t, found[k], w)) for k, w in t.items(like))
+        if isinstance(x, DictObject):
+            return DictObject(items, t.region, t.birth())
+        return Instance(x.cls, items, t.region, t.birth())
+    return x
 
 
 def value_of(t: Tracer, leaf: Any) -> Value:
@@ -267,7 +288,7 @@ def program(
         before = len(inputs)
         given.append(tree_map(t, enter if k in chosen else enter_constant, a))
         if k in chosen:
-            check_floats(t, name, k, a)
+            check_floats(t, name, k, a, argnums is not None)
             slots = iter([Slot(n) for n in range(len(wrt), len(wrt) + len(inputs) - before)])
             wrt += range(before, len(inputs))
             trees[k] = tree_map(t, partial(following, slots), a)
@@ -357,8 +378,10 @@ def positions(t: Tracer, name: str, argnums: int | tuple[int, ...] | None, count
     return out
 
 
-def check_floats(t: Tracer, name: str, k: int, tree: Any) -> None:
-    """Refuse an argument to differentiate that is no structure of floats."""
+def check_floats(t: Tracer, name: str, k: int, tree: Any, chosen: bool) -> None:
+    """Refuse an argument to differentiate that is no structure of floats. `chosen`: arguments are named by argnums;
+    else (`jvp`, `linearize`, ...) all are differentiated."""
+    other = "choose other arguments with argnums=" if chosen else "keep it out of the arguments: `lambda x: f(x, n)`"
     for leaf in leaves(t, tree):
         if isinstance(leaf, Number | Reference):
             if leaf.dtype.is_float:
@@ -366,13 +389,13 @@ def check_floats(t: Tracer, name: str, k: int, tree: Any) -> None:
             refuse(
                 t,
                 f"argument {k} of `{name}` has dtype {leaf.dtype.numpy_name}: only floats have a derivative",
-                "pass a float (`1.0`, `x.astype(np.float64)`), or choose other arguments with argnums=",
+                f"pass a float (`1.0`, `x.astype(np.float64)`), or {other}",
             )
         elif type(leaf) is not float and leaf is not None:
             refuse(
                 t,
                 f"argument {k} of `{name}` contains {describe(leaf)}, which has no derivative",
-                "choose other arguments with argnums=, or keep such values out of it",
+                f"{other}, or keep such values out of it" if chosen else other,
             )
 
 

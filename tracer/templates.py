@@ -255,6 +255,11 @@ def join_numbers(a: NumberLeaf, b: NumberLeaf) -> NumberLeaf:
     return NumberLeaf(weak.dtype, weak.dtype.kind != "f")
 
 
+def same_keys(one: Any, other: Any) -> bool:
+    """Whether two dicts or objects differ in the order of what they hold, alone."""
+    return one[0] is other[0] and one[0] is not list and len(one[1]) == len(other[1]) and set(one[1]) == set(other[1])
+
+
 def describe_container(shape: Any) -> str:
     """A container's shape in words."""
     kind, keys = shape

@@ -34,6 +34,7 @@ from .templates import (
     number_leaf,
     quoted,
     same,
+    same_keys,
     same_value,
 )
 from .values import UNDEFINED, ArrayObject, Maybe, Number, Poison, Reference
@@ -82,6 +83,9 @@ class Widener:
 
     def widen_container(self, template: ContainerNode, value: Any, path: Any, name: str) -> Template:
         if not isinstance(value, Packed) or value.shape != template.shape:
+            if isinstance(value, Packed) and same_keys(value.shape, template.shape):
+                parts = "keys" if template.shape[0] is dict else "attributes"
+                return PoisonNode(f"{quoted(name)} gets the same {parts} in another order on another path")
             return PoisonNode(
                 f"{quoted(name)} is {describe_container(template.shape)} on one path and "
                 f"{describe_container(value.shape) if isinstance(value, Packed) else describe(value)} on another"

@@ -32,11 +32,12 @@ from llvmlite import ir
 from ...ir.core import Op, Value
 from ...ir.ops.declare import lookup
 from ...ir.types import Buffer
+from .. import external
 from ..lower.accesses import Access, apart, effects
 from ..lower.fuse_loops import Fuser, sequential
 from ..lower.loops import affine
 
-__all__ = ["FULL", "LANES", "MASKED", "Hints", "Vectors", "independent", "short_rows"]
+__all__ = ["FULL", "LANES", "MASKED", "Hints", "Vectors", "calls_out", "independent", "short_rows"]
 
 ELEMENTARY = frozenset({"exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sin", "cos"})
 
@@ -89,6 +90,14 @@ def short_rows(loop: Op) -> bool:
         and any(op.name in ELEMENTARY for op in ops)
         and all(not lookup(op.name).effect or op.name in ("buffer.load", "buffer.store") for op in ops[:-1])
     )
+
+
+def calls_out(blocks: Sequence[Any]) -> bool:
+    """Whether instructions call functions that are neither LLVM's own nor those of `vecmath`, which are inlined or come
+    for vectors too: SciPy's and the C library's, those that Numba compiles. Such a loop cannot be had in vectors."""
+    called = (i.callee for block in blocks for i in block.instructions if isinstance(i, ir.CallInstr))
+    names = (getattr(callee, "name", "") for callee in called)
+    return any(not name.startswith(("llvm.", "adjit_")) or name.startswith(external.PREFIX) for name in names)
 
 
 @dataclass(frozen=True)

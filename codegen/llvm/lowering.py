@@ -21,7 +21,7 @@ from ...ir.ops.declare import lookup
 from ...ir.types import F64, I64, Buffer, Scalar
 from ..lower.parallel import plans
 from .classes import Classes
-from .loop_hints import FULL, LANES, MASKED, Hints, Vectors, independent, innermost, short_rows
+from .loop_hints import FULL, LANES, MASKED, Hints, Vectors, calls_out, independent, innermost, short_rows
 from .memory import POINTER, Memories, Memory
 from .numba_parts import types
 from .ownership import Link, Ownership
@@ -549,6 +549,8 @@ class Lowering:
         after = b.block
         for k, phi in errors.items():
             phi.add_incoming(found[k], after)
+        if vectors is not None and calls_out(b.function.basic_blocks[b.function.basic_blocks.index(body) :]):
+            vectors = None
         again = b.cbranch(b.icmp_signed("<", following, end), body, out)
         self.hints.attach(again, group, vectors, whole=is_short(op), few=bool(op.attrs.get("short")))
         b.position_at_end(out)
