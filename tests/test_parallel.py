@@ -209,7 +209,7 @@ PROGRAMS = {  # function, arguments, how many of the value's loops are parallel 
     histories: ((array(BIG // 4),), 1),
     shared_weights: ((array(4000, 12), array(10, 12)), 1),
     convolution: ((array(400, 100), array(7, 100)), None),
-    nearest: ((array(40, 3), array(2000, 3)), 1),
+    nearest: ((array(40, 3), array(2000, 3)), 2),  # blocks of turns side by side, and what is left over
     singles: ((array(BIG).astype(np.float32),), 1),
     alternating: ((array(BIG),), None),
     backwards: ((array(BIG),), None),
