@@ -118,6 +118,7 @@ class Lowering:
         self.threads = int(function.attrs.get("threads", 1))
         self.inside = False  # of a parallel loop: those inside run serially
         self.depth = 0  # loops around
+        self.chunked: Op | None = None  # the loop of which a chunk is being written
         self.rooms: dict[str, Any] = {}  # on the stack, for the records of chunks
 
     def run(self, arguments: Sequence[Number]) -> None:
@@ -545,7 +546,9 @@ class Lowering:
         for k, phi in errors.items():
             phi.add_incoming(found[k], after)
         again = b.cbranch(b.icmp_signed("<", following, end), body, out)
-        self.hints.attach(again, group, vectors, whole=is_short(op), few=bool(op.attrs.get("short")))
+        self.hints.attach(
+            again, group, vectors, whole=is_short(op) and op is not self.chunked, few=bool(op.attrs.get("short"))
+        )
         b.position_at_end(out)
         results = self.phis(op.results, inits)
         self.incoming(results, starts, before)
