@@ -19,7 +19,7 @@ accumulated; but the first chunk adds to the original, and the chunk with the la
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,8 @@ GRAIN = 8000.0
 """The least work in a chunk, in nanoseconds."""
 COPY_COST = 8.0
 """The least work, in nanoseconds, for each element of an accumulated copy: twenty times what a copy costs."""
+SHORT = 16
+"""Operations of a loop that is written twice, so that it runs as if there were no threads where these do not pay."""
 MUCH = 1e9
 """More work than this is not counted."""
 LINE = 64
@@ -79,31 +81,52 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
     work = Work(low, op).of_loop()
     parts = parts_worth_it(low, work, plan)
     several = b.and_(b.fcmp_ordered(">=", parts, ir.Constant(F64, 2.0)), b.icmp_signed(">", trips, integer(1)))
-    if low.depth == 0 and not plan.accumulated:
+    size = sum(1 for _ in walk(op.regions[0]))
+    if low.depth == 0 and not plan.accumulated and size > SHORT:
         # run once in a call: one code for all
         chunks = b.select(several, chunk_count(low, plan, parts, trips), integer(1))
         run(low, op, plan, chunks, work)
         return
-    ends = []
     start = low.ownership.last
-    heads = [b.append_basic_block(name) for name in ("threads", "alone")]
     after = b.append_basic_block("joined")
-    b.cbranch(several, *heads)
-    for head in heads:
+    ends = []
+
+    def write(head: Any, how: Callable[[], None]) -> None:
         b.position_at_end(head)
-        if head is heads[0]:
-            run(low, op, plan, chunk_count(low, plan, parts, trips), work)
-        else:
-            low.serial_loop(op)
+        how()
         assert low.ownership.last is start
         ends.append(([low.number(v) for v in op.results], b.block))
         b.branch(after)
+
+    threads, alone = (b.append_basic_block(name) for name in ("threads", "alone"))
+    b.cbranch(several, threads, alone)
+    write(threads, lambda: run(low, op, plan, chunk_count(low, plan, parts, trips), work))
+    b.position_at_end(alone)
+    inside = [inner for inner in walk(op.regions[0]) if inner in low.plans]
+    if inside:
+        together, alone = (b.append_basic_block(name) for name in ("inside", "alone"))
+        b.cbranch(large_inside(low, op, inside), together, alone)
+        write(together, lambda: low.serial_loop(op))
+        low.inside = True
+    write(alone, lambda: low.serial_loop(op))
+    low.inside = False
     b.position_at_end(after)
     for k, value in enumerate(op.results):
         phi = b.phi(value_type(value.dtype))
         for numbers, block in ends:
             phi.add_incoming(numbers[k], block)
         low.numbers[value] = phi
+
+
+def large_inside(low: Lowering, op: Op, inside: Sequence[Op]) -> Any:
+    """Whether a parallel loop inside of this one may be worth threads."""
+    b = low.b
+    out: Any = None
+    for inner in inside:
+        work = Work(low, op).of_loop_inside(inner)
+        large = b.fcmp_ordered(">=", work, ir.Constant(F64, GRAIN))
+        out = large if out is None else b.or_(out, large)
+    return out
 
 
 def parts_worth_it(low: Lowering, work: Any, plan: Plan) -> Any:

@@ -63,6 +63,19 @@ class Work:
         """Of the whole loop, as an LLVM value."""
         return self.llvm(self.loop_cost(self.loop))
 
+    def of_loop_inside(self, inner: Op) -> Any:
+        """Of a loop inside, in a turn in the middle, as an LLVM value."""
+        self.enter(self.loop, inner)
+        return self.llvm(self.loop_cost(inner))
+
+    def enter(self, op: Op, inner: Op) -> bool:
+        """Note the indices of the loops around `inner`."""
+        if op is inner:
+            return True
+        if op.name == "for":
+            self.middle(op)
+        return any(self.enter(o, inner) for region in op.regions for o in region.ops if o is inner or o.regions)
+
     def llvm(self, x: Number) -> Any:
         return ir.Constant(F64, x) if isinstance(x, float) else x
 
