@@ -11,7 +11,7 @@ what these loops read, so that the element of one turn lies beside that of the n
                                                            yield
                                                          } with {lanes=true}
                                                          yield
-                                                       }
+                                                       } with {bounded=true}
 """
 
 from __future__ import annotations
@@ -108,6 +108,6 @@ def fill(column: Column, index: Value, base: Value, around: Env) -> None:
         if k == len(column.loops):
             b.region.ops.append(Op("for", [ZERO, WIDTH], [], {"lanes": True}, [body], b.span))
         else:
-            b.region.ops.append(Op("for", [ZERO, column.extents[k]], [], {}, [body], b.span))
+            b.region.ops.append(Op("for", [ZERO, column.extents[k]], [], {"bounded": True}, [body], b.span))
 
     level(0, dict(around), [])

@@ -60,6 +60,9 @@ REDUCTIONS = {
     "minimum": "minimum",
 }
 
+FEW_TURNS = ("lanes", "bounded")
+"""What says of a loop that it has too few turns for threads (`columns`, `blocking`)."""
+
 
 @dataclass
 class Plan:
@@ -117,8 +120,8 @@ class Analysis:
         """The outermost parallel loops; `copies`: also those that accumulate. Where copies cost too much when the
         program runs, loops inside that need none may run in parallel instead."""
         for op in region.ops:
-            if op.attrs.get("lanes"):
-                continue  # vectors; sixteen turns are no work for threads
+            if any(op.attrs.get(hint) for hint in FEW_TURNS):
+                continue
             found = self.plan(op) if op.name == "for" else None
             chosen = found is not None and (copies or not found.accumulated)
             if chosen:
