@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Work"]
 
 F64 = ir.DoubleType()
-FREE = frozenset({"buffer.dim", "buffer.reshape", "yield", "same_extent", "bound", "check", "cast", "stop_gradient"})
+FREE = frozenset("buffer.dim buffer.reshape buffer.view yield same_extent bound check cast stop_gradient".split())
 MEMORY = frozenset({"buffer.load", "buffer.store"})
 ARITHMETIC = frozenset(
     "add sub mul neg add_any_order mul_any_order select lt le gt ge eq ne logical_and logical_or logical_not "
@@ -38,8 +38,15 @@ ARITHMETIC = frozenset(
 DIVISIONS = frozenset({"div", "sqrt", "reciprocal"})
 PRODUCTS = frozenset({"matmul", "matmul_nt", "matmul_tn", "matmul_tt"})
 ANY_ORDER = frozenset({"add_any_order", "mul_any_order", "maximum", "minimum"})
-TURN_COST, ARITHMETIC_COST, DIVISION_COST, FUNCTION_COST = 0.5, 0.2, 1.0, 2.0
-PRODUCT_COST, CALL_COST = 0.06, 2000.0
+FUNCTIONS = frozenset(
+    "exp exp2 expm1 log log2 log10 log1p sin cos tan tanh sinh cosh arcsin arccos arctan arctan2 arcsinh arccosh "
+    "arctanh erf erfc expit logaddexp pow cbrt hypot fmax fmin mod fmod floordiv bitwise_and bitwise_or bitwise_xor "
+    "invert left_shift right_shift logical_xor signbit".split()
+)
+TURN_COST, ARITHMETIC_COST, DIVISION_COST, FUNCTION_COST, SPECIAL_COST = 0.5, 0.2, 1.0, 2.0, 20.0
+PRODUCT_COST, CALL_COST, UNKNOWN_CALL_COST = 0.06, 2000.0, 20000.0
+NAMED_EXTENTS = {"buffer.alloc": 0, "buffer.reshape": 1, "buffer.view": 2}
+"""Where the extents stand among the operands of what makes a buffer."""
 WIDE = 8.0
 """What vectors gain on arithmetic; on memory and divisions half of it, on functions little."""
 START_COST = 3.0
@@ -127,19 +134,44 @@ class Work:
             return 2.0 * ARITHMETIC_COST / WIDE if self.wide else ARITHMETIC_COST
         if op.name in DIVISIONS:
             return 2.0 * DIVISION_COST / WIDE if self.wide else DIVISION_COST
-        return 0.6 * FUNCTION_COST if self.wide else FUNCTION_COST
+        if op.name in FUNCTIONS:
+            return 0.6 * FUNCTION_COST if self.wide else FUNCTION_COST
+        return SPECIAL_COST
 
     def call_cost(self, op: Op) -> Number:
-        if op.attrs["kernel"] not in PRODUCTS:
-            return CALL_COST
-        out, left, _ = op.operands
-        if any(v not in self.low.places for v in (out, left)):
-            return CALL_COST
-        inner = self.low.places[left].extents[0 if op.attrs["kernel"] in ("matmul_tn", "matmul_tt") else 1]
-        size: Number = PRODUCT_COST
-        for extent in (*self.low.places[out].extents, inner):
-            size = self.mul(size, self.b.sitofp(extent, F64))
-        return size
+        """Of a library kernel: of a product as it is; of others as if they multiplied their matrices, or sorted."""
+        if op.attrs["kernel"] in PRODUCTS:
+            out, left = (self.extents(v) for v in op.operands[:2])
+            if out is None or left is None:
+                return UNKNOWN_CALL_COST
+            inner = left[0 if op.attrs["kernel"] in ("matmul_tn", "matmul_tt") else -1]
+            return self.product(PRODUCT_COST, *out, inner)
+        total: Number = CALL_COST
+        for operand in op.operands:
+            if isinstance(operand.type, Buffer) and operand.type.rank:
+                extents = self.extents(operand)
+                if extents is None:
+                    return UNKNOWN_CALL_COST
+                by = [PRODUCT_COST, extents[-1]] if len(extents) > 1 else [FUNCTION_COST]
+                total = self.add(total, self.product(*by, *extents))
+        return total
+
+    def product(self, *factors: Number) -> Number:
+        out: Number = 1.0
+        for factor in factors:
+            out = self.mul(out, factor)
+        return out
+
+    def extents(self, buffer: Value) -> list[Number] | None:
+        """As far as they are known before the loop."""
+        if buffer in self.low.places:
+            return [self.b.sitofp(extent, F64) for extent in self.low.places[buffer].extents]
+        op = buffer.op
+        if op is None or op.name not in NAMED_EXTENTS:
+            return None
+        found = [self.value(v) for v in op.operands[NAMED_EXTENTS[op.name] :]]
+        known = [x for x in found if x is not None]
+        return known if len(known) == len(found) else None
 
     def loop_cost(self, op: Op) -> Number:
         lo, hi = (self.value(v) for v in op.operands[:2])
