@@ -270,6 +270,24 @@ def test_writes_through_an_index_stay_serial():
     assert not [op for op in plans(scheduled) if any(inner.name == "exp" for inner in op.regions[0].ops)]
 
 
+def test_ranges_that_are_read_in_a_turn_stay_serial():
+    """Where a turn writes begins at a number that is another one in each turn, under one name."""
+
+    def places(x, start, size):
+        y = np.ones(size)
+        for b in range(len(start)):
+            low = abs(start[b])
+            for i in range(low, low + 3):
+                y[i + 3 * b] = y[i + 3 * b] * 0.5 + x[b]
+        return y
+
+    count = 50000
+    arguments = array(count), np.array([3 * (count - b) for b in range(count)]), 3 * count + 3
+    compiled = jit(places, parallel=2).compile(*arguments)
+    assert "%b in parallel" not in compiled.ir("scheduled")
+    assert compiled(*arguments).tobytes() == places(*arguments).tobytes()
+
+
 def test_marks_are_text():
     scheduled = grad(histories, parallel=True).compile(array(10)).ir_function("scheduled")
     text = to_text(scheduled)

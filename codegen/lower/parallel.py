@@ -379,6 +379,8 @@ class Analysis:
             least, most = bound_below(own[0], ranges[0]), bound_above(own[1], ranges[1])
             if above is None or below is None or least is None or most is None:
                 return False
+            if any(v in inside for bound in (above, below, least, most) for m in bound for v in m):
+                return False  # one name, another number in each turn
             difference_above, difference_below = add(above, below, -1), add(least, most, -1)
         one = constant(1)
         return never_negative(add(add(slope, difference_above, -1), one, -1)) and never_negative(
