@@ -50,7 +50,7 @@ COPIES = 16
 """The most chunks of a loop that accumulates: each has its own copy of the memory."""
 GRAIN = 8000.0
 """The least work in a chunk, in nanoseconds."""
-COPY_COST = 8.0
+COPY_COST = 16.0
 """The least work, in nanoseconds, for each element of an accumulated copy: twenty times what a copy costs."""
 SHORT = 16
 """Operations of a loop that is written twice, so that it runs as if there were no threads where these do not pay."""
