@@ -26,7 +26,7 @@ from ..lower.loops import affine
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["Work"]
+__all__ = ["INLINE", "Work"]
 
 F64 = ir.DoubleType()
 FREE = frozenset("buffer.dim buffer.reshape buffer.view yield same_extent bound check cast stop_gradient".split())
@@ -40,9 +40,11 @@ PRODUCTS = frozenset({"matmul", "matmul_nt", "matmul_tn", "matmul_tt"})
 ANY_ORDER = frozenset({"add_any_order", "mul_any_order", "maximum", "minimum"})
 FUNCTIONS = frozenset(
     "exp exp2 expm1 log log2 log10 log1p sin cos tan tanh sinh cosh arcsin arccos arctan arctan2 arcsinh arccosh "
-    "arctanh erf erfc expit logaddexp pow cbrt hypot fmax fmin mod fmod floordiv bitwise_and bitwise_or bitwise_xor "
-    "invert left_shift right_shift logical_xor signbit".split()
+    "arctanh erf erfc erfcx ndtr expit log_expit logit pow cbrt hypot fmax fmin mod fmod floordiv heaviside "
+    "bitwise_and bitwise_or bitwise_xor invert left_shift right_shift logical_xor signbit".split()
 )
+INLINE = FREE | MEMORY | ARITHMETIC | DIVISIONS | FUNCTIONS
+"""What is instructions, without a call of a function that knows no vectors."""
 TURN_COST, ARITHMETIC_COST, DIVISION_COST, FUNCTION_COST, SPECIAL_COST = 0.5, 0.2, 1.0, 2.0, 20.0
 PRODUCT_COST, CALL_COST, UNKNOWN_CALL_COST = 0.06, 2000.0, 20000.0
 NAMED_EXTENTS = {"buffer.alloc": 0, "buffer.reshape": 1, "buffer.view": 2}
