@@ -2,7 +2,8 @@
 
 In: nothing, or the number of threads that is wanted. Out: three functions under names that machine code links to.
 
-    i64 adjit_threads_acquire(i64 wanted)        take the pool (0: all threads); how many threads, the caller included
+    i64 adjit_threads_acquire(i64 wanted, i64 work)     take the pool (0: all threads) for so many nanoseconds of work;
+                                                        how many threads, the caller included
     void adjit_threads_run(task, context, i64 chunks, i64 threads)      run the task on every chunk, give the pool back
     void adjit_threads_release()                 give the pool back unused
 
@@ -12,11 +13,12 @@ there) gets one thread, its own, and does all chunks itself, which gives the sam
 not depend on threads.
 
 Workers are Python's threads that have entered native code and stay there, without the interpreter's lock: that works
-wherever Python has threads, and needs no C compiler. Idle, they look for work a short while, then sleep on a lock of
-Python's. They are started when a kernel first asks for them, never at import; a forked child starts with none and
-makes its own; at exit they are sent home. One word, `state`, holds whether a job can be joined, how many workers have
-joined it, and its number: a worker joins by one atomic operation or not at all, so that a caller waits for those who
-are at work, never for a sleeper.
+wherever Python has threads, and needs no C compiler. Idle, they look for work a short while, letting others have the
+processor now and then, and sleep on a lock of Python's. Sleepers are woken for work that pays it; smaller pieces go to
+those who are awake. They are started when a kernel first asks for them, never at import; a forked child starts with
+none and makes its own; at exit they are sent home. One word, `state`, holds whether a job can be joined, how many
+workers have joined it, and its number: a worker joins by one atomic operation or not at all, so that a caller waits for
+those who are at work, never for a sleeper.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ NATIVE = """
 @count = private global i64 1, align 64      ; threads there are, the caller included
 @known = private global i64 0                ; the most threads that were asked for
 @every = private global i64 1                ; what 0 threads mean
+@missed = private global i64 0               ; nanoseconds of work since sleepers were last woken that they were not for
 @parked = private global [LIMIT x [8 x i64]] zeroinitializer, align 64
 @locks = private global [LIMIT x ptr] zeroinitializer
 
@@ -60,11 +63,22 @@ declare void @adjit_threads_start(i64)
 declare i32 @YIELD()
 DECLARE_PAUSE
 
-define i64 @adjit_threads_acquire(i64 %wanted) {
+define i64 @adjit_threads_acquire(i64 %wanted, i64 %work) {
   %try = cmpxchg ptr @busy, i64 0, i64 1 acquire monotonic
   %mine = extractvalue { i64, i1 } %try, 1
   br i1 %mine, label %taken, label %alone
 taken:
+  %all = icmp eq i64 %wanted, 0
+  %every = load i64, ptr @every
+  %limit = select i1 %all, i64 %every, i64 %wanted
+  %before = load i64, ptr @missed
+  %missed = add i64 %before, %work
+  %large = icmp sge i64 %work, LARGE
+  %often = icmp sge i64 %missed, OFTEN
+  %rouse = or i1 %large, %often
+  br i1 %rouse, label %sleepers, label %awake
+sleepers:
+  store i64 0, ptr @missed
   %known = load i64, ptr @known
   %least = call i64 @llvm.smax.i64(i64 %wanted, i64 1)
   %enough = icmp sge i64 %known, %least
@@ -73,15 +87,38 @@ start:
   call void @adjit_threads_start(i64 %wanted)
   br label %there
 there:
-  %every = load i64, ptr @every
-  %all = icmp eq i64 %wanted, 0
-  %limit = select i1 %all, i64 %every, i64 %wanted
+  %now = load i64, ptr @every
+  %most = select i1 %all, i64 %now, i64 %wanted
   %count = load i64, ptr @count
-  %threads = call i64 @llvm.smin.i64(i64 %limit, i64 %count)
-  %several = icmp sgt i64 %threads, 1
+  %threads = call i64 @llvm.smin.i64(i64 %most, i64 %count)
+  br label %found
+awake:                                         ; those before the first who sleeps
+  %there_are = load i64, ptr @count
+  %end = call i64 @llvm.smin.i64(i64 %limit, i64 %there_are)
+  br label %next
+next:
+  %k = phi i64 [ 1, %awake ], [ %k1, %look ]
+  %more = icmp slt i64 %k, %end
+  br i1 %more, label %ask, label %few
+ask:
+  %place = getelementptr [LIMIT x [8 x i64]], ptr @parked, i64 0, i64 %k, i64 0
+  %parked = load atomic i64, ptr %place monotonic, align 64
+  %sleeps = icmp ne i64 %parked, 0
+  br i1 %sleeps, label %few, label %look
+look:
+  %k1 = add i64 %k, 1
+  br label %next
+few:
+  %some = icmp sgt i64 %k, 1
+  %kept = select i1 %some, i64 %before, i64 %missed
+  store i64 %kept, ptr @missed
+  br label %found
+found:
+  %given = phi i64 [ %threads, %there ], [ %k, %few ]
+  %several = icmp sgt i64 %given, 1
   br i1 %several, label %give, label %back
 give:
-  ret i64 %threads
+  ret i64 %given
 back:
   store atomic i64 0, ptr @busy release, align 64
   br label %alone
@@ -143,7 +180,8 @@ wait:
   br i1 %left, label %finish, label %spin
 spin:
   %turn1 = add i64 %turn, 1
-  %long = icmp sgt i64 %turn1, SPINS
+  %some = and i64 %turn1, OTHERS
+  %long = icmp eq i64 %some, 0
   br i1 %long, label %yield, label %relax
 yield:
   %ignored = call i32 @YIELD()
@@ -197,10 +235,10 @@ define void @worker(i64 %me) {
   %held = getelementptr [LIMIT x ptr], ptr @locks, i64 0, i64 %me
   br label %poll
 poll:
-  %seen = phi i64 [ 0, %0 ], [ %seen, %relax ], [ %number, %skip ], [ %seen, %join ], [ %number, %joined ],
-                  [ %seen, %park ], [ %seen, %sleep ]
-  %spins = phi i64 [ 0, %0 ], [ %spins1, %relax ], [ 0, %skip ], [ %spins, %join ], [ 0, %joined ],
-                   [ 0, %park ], [ 0, %sleep ]
+  %seen = phi i64 [ 0, %0 ], [ %seen, %relax ], [ %seen, %others ], [ %number, %skip ], [ %seen, %join ],
+                  [ %number, %joined ], [ %seen, %park ], [ %seen, %sleep ]
+  %spins = phi i64 [ 0, %0 ], [ %spins1, %relax ], [ %spins1, %others ], [ 0, %skip ], [ %spins, %join ],
+                   [ 0, %joined ], [ 0, %park ], [ 0, %sleep ]
   %quit = load atomic i64, ptr @quit monotonic, align 64
   %stay = icmp eq i64 %quit, 0
   br i1 %stay, label %look, label %home
@@ -233,6 +271,11 @@ idle:
   br i1 %tired, label %tires, label %relax
 relax:
   PAUSE
+  %some = and i64 %spins1, OTHERS
+  %pass = icmp eq i64 %some, 0
+  br i1 %pass, label %others, label %poll
+others:                                        ; the caller may be waiting for this processor
+  %ignored = call i32 @YIELD()
   br label %poll
 tires:
   %before = atomicrmw xchg ptr %place, i64 1 seq_cst
@@ -279,6 +322,7 @@ define void @forget() {
   store i64 0, ptr @quit
   store i64 1, ptr @count
   store i64 0, ptr @known
+  store i64 0, ptr @missed
   ret void
 }
 
@@ -301,7 +345,14 @@ declare i64 @llvm.smax.i64(i64, i64)
 declare i64 @llvm.smin.i64(i64, i64)
 """
 SPINS = 2000
-"""How often an idle thread looks before it sleeps: some ten microseconds."""
+"""How often an idle thread looks before it sleeps: some ten microseconds, on some machines fifty."""
+OTHERS = 63
+"""It lets others have the processor each time that this many and one have gone by."""
+LARGE = 100_000
+"""Nanoseconds of work that sleeping threads are woken for: waking costs the caller up to twenty microseconds."""
+OFTEN = 400_000
+"""Nanoseconds of smaller pieces of work after which they are woken all the same: where one piece follows the other,
+threads stay awake from then on; where not, little is lost."""
 
 
 def native_text() -> str:
@@ -313,6 +364,7 @@ def native_text() -> str:
     elif machine in ("aarch64", "arm64"):
         declare, pause = "declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"
     words = {"DECLARE_PAUSE": declare, "PAUSE": pause, "LIMIT": str(LIMIT), "SPINS": str(SPINS)}
+    words |= {"OTHERS": str(OTHERS), "LARGE": str(LARGE), "OFTEN": str(OFTEN)}
     words["YIELD"] = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
     text = NATIVE
     for word, value in words.items():

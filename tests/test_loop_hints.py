@@ -123,3 +123,19 @@ def elementary(x: Any) -> Any:
 
 
 SPECIAL = adjit.jit(elementary)
+
+
+@pytest.mark.parametrize("parallel", [False, 2])
+def test_calls_are_not_announced_as_vectors(parallel: Any, capfd: Any, monkeypatch: Any) -> None:
+    """LLVM says on the terminal that it does not do as it is told."""
+    monkeypatch.setenv("ADJIT_CACHE_DIR", "")
+
+    def total(x: Any) -> Any:
+        return np.sum(np.exp(x) * np.logaddexp(x, 0.25))
+
+    x = np.linspace(0.2, 0.8, 37)
+    value, gradient = adjit.value_and_grad(total, parallel=parallel)(x)
+    assert np.isclose(value, total(x), rtol=1e-13)
+    slope = np.exp(x) * (np.logaddexp(x, 0.25) + 1.0 / (1.0 + np.exp(0.25 - x)))
+    assert np.allclose(gradient, slope, rtol=1e-12)
+    assert capfd.readouterr().err == ""

@@ -209,7 +209,7 @@ PROGRAMS = {  # function, arguments, how many of the value's loops are parallel 
     histories: ((array(BIG // 4),), 1),
     shared_weights: ((array(4000, 12), array(10, 12)), 1),
     convolution: ((array(400, 100), array(7, 100)), None),
-    nearest: ((array(40, 3), array(2000, 3)), 1),
+    nearest: ((array(40, 3), array(2000, 3)), 2),  # blocks of turns side by side, and what is left over
     singles: ((array(BIG).astype(np.float32),), 1),
     alternating: ((array(BIG),), None),
     backwards: ((array(BIG),), None),
@@ -268,6 +268,24 @@ def test_recurrences_stay_serial(function):
 def test_writes_through_an_index_stay_serial():
     scheduled = jit(scatter, parallel=True).compile(array(10), INDEX[:10] % 10).ir_function("scheduled")
     assert not [op for op in plans(scheduled) if any(inner.name == "exp" for inner in op.regions[0].ops)]
+
+
+def test_ranges_that_are_read_in_a_turn_stay_serial():
+    """Where a turn writes begins at a number that is another one in each turn, under one name."""
+
+    def places(x, start, size):
+        y = np.ones(size)
+        for b in range(len(start)):
+            low = abs(start[b])
+            for i in range(low, low + 3):
+                y[i + 3 * b] = y[i + 3 * b] * 0.5 + x[b]
+        return y
+
+    count = 50000
+    arguments = array(count), np.array([3 * (count - b) for b in range(count)]), 3 * count + 3
+    compiled = jit(places, parallel=2).compile(*arguments)
+    assert "%b in parallel" not in compiled.ir("scheduled")
+    assert compiled(*arguments).tobytes() == places(*arguments).tobytes()
 
 
 def test_marks_are_text():

@@ -36,6 +36,7 @@ from .. import external
 from ..lower.accesses import Access, apart, effects
 from ..lower.fuse_loops import Fuser, sequential
 from ..lower.loops import affine
+from .work import INLINE
 
 __all__ = ["FULL", "LANES", "MASKED", "Hints", "Vectors", "calls_out", "independent", "short_rows"]
 
@@ -88,6 +89,7 @@ def short_rows(loop: Op) -> bool:
         and not sequential(loop)
         and (not effects(loop).writes or independent(loop, ()))
         and any(op.name in ELEMENTARY for op in ops)
+        and all(op.name in INLINE for op in ops)
         and all(not lookup(op.name).effect or op.name in ("buffer.load", "buffer.store") for op in ops[:-1])
     )
 

@@ -119,6 +119,7 @@ class Lowering:
         self.threads = int(function.attrs.get("threads", 1))
         self.inside = False  # of a parallel loop: those inside run serially
         self.depth = 0  # loops around
+        self.chunked: Op | None = None  # the loop of which a chunk is being written
         self.rooms: dict[str, Any] = {}  # on the stack, for the records of chunks
 
     def run(self, arguments: Sequence[Number]) -> None:
@@ -552,7 +553,9 @@ class Lowering:
         if vectors is not None and calls_out(b.function.basic_blocks[b.function.basic_blocks.index(body) :]):
             vectors = None
         again = b.cbranch(b.icmp_signed("<", following, end), body, out)
-        self.hints.attach(again, group, vectors, whole=is_short(op), few=bool(op.attrs.get("short")))
+        self.hints.attach(
+            again, group, vectors, whole=is_short(op) and op is not self.chunked, few=bool(op.attrs.get("short"))
+        )
         b.position_at_end(out)
         results = self.phis(op.results, inits)
         self.incoming(results, starts, before)

@@ -4,7 +4,7 @@ In: a loop marked as parallel (`codegen.lower.parallel`), with its plan. Out: it
 code that decides, when the program gets there, into how many chunks the turns go, and has them run.
 
     before the loop:   chunks = as the work suggests, at most CHUNKS; 1 where it is small
-                       threads = adjit_threads_acquire(wanted)
+                       threads = adjit_threads_acquire(wanted, work)
                        context = {records, lo, hi, chunks, copies, what the body uses of its surroundings}
                        adjit_threads_run(task, context, chunks, threads)
     the task:          its turns, from what chunk 0 starts with or from nothing; its part of the sums, or its failure,
@@ -19,7 +19,7 @@ accumulated; but the first chunk adds to the original, and the chunk with the la
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +48,14 @@ CHUNKS = 64
 """The most chunks of a loop."""
 COPIES = 16
 """The most chunks of a loop that accumulates: each has its own copy of the memory."""
-GRAIN = 10000.0
-"""The least work in a chunk, in nanoseconds: threads are woken for two chunks or more."""
-COPY_COST = 30.0
+GRAIN = 8000.0
+"""The least work in a chunk, in nanoseconds."""
+COPY_COST = 16.0
 """The least work, in nanoseconds, for each element of an accumulated copy: twenty times what a copy costs."""
+SHORT = 16
+"""Operations of a loop that is written twice, so that it runs as if there were no threads where these do not pay."""
+MUCH = 1e9
+"""More work than this is not counted."""
 LINE = 64
 """Chunks of many turns begin at multiples of a quarter of this."""
 
@@ -74,27 +78,38 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
     low_, high = low.number(op.operands[0]), low.number(op.operands[1])
     trips = b.sub(high, low_)
     trips = b.select(b.icmp_signed(">", trips, integer(0)), trips, integer(0))
-    parts = parts_worth_it(low, op, plan)
+    work = Work(low, op).of_loop()
+    parts = parts_worth_it(low, work, plan)
     several = b.and_(b.fcmp_ordered(">=", parts, ir.Constant(F64, 2.0)), b.icmp_signed(">", trips, integer(1)))
-    if low.depth == 0 and not plan.accumulated:
+    size = sum(1 for _ in walk(op.regions[0]))
+    if low.depth == 0 and not plan.accumulated and size > SHORT:
         # run once in a call: one code for all
         chunks = b.select(several, chunk_count(low, plan, parts, trips), integer(1))
-        run(low, op, plan, chunks, trips)
+        run(low, op, plan, chunks, work)
         return
-    ends = []
     start = low.ownership.last
-    heads = [b.append_basic_block(name) for name in ("threads", "alone")]
     after = b.append_basic_block("joined")
-    b.cbranch(several, *heads)
-    for head in heads:
+    ends = []
+
+    def write(head: Any, how: Callable[[], None]) -> None:
         b.position_at_end(head)
-        if head is heads[0]:
-            run(low, op, plan, chunk_count(low, plan, parts, trips), trips)
-        else:
-            low.serial_loop(op)
+        how()
         assert low.ownership.last is start
         ends.append(([low.number(v) for v in op.results], b.block))
         b.branch(after)
+
+    threads, alone = (b.append_basic_block(name) for name in ("threads", "alone"))
+    b.cbranch(several, threads, alone)
+    write(threads, lambda: run(low, op, plan, chunk_count(low, plan, parts, trips), work))
+    b.position_at_end(alone)
+    inside = [inner for inner in walk(op.regions[0]) if inner in low.plans]
+    if inside:
+        together, alone = (b.append_basic_block(name) for name in ("inside", "alone"))
+        b.cbranch(large_inside(low, op, inside), together, alone)
+        write(together, lambda: low.serial_loop(op))
+        low.inside = True
+    write(alone, lambda: low.serial_loop(op))
+    low.inside = False
     b.position_at_end(after)
     for k, value in enumerate(op.results):
         phi = b.phi(value_type(value.dtype))
@@ -103,10 +118,20 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
         low.numbers[value] = phi
 
 
-def parts_worth_it(low: Lowering, op: Op, plan: Plan) -> Any:
+def large_inside(low: Lowering, op: Op, inside: Sequence[Op]) -> Any:
+    """Whether a parallel loop inside of this one may be worth threads."""
+    b = low.b
+    out: Any = None
+    for inner in inside:
+        work = Work(low, op).of_loop_inside(inner)
+        large = b.fcmp_ordered(">=", work, ir.Constant(F64, GRAIN))
+        out = large if out is None else b.or_(out, large)
+    return out
+
+
+def parts_worth_it(low: Lowering, work: Any, plan: Plan) -> Any:
     """How many chunks the work is worth (f64); less than 2: no work for threads."""
     b = low.b
-    work = Work(low, op).of_loop()
     parts = b.fmul(work, ir.Constant(F64, 1.0 / GRAIN))
     if not plan.accumulated:
         return parts
@@ -138,11 +163,13 @@ def elements(b: Any, memory: Memory) -> Any:
 # ---------------------------------------------------------------- around the loop
 
 
-def run(low: Lowering, op: Op, plan: Plan, chunks: Any, trips: Any) -> None:
+def run(low: Lowering, op: Op, plan: Plan, chunks: Any, work: Any) -> None:
     b = low.b
     start = low.ownership.last
     frame = prepare(low, op, plan)
-    threads_there = call(b, "adjit_threads_acquire", I64, [integer(low.threads)], chunks)
+    known = ir.Constant(F64, MUCH)
+    nanoseconds = b.fptosi(b.select(b.fcmp_ordered("<", work, known), work, known), I64)
+    threads_there = call(b, "adjit_threads_acquire", I64, [integer(low.threads), nanoseconds], chunks)
     copied = b.select(b.icmp_signed(">", chunks, integer(1)), threads_there, integer(0))
     copies = [copies_of(low, root, copied) for root in plan.workspaces]
     more = b.sub(chunks, integer(1))
@@ -356,7 +383,7 @@ class Body:
         low.memories = copy.copy(outer.memories)
         low.memories.b = b
         low.numbers, low.places = {}, {}
-        low.inside = True
+        low.inside, low.depth, low.chunked = True, 0, frame.op
         words = iter(range(len(frame.context.type.pointee.elements)))
 
         def next_word() -> Any:
@@ -399,7 +426,7 @@ class Body:
             starts.append(b.select(first, start, nothing(kind, start)))
 
         def some(begin: Any, end: Any, carried: list[list[Any]]) -> list[list[Any]]:
-            return [[value] for value in turns(low, op, (begin, end), (low_, high), [value for (value,) in carried])]
+            return low.stretch(op, begin, end, carried, (low_, high))
 
         sums, carried = long_sums(op), [[value] for value in starts]
         begin, end = b.add(low_, begin), b.add(low_, end)
@@ -411,46 +438,6 @@ class Body:
         b.ret(I32(0))
         b.position_at_end(low.way_out)
         b.ret(I32(0))
-
-
-def turns(low: Lowering, op: Op, chunk: tuple[Any, Any], whole: tuple[Any, Any], starts: Sequence[Any]) -> list[Any]:
-    """Some turns of a loop, one after the other; what they carry in the end."""
-    b = low.b
-    begin, end = chunk
-    (region,) = op.regions
-    index, *carried = region.args
-    body, done = b.append_basic_block("turn"), b.append_basic_block("turned")
-    before = b.block
-    b.cbranch(b.icmp_signed("<", begin, end), body, done)
-    b.position_at_end(body)
-    turn = b.phi(I64)
-    turn.add_incoming(begin, before)
-    for value, start in zip(carried, starts, strict=True):
-        phi = b.phi(start.type)
-        phi.add_incoming(start, before)
-        low.numbers[value] = phi
-    phis = [low.numbers[value] for value in carried]
-    low.numbers[index] = turn
-    if op.attrs.get("reverse"):
-        last = b.add(b.sub(whole[1], integer(1), flags=("nsw",)), whole[0], flags=("nsw",))
-        low.numbers[index] = b.sub(last, turn, flags=("nsw",))
-    low.region(region, None)
-    given = [low.number(v) for v in region.terminator.operands]
-    low.hand_over((), None)
-    following = b.add(turn, integer(1), flags=("nsw",))
-    turn.add_incoming(following, b.block)
-    for phi, value in zip(phis, given, strict=True):
-        phi.add_incoming(value, b.block)
-    after = b.block
-    b.cbranch(b.icmp_signed("<", following, end), body, done)
-    b.position_at_end(done)
-    out = []
-    for start, value in zip(starts, given, strict=True):
-        phi = b.phi(start.type)
-        phi.add_incoming(start, before)
-        phi.add_incoming(value, after)
-        out.append(phi)
-    return out
 
 
 def bounds(b: Any, trips: Any, chunks: Any, chunk: Any) -> tuple[Any, Any]:

@@ -23,6 +23,8 @@ I8, I32, I64 = (ir.IntType(n) for n in (8, 32, 64))
 POINTER = I8.as_pointer()
 PART = 1 << 19
 """The least number of multiplications in a part."""
+PER_NANOSECOND = 16
+"""Multiplications on one thread."""
 PARTS = 16
 NARROW = 128
 """The fewest rows (or columns) in a part: each part has BLAS rearrange all of the other factor."""
@@ -45,7 +47,8 @@ def shared(module: ir.Module, name: str, whole: Any, dtype: DType, left: bool, r
     *arguments, wanted = function.args
     rows, columns, inner = arguments[3:]
     longest = b.select(b.icmp_signed(">=", rows, columns), rows, columns)
-    parts = b.udiv(b.mul(b.mul(rows, columns), inner), integer(PART))
+    multiplications = b.mul(b.mul(rows, columns), inner)
+    parts = b.udiv(multiplications, integer(PART))
     for most in (b.udiv(longest, integer(NARROW)), integer(PARTS)):
         parts = b.select(b.icmp_signed("<", parts, most), parts, most)
     for count in (2, 4, 8):  # a power of two: parts are shared out evenly
@@ -56,11 +59,11 @@ def shared(module: ir.Module, name: str, whole: Any, dtype: DType, left: bool, r
         b.ret_void()
     for k, value in enumerate([*arguments, parts]):
         b.store(value, b.gep(context, [I32(0), I32(k)]))
-    acquire = cgutils.get_or_insert_function(module, ir.FunctionType(I64, [I64]), "adjit_threads_acquire")
+    acquire = cgutils.get_or_insert_function(module, ir.FunctionType(I64, [I64, I64]), "adjit_threads_acquire")
     run = cgutils.get_or_insert_function(
         module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, I64]), "adjit_threads_run"
     )
-    threads = b.call(acquire, [wanted])
+    threads = b.call(acquire, [wanted, b.udiv(multiplications, integer(PER_NANOSECOND))])
     alone.enter(b)
     b.call(run, [b.bitcast(task, POINTER), b.bitcast(context, POINTER), parts, threads])
     alone.leave(b)

@@ -11,13 +11,13 @@ what these loops read, so that the element of one turn lies beside that of the n
                                                            yield
                                                          } with {lanes=true}
                                                          yield
-                                                       }
+                                                       } with {bounded=true}
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...ir.core import Builder, Const, Op, Region, Value, builder
 from ...ir.rewrite import Env
@@ -39,6 +39,7 @@ class Column:
     load: Op
     loops: tuple[Op, ...]
     memory: Value | None = None
+    extents: list[Value] = field(default_factory=list)
 
 
 def key_of(column: Column) -> object:
@@ -107,6 +108,6 @@ def fill(column: Column, index: Value, base: Value, around: Env) -> None:
         if k == len(column.loops):
             b.region.ops.append(Op("for", [ZERO, WIDTH], [], {"lanes": True}, [body], b.span))
         else:
-            b.region.ops.append(Op("for", [ZERO, extent_of(column.loops[k])], [], {}, [body], b.span))
+            b.region.ops.append(Op("for", [ZERO, column.extents[k]], [], {"bounded": True}, [body], b.span))
 
     level(0, dict(around), [])

@@ -60,8 +60,7 @@ VECTORS = frozenset(
 
 def use_lanes(function: Function) -> None:
     """Run side by side what can be."""
-    if "threads" not in function.attrs:
-        Lanes(function).region(function.body)
+    Lanes(function).region(function.body)
 
 
 def is_vector(op: Op) -> bool:
@@ -276,8 +275,8 @@ class Lanes:
             blocks = b.emit1("select", [fits, turns, ZERO]) if fits is not None else turns
             some = b.emit1("gt", [blocks, ZERO])
             for column in columns:
-                extents = [b.emit1("select", [some, extent_of(over), ZERO]) for over in column.loops]
-                column.memory = b.emit1("buffer.alloc", [*extents, WIDTH], {"dtype": column.load.result.dtype})
+                column.extents = [b.emit1("select", [some, extent_of(over), ZERO]) for over in column.loops]
+                column.memory = b.emit1("buffer.alloc", [*column.extents, WIDTH], {"dtype": column.load.result.dtype})
             needed = results_needed(group)
             places = {v: b.emit1("buffer.alloc", [WIDTH], {"dtype": v.dtype}) for v in needed}
             body = Region([number := Value(Scalar(I64))])

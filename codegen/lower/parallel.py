@@ -25,7 +25,7 @@ Whether there is work enough is seen when the program runs (`codegen.llvm.parall
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ...ir.core import Const, Function, Op, Region, Value, walk
@@ -59,6 +59,9 @@ REDUCTIONS = {
     "maximum": "maximum",
     "minimum": "minimum",
 }
+
+FEW_TURNS = ("lanes", "bounded")
+"""What says of a loop that it has too few turns for threads (`columns`, `blocking`)."""
 
 
 @dataclass
@@ -117,6 +120,8 @@ class Analysis:
         """The outermost parallel loops; `copies`: also those that accumulate. Where copies cost too much when the
         program runs, loops inside that need none may run in parallel instead."""
         for op in region.ops:
+            if any(op.attrs.get(hint) for hint in FEW_TURNS):
+                continue
             found = self.plan(op) if op.name == "for" else None
             chosen = found is not None and (copies or not found.accumulated)
             if chosen:
@@ -314,7 +319,7 @@ class Analysis:
 
     # positions
 
-    def get_along(self, loop: Op, a: Turn, b: Turn, same: object) -> bool:
+    def get_along(self, loop: Op, a: Turn, b: Turn, same: Callable[[Value], Value]) -> bool:
         """Whether two accesses in different turns never touch one element."""
         if a.position is None or b.position is None:
             return False
@@ -335,11 +340,11 @@ class Analysis:
         q: Value,
         around_p: tuple[Loop, ...],
         around_q: tuple[Loop, ...],
-        same: object,
+        same: Callable[[Value], Value],
     ) -> bool:
         """Whether two positions along an axis differ in different turns, whatever the loops inside do."""
-        assert callable(same)
-        own = [expand(p, same), expand(q, same)]
+        seen = [within(index, turns, loops, same) for loops in (around_p, around_q)]
+        own = [expand(x, same, known) for x, (known, _) in zip((p, q), seen, strict=True)]
         slopes: list[Polynomial] = []
         for k, form in enumerate(own):
             slope: Polynomial = {}
@@ -360,12 +365,10 @@ class Analysis:
         if any(c < 0 for c in slope.values()):
             slope = {m: -c for m, c in slope.items()}
             own = [{m: -c for m, c in form.items()} for form in own]
-        ranges = []
-        for loops in (around_p, around_q):
-            ranges.append([range_of(turns, same), *(range_of(loop, same) for loop in loops)])
-        for form, seen in zip(own, ranges, strict=True):
-            known = {r.index for r in seen}
-            if any(v in inside and v not in known for m in form for v in m):
+        ranges = [given for _, given in seen]
+        for form, given in zip(own, ranges, strict=True):
+            indices = {r.index for r in given}
+            if any(v in inside and v not in indices for m in form for v in m):
                 return False
         if any(v in inside for m in slope for v in m):
             return False
@@ -376,6 +379,8 @@ class Analysis:
             least, most = bound_below(own[0], ranges[0]), bound_above(own[1], ranges[1])
             if above is None or below is None or least is None or most is None:
                 return False
+            if any(v in inside for bound in (above, below, least, most) for m in bound for v in m):
+                return False  # one name, another number in each turn
             difference_above, difference_below = add(above, below, -1), add(least, most, -1)
         one = constant(1)
         return never_negative(add(add(slope, difference_above, -1), one, -1)) and never_negative(
@@ -398,9 +403,39 @@ def steady(turn: Turn, index: Value, inside: set[Value]) -> bool:
     return all(v not in inside or v in indices for form in forms for m in form for v in m)
 
 
-def range_of(loop: Loop, same: object) -> Range:
-    assert callable(same)
-    return Range(loop.index, expand(loop.lo, same), add(expand(loop.hi, same), constant(1), -1))
+def within(
+    index: Value, turns: Loop, loops: tuple[Loop, ...], same: Callable[[Value], Value]
+) -> tuple[dict[Value, Polynomial], list[Range]]:
+    """The ranges of a loop's index and of those inside. Where one of these begins at a place that moves with the loop
+    (a block of a longer loop), its range is what it has come from there, and its value the sum, which is returned:
+
+        for %i in (16 * %b, min(16 * %b + 16, %n))      =>      %i = 16 * %b + %i',  %i' in (0, 16)
+    """
+    known: dict[Value, Polynomial] = {}
+    ranges = [range_of(turns, same)]
+    for loop in loops:
+        lo = expand(loop.lo, same, known)
+        if any(index in monomial for monomial in lo):
+            extents = [add(expand(end, same, known), lo, -1) for end in ends_of(loop.hi)]
+            extent = next((e for e in extents if not any(index in monomial for monomial in e)), extents[0])
+            known[loop.index] = add(lo, {(loop.index,): 1})
+            ranges.append(Range(loop.index, {}, add(extent, constant(1), -1)))
+        else:
+            ranges.append(range_of(loop, same, known))
+    return known, ranges
+
+
+def ends_of(value: Value) -> Iterator[Value]:
+    """What a value is not larger than."""
+    yield value
+    if value.op is not None and value.op.name == "minimum":
+        for operand in value.op.operands:
+            yield from ends_of(operand)
+
+
+def range_of(loop: Loop, same: Callable[[Value], Value], known: Mapping[Value, Polynomial] | None = None) -> Range:
+    last = add(expand(loop.hi, same, known), constant(1), -1)
+    return Range(loop.index, expand(loop.lo, same, known), last)
 
 
 def plainness(value: Value) -> int:
