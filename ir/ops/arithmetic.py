@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Region, Value
-from ..types import BOOL, Type, make, with_dtype
+from ..types import BOOL, F64, I64, Type, make, with_dtype
 from . import analytic
 from .analytic import continued
 from .declare import OpDef, declare, elementwise, elementwise_dims, of_floats, of_numbers, predicate, same_extents
@@ -82,6 +82,26 @@ cast = declare(
         partials=lambda x, *, dtype: (1 if dtype.is_float else None,),
         extents=same_extents,
         primitive="cast",
+    )
+)
+
+
+
+def bitcast_infer(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
+    if {operands[0].dtype, attrs["dtype"]} != {F64, I64}:
+        raise TypeError(f"bitcast of {operands[0].type} to {attrs['dtype']}: f64 and i64 only")
+    return [with_dtype(operands[0].type, attrs["dtype"])]
+
+
+bitcast = declare(
+    OpDef(
+        "bitcast",  # the bits of an f64 as an i64, or back; a complex number stands for its bits
+        bitcast_infer,
+        evaluate=lambda x, *, dtype: np.asarray(x).view(dtype.numpy)[()],
+        evaluate_complex=lambda x, *, dtype: x if np.iscomplexobj(x) else np.asarray(x).view(dtype.numpy)[()],
+        category="elementwise",
+        extents=same_extents,
+        primitive="bitcast",
     )
 )
 
