@@ -33,12 +33,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...ir.core import Const, Function, Op, Value, walk
 from ...ir.types import I64, Array, Tape
+from .reserving import grown
 from .shapes import Term, term
 
 if TYPE_CHECKING:
     from .scheduler import Scheduler
 
-__all__ = ["TAPE_RULES", "Reserved", "element_of_row", "pushes_of_products", "row_for", "rows_in_place"]
+__all__ = ["TAPE_RULES", "Reserved", "element_of_row", "pushes_of_products", "room_for_branches", "row_for", "rows_in_place"]
 
 ZERO = Const(0, I64)
 
@@ -72,9 +73,11 @@ def push(s: Scheduler, op: Op) -> None:
     extents = s.storage.extents_of(value) if value.is_array else []
     after = s.b.emit1("add", [length, size_of(s, extents)])
     if tape not in s.reserved:
-        attrs = {"kernel": "tape_reserve"}
-        data = s.b.emit1("buffer.call", [data, length, after], attrs, names=[data.name])
-    else:
+        ahead = s.room.ahead.get(op, {}).get(tape)
+        data = room_until(s, tape, after if ahead is None else s.b.emit1("add", [length, Const(ahead, I64)]))
+        if ahead is not None:
+            s.reserved.add(tape)
+    if tape in s.reserved and op.result not in s.room.ends:
         s.reserved.add(op.result)
     if s.rows.get(value) == (data, length):  # it was computed there
         s.tapes[op.result] = (data, after)
@@ -84,6 +87,26 @@ def push(s: Scheduler, op: Op) -> None:
         lambda at: s.b.store(s.element(value, at), data, [s.b.emit1("add", [length, linear(s, at, extents)])]),
     )
     s.tapes[op.result] = (data, after)
+
+
+def room_until(s: Scheduler, tape: Value, end: Value) -> Value:
+    """Reserve the memory of a tape up to a position; returns its data."""
+    data, length = s.tapes[tape]
+    data = s.b.emit1("buffer.call", [data, length, end], {"kernel": "tape_reserve"}, names=[data.name])
+    s.tapes[tape] = (data, length)
+    return data
+
+
+def room_for_branches(s: Scheduler, op: Op) -> None:
+    """Before an `if`: reserve memory for what is pushed in and after it. What comes out has room where what it was has
+    some, except for the last."""
+    for tape, amount in s.room.ahead.get(op, {}).items():
+        if tape not in s.reserved:
+            room_until(s, tape, s.b.emit1("add", [s.tapes[tape][1], Const(amount, I64)]))
+            s.reserved.add(tape)
+    for before, after, _ in grown(op):
+        if before in s.reserved and after not in s.room.ends:
+            s.reserved.add(after)
 
 
 def pop(s: Scheduler, op: Op) -> None:
