@@ -1,8 +1,8 @@
 """Room on a tape for all that is pushed next, found before the program is scheduled.
 
 In: a function of the array IR. Out: `Room`: at which operations (a push, or an `if` that pushes in its branches) the
-memory is reserved for how many numbers, and which tapes are the last with room left. Pushes that follow each other, with
-`if`s but no loops in between, need one look at the room, ahead of the first, for the most that they can push:
+memory is reserved for how many numbers, and which tapes are the last with room left. Pushes that follow each other,
+with `if`s but no loops in between, need one look at the room, ahead of the first, for the most that they can push:
 
     %t1 = if %c {                                    reserve 3
       %a = tape.push %t, %x                          if %c { store %x ... }

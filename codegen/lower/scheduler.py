@@ -513,7 +513,7 @@ class Scheduler:
         storage = self.storage
         outer = storage.frame
         condition = self.get(op.operands[0])
-        room_for_branches(self, op)
+        tapes = room_for_branches(self, op)
         regions: list[Region] = []
         ends: list[tuple[list[Value], dict[Value, Value | None]]] = []
         entries: list[set[Value]] = []
@@ -564,6 +564,8 @@ class Scheduler:
             storage.adopt(buffer, storage.shape[one])
             if one in storage.foreign or other in storage.foreign:
                 storage.foreign.add(buffer)
+        self.tapes.update(tapes)
+        self.reserved.difference_update(tapes)
 
     def flat_names(self, op: Op) -> list[str | None]:
         out: list[str | None] = []

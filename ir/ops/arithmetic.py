@@ -86,7 +86,6 @@ cast = declare(
 )
 
 
-
 def bitcast_infer(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
     if {operands[0].dtype, attrs["dtype"]} != {F64, I64}:
         raise TypeError(f"bitcast of {operands[0].type} to {attrs['dtype']}: f64 and i64 only")
@@ -102,6 +101,7 @@ bitcast = declare(
         category="elementwise",
         extents=same_extents,
         primitive="bitcast",
+        domain="int",
     )
 )
 

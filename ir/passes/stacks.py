@@ -207,7 +207,7 @@ def groups(function: Function) -> Iterator[tuple[list[Track], Region]]:
             continue
         kind = "word" if track.dtype in (*WORDS, BOOL) else track.dtype.name
         found.setdefault((new.attrs["stack"], id(home), id(first), id(last), kind), []).append(track)
-    homes = {new: home for new, home in uses.marked}
+    homes = dict(uses.marked)
     for tracks in found.values():
         with_numbers = {id(t.push.region) for t in tracks if t.dtype in WORDS}
         tracks = [t for t in tracks if t.dtype is not BOOL or id(t.push.region) in with_numbers]
