@@ -105,7 +105,7 @@ def room_until(s: Scheduler, tape: Value, end: Value) -> Value:
 
 def room_for_branches(s: Scheduler, op: Op) -> dict[Value, tuple[Value, Value]]:
     """Before an `if`: reserve memory for what is pushed in and after it. What comes out has room where what it was has
-    some, except for the last. Returns the tapes as they were: so they are still for a branch beside that of the `if`."""
+    some, except for the last. Returns the tapes as they were, which they still are for branches next to this one."""
     before_it: dict[Value, tuple[Value, Value]] = {}
     for tape, amount in s.room.ahead.get(op, {}).items():
         if tape not in s.reserved:
