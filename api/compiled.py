@@ -7,6 +7,7 @@ call's types the first time and kept. It tells everything about itself: `.ir(sta
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -27,6 +28,7 @@ from ..ir.types import F64, Array, Scalar
 from ..tracer import Derivative, Result
 from .arguments import NAMESPACE, ZERO_D, Call, flatten_call, leaf_names, static_value, to_leaf, unflatten
 from .bridges import as_jax, as_torch
+from .extents import is_worthwhile, may_fix_extents, with_extents
 from .fast import fast_entry, output_type
 from .into import any_call, into
 from .nans import refuse_nans
@@ -54,6 +56,8 @@ class Compiled:
         if "__signature__" in getattr(self._program, "__dict__", {}):
             self.__signature__ = self._program.__signature__
         self._specializations: dict[Any, Specialization] = {}
+        self._fixed: dict[Any, Any] = {}
+        """By the key of calls, the key of those whose extents are constants; None where there are none."""
         self._latest: Specialization | None = None
         self._static = _static_positions(self._program, transform.static_argnames)
         self._fast: Callable[..., Any] = self._general
@@ -134,7 +138,7 @@ class Compiled:
         if disabled and self._transform.kind == "jit":
             return self.__wrapped__(*args, **kwargs)
         call = self._flatten(args, kwargs)
-        spec, captured = self._specialization(call)
+        call, (spec, captured) = (call, self._specialization(call)) if disabled else self._at_extents(call)
         leaves = [*call.dynamic, *captured]
         if spec.written:
             names = [*leaf_names(call, self._program), *(c.path for c in spec.captures)]
@@ -175,7 +179,36 @@ class Compiled:
             kwargs = {n: static_value(a, n) if n in names else a for n, a in kwargs.items()}
         return flatten_call(args, kwargs)
 
+    def _at_extents(self, call: Call) -> tuple[Call, tuple[Specialization, list[Any]]]:
+        """The specialization for the extents of a call's small arrays where that is worthwhile and the first one so,
+        else the one for all extents; and the call that it is for."""
+        fixed = with_extents(call) if may_fix_extents(self._transform) else None
+        if fixed is None or self._fixed.get(call.key, fixed.key) != fixed.key:
+            return call, self._specialization(call)
+        found = self._known(fixed)
+        if found is not None:
+            self._fixed[call.key] = fixed.key
+            return fixed, found
+        found = self._known(call)
+        if found is not None:
+            self._fixed[call.key] = None
+            return call, found
+        spec = specialize(self.__wrapped__, self._transform, call)
+        narrow = None
+        if is_worthwhile(spec):
+            with contextlib.suppress(Exception):  # what is an error for these extents will be one when it is run
+                narrow = specialize(self.__wrapped__, self._transform, fixed)
+        if narrow is None:
+            self._fixed[call.key] = None
+            return call, self._made(spec, call)
+        self._fixed[call.key] = fixed.key
+        return fixed, self._made(narrow, fixed)
+
     def _specialization(self, call: Call) -> tuple[Specialization, list[Any]]:
+        return self._known(call) or self._made(specialize(self.__wrapped__, self._transform, call), call)
+
+    def _known(self, call: Call) -> tuple[Specialization, list[Any]] | None:
+        """The specialization for a call, if it was made before and is still right, and what it captures."""
         spec = self._specializations.get(call.key)
         if spec is not None and spec.is_valid():
             captured = spec.captured()
@@ -189,7 +222,10 @@ class Compiled:
                 self._specializations[call.key] = self._latest = spec
                 self._warn(spec)
                 return spec, captured
-        spec = specialize(self.__wrapped__, self._transform, call)
+        return None
+
+    def _made(self, spec: Specialization, call: Call) -> tuple[Specialization, list[Any]]:
+        """Remember a specialization that was made for a call."""
         spec.unreached = unreached(spec, self.__wrapped__, call)
         self._warn(spec)
         self._specializations[call.key] = self._latest = spec

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..codegen import Executable, host
 from ..codegen.outputs import OutputExecutable
-from ..ir.types import DTYPES, Scalar
+from ..ir.types import DTYPES, Array, Scalar
 from ..tracer import Result
 from ..tracer.lookups import MISSING
 from .arguments import ZERO_D, Call, Static, flatten_tree, further_attributes, unflatten
@@ -37,6 +37,10 @@ def fast_entry(
     """See the module's docstring."""
     if any(t is not None and t[2] == ZERO_D for t in call.types):
         return None  # the kernel takes them for numbers: these have a specialization of their own
+    if not spec.executable.kernel.checked and any(
+        n not in (None, 1) for a in spec.forward.args if isinstance(a.type, Array) for n in a.type.dims
+    ):
+        return None  # nobody would look at the extents that the kernel relies on
     try:
         parameters = _parameters(traced_as(function, spec.transform), call)
         result = _result(spec, call)

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ir.errors import ArgumentError, InternalError
-from ..ir.types import DTYPES, Array
+from ..ir.types import DTYPES, Array, Scalar
 from .build import Kernel
 from .leaves import (
     Leaf,
@@ -236,13 +236,21 @@ def _adjit_finish(_adjit_r, _adjit_arguments):
     return writer.names[shown], run
 
 
+def _any_extents(type_: Scalar | Array, checked: bool) -> Scalar | Array:
+    """A type without the extents that a kernel looks at itself; 1 is what a leaf says, too."""
+    if not checked or not isinstance(type_, Array):
+        return type_
+    return Array(type_.dtype, tuple(n if n == 1 else None for n in type_.dims))
+
+
 def _same_types(kernel: Any, leaves: Sequence[Leaf]) -> None:
     if not isinstance(kernel, Kernel):
         return
     expected = [kernel_type(leaf) for leaf in leaves]
     found = list(zip(kernel.arg_types, kernel.layouts))
     if len(expected) != len(found) or any(
-        e[0] != f[0] or (isinstance(e[0], Array) and e[1] != f[1]) for e, f in zip(expected, found)
+        e[0] != _any_extents(f[0], kernel.checked) or (isinstance(e[0], Array) and e[1] != f[1])
+        for e, f in zip(expected, found)
     ):
         raise ValueError(f"the kernel was compiled for {found}, the slots say {expected}")
 

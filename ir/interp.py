@@ -271,7 +271,7 @@ def convert(result: Any, type_: Type, op: Op | None, checks: bool) -> Any:
     array = np.asarray(result)
     if array.dtype != dtype:
         kind = array.dtype.kind
-        if kind == "c" and type_.dtype.is_float:
+        if kind == "c" and (type_.dtype.is_float or (op is not None and op.name == "bitcast")):
             return array[()]
         if checks and KINDS[kind] != KINDS[type_.dtype.kind]:
             raise wrong(op, f"{array.dtype} where {type_} is declared")

@@ -26,7 +26,7 @@ import os
 from collections.abc import Callable
 
 from .core import Function
-from .passes import cse, dce, drop_rules, early_checks, equations, licm, prove, simplify, sink
+from .passes import cse, dce, drop_rules, early_checks, equations, licm, prove, simplify, sink, stacks
 from .verify import verify as verify_function
 
 __all__ = ["PASSES", "finish", "optimize"]
@@ -73,4 +73,5 @@ def finish(function: Function, writes: bool = False) -> Function:
     without_rules = drop_rules.run(function)
     if without_rules is not function:
         function = optimize(without_rules)
-    return equations.run(function if writes else early_checks.run(sink.run(function)))
+    function = function if writes else early_checks.run(sink.run(function))
+    return equations.run(stacks.run(function))

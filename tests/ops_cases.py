@@ -44,6 +44,7 @@ CASES = {
         ([T], {"dtype": F64}),
         ([V], {"dtype": I64}),
     ],
+    "bitcast": [([WHOLE], {"dtype": F64}), ([np.int64(1 << 62)], {"dtype": F64}), ([WHOLE[0]], {"dtype": F64})],
     "stop_gradient": [([V], {}), ([np.float64(0.7)], {}), ([T], {})],
     "fill": [([np.float64(0.7), 2, 3], {}), ([np.float64(0.7), 3], {}), ([np.float64(0.7), 2, 1, 3], {})],
     "index": [

@@ -7,6 +7,7 @@ the disk. Numba's part is its target: code generation, linking, memory and the l
 
 from __future__ import annotations
 
+import functools
 import types as python_types
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ from .. import blas_threads, entry, numba_bridge, pool, threads
 from ..entry import Argument
 from .lowering import Lowering, result_types
 from .numba_parts import Environment, callconv, funcdesc, targetconfig, types
-from .passes import optimize
+from .passes import optimize, reads_neighbours
 
 __all__ = ["compile_scheduled"]
 
@@ -56,7 +57,7 @@ def _compiled(
     errors = callconv.create_error_model(settings.error_model, target)
     context = target.subtarget(enable_nrt=True, error_model=errors)
     library = numba_bridge.kernel_library(module_name, arguments)
-    library.passes = optimize
+    library.passes = functools.partial(optimize, neighbours=reads_neighbours(function))
     kinds = tuple(numba_bridge.numba_type(a.type, a.layout) for a in arguments)
     descriptor = funcdesc.FunctionDescriptor(
         native=True,

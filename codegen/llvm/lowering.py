@@ -360,23 +360,12 @@ class Lowering:
         """A tape has one consumer: memory that this region owns goes over to the result without being counted."""
         data, used, needed = op.operands
         memory = self.memory(data)
-        mine = self.ownership.take(data, self.scope)
+        mine = self.ownership.owns(data, self.scope)
         amounts = self.number(used), self.number(needed)
-        self.places[op.result], enough = self.memories.reserve(memory, *amounts, op.result)
+        self.places[op.result] = self.memories.reserve(memory, *amounts, op.result, mine, self.require_memory)
         if mine:
-            self.release_outgrown(memory, self.places[op.result])
+            self.ownership.take(data, self.scope)
         self.own([op.result])
-        if not mine:
-            self.retain_kept(memory, self.places[op.result])
-        self.require_memory(enough)
-
-    def release_outgrown(self, old: Memory, new: Memory) -> None:
-        with self.b.if_then(self.b.icmp_unsigned("!=", old.owner, new.owner), likely=False):
-            self.memories.release(old.owner)
-
-    def retain_kept(self, old: Memory, new: Memory) -> None:
-        with self.b.if_then(self.b.icmp_unsigned("==", old.owner, new.owner)):
-            self.memories.retain(old.owner)
 
     # checks
 

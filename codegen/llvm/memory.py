@@ -10,7 +10,7 @@ so that LLVM vectorizes loops over several buffers without tests at run time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,37 +155,37 @@ class Memories:
         b.ret(b.call(allocate, [size]))
         return function
 
-    def reserve(self, memory: Memory, used: Any, needed: Any, buffer: Value) -> tuple[Memory, Any]:
-        """`memory` itself if it holds `needed` elements, else larger memory that begins with the first `used` of them;
-        and whether there was enough."""
+    def reserve(
+        self, memory: Memory, used: Any, needed: Any, buffer: Value, mine: bool, require: Callable[[Any], None]
+    ) -> Memory:
+        """`memory` itself if it holds `needed` elements, else larger memory that begins with the first `used` of them.
+
+        All that growing takes is in a block of its own, so that what does not grow costs one comparison. `mine`: the
+        reference to `memory` goes over to the result, which otherwise has one more; `require` goes on only if there
+        was enough memory, and as if nothing had happened yet."""
         assert isinstance(buffer.type, Buffer)
         b = self.b
         (room,) = memory.extents
-        start = b.basic_block
         grow, end = b.append_basic_block("grow"), b.append_basic_block("reserved")
-        branch = b.cbranch(b.icmp_signed("<=", needed, room), end, grow)
-        branch.set_weights([99, 1])
+        stay = end if mine else b.append_basic_block("shared")
+        b.cbranch(b.icmp_signed("<=", needed, room), stay, grow).set_weights([99, 1])
+        start = b.block
+        if not mine:
+            b.position_at_end(stay)
+            self.retain(memory.owner)
+            b.branch(end)
+            start = stay
         b.position_at_end(grow)
-        last = self.remembered()
         itemsize = integer(buffer.type.dtype.itemsize)
-        grown = b.call(self.grower(), [last, room, needed, itemsize])
+        grown = b.call(self.grower(), [self.remembered(), room, needed, itemsize])
         size, owner = b.extract_value(grown, 0), b.extract_value(grown, 1)
-        enough = b.icmp_unsigned("!=", owner, ir.Constant(POINTER, None))
-        larger = self.owned(buffer.type, owner, (size,), memory.number)
-        copy = b.append_basic_block("copy")
-        full = b.append_basic_block("copied")
-        b.cbranch(enough, copy, full)
-        b.position_at_end(copy)
-        larger = self.with_data(larger)
+        require(b.icmp_unsigned("!=", owner, ir.Constant(POINTER, None)))
+        larger = self.with_data(self.owned(buffer.type, owner, (size,), memory.number))
         cgutils.raw_memcpy(b, larger.data, memory.data, used, itemsize)
-        b.branch(full)
-        after_copy = b.block
-        b.position_at_end(full)
-        data = b.phi(larger.data.type)
-        data.add_incoming(larger.data, after_copy)
-        data.add_incoming(ir.Constant(larger.data.type, None), grow)
-        b.branch(end)
+        if mine:
+            self.release(memory.owner)
         after = b.block
+        b.branch(end)
         b.position_at_end(end)
 
         def either(kept: Any, new: Any) -> Any:
@@ -194,15 +194,8 @@ class Memories:
             phi.add_incoming(new, after)
             return phi
 
-        result = Memory(
-            memory.type,
-            either(memory.data, data),
-            (either(room, size),),
-            None,
-            either(memory.owner, larger.owner),
-            memory.number,
-        )
-        return result, either(bit(1), enough)
+        data, room, owner = either(memory.data, larger.data), either(room, size), either(memory.owner, owner)
+        return Memory(memory.type, data, (room,), None, owner, memory.number)
 
     def remembered(self) -> Any:
         """A place for how large a tape became here, which later calls read; threads may overwrite each other's."""

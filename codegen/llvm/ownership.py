@@ -72,11 +72,15 @@ class Ownership:
                 self.memories.release(link.memory.owner)
         self.last = to
 
+    def owns(self, value: Value, down_to: Link | None) -> bool:
+        """Whether memory is owned since `down_to`."""
+        return any(link.value is value for link in self.links(down_to))
+
     def take(self, value: Value, down_to: Link | None) -> bool:
         """Forget memory that is owned since `down_to`, for whoever takes it over; False if it is not."""
-        links = self.links(down_to)
-        if all(link.value is not value for link in links):
+        if not self.owns(value, down_to):
             return False
+        links = self.links(down_to)
         last = down_to
         for link in reversed(links):
             if link.value is not value:

@@ -24,11 +24,12 @@ from typing import Any
 
 from llvmlite import binding
 
-from ...ir.core import Const, Op, walk
+from ...ir.core import Const, Function, Op, walk
 
 __all__ = [
     "is_short",
     "optimize",
+    "reads_neighbours",
 ]
 
 TURNS = 8
@@ -37,25 +38,35 @@ OPERATIONS = 96
 """And the most operations that it becomes."""
 
 
-def optimize(module: Any, target: Any) -> None:
-    """Optimize a module for a target machine."""
+def optimize(module: Any, target: Any, neighbours: bool = True) -> None:
+    """Optimize a module for a target machine. `neighbours`: numbers next to each other may be read and written as one
+    vector (`reads_neighbours`)."""
     first = binding.create_new_module_pass_manager()
     first.add_always_inliner_pass()
     first.add_loop_rotate_pass()  # what follows knows more loops, and vectorizes them, in this form
     first.add_instruction_combine_pass()
     first.add_jump_threading_pass()
     first.add_refprune_pass()  # while a retain and its release still stand close together
-    first.run(module, builder(target))
-    thorough = builder(target)
+    first.run(module, builder(target, neighbours))
+    thorough = builder(target, neighbours)
     thorough.getModulePassManager().run(module, thorough)
 
 
-def builder(target: Any) -> Any:
+def builder(target: Any, neighbours: bool) -> Any:
     """What makes managers of passes for a target machine."""
     options = binding.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = True
+    options.loop_vectorization = options.loop_interleaving = True
+    options.slp_vectorization = neighbours
     options.loop_unrolling = False  # where nothing asks for it
     return binding.create_pass_builder(target, options)
+
+
+def reads_neighbours(function: Function) -> bool:
+    """Whether numbers next to each other are read and written as vectors outside of vectorized loops (LLVM's SLP): not
+    where a `while` goes on as its numbers say. Its turns read what the one before has just written, and to read as one
+    vector what was written as two numbers waits until both are in memory: in the sweep back through the expansion of a
+    determinant, a third of the time."""
+    return not any(op.name == "while" for op in walk(function.body))
 
 
 def is_short(loop: Op) -> bool:

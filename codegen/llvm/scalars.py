@@ -120,6 +120,8 @@ def scalar(context: Any, b: Any, op: Op, operands: list[Any]) -> Any:
         return operands[0]
     if name == "cast":
         return cast(b, operands[0], dtype, op.results[0].dtype)
+    if name == "bitcast":
+        return b.bitcast(operands[0], value_type(op.results[0].dtype))
     if name == "neg":
         return b.fneg(operands[0]) if dtype.is_float else b.neg(operands[0])
     if name == "div" and dtype.is_float:

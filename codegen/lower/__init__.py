@@ -21,6 +21,7 @@ from .lanes import use_lanes
 from .panels import make_panels
 from .parallel import mark
 from .scheduler import Scheduler
+from .settling import settle
 from .slice_sums import assemble_slices
 
 __all__ = ["schedule"]
@@ -67,6 +68,7 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     cleanup(out)
     use_lanes(out)
     cleanup(out)
+    settle(out)
     if "threads" in out.attrs:
         mark(out)
         cleanup(out)

@@ -18,9 +18,10 @@ from . import fusion
 from .fusion import Plan, closure, element_of, reached, row_reduction
 from .hazards import may_overwrite
 from .loops import LoopBuilder
+from .reserving import room_of
 from .shapes import Extents
 from .storage import BUSY, Frame, Storage
-from .tapes import Reserved, element_of_row, pushes_of_products, rows_in_place
+from .tapes import Reserved, element_of_row, pushes_of_products, room_for_branches, rows_in_place
 
 __all__ = ["Scheduler"]
 
@@ -43,6 +44,7 @@ class Scheduler:
         self.storage = Storage(self.b, self.extents, self.scalars.get)
         self.tapes: dict[Value, tuple[Value, Value]] = {}
         self.reserved: set[Value] = set()
+        self.room = room_of(function)
         self.in_place = rows_in_place(function)
         self.pushed = pushes_of_products(function)
         self.rows: dict[Value, tuple[Value, Value]] = {}
@@ -511,6 +513,7 @@ class Scheduler:
         storage = self.storage
         outer = storage.frame
         condition = self.get(op.operands[0])
+        tapes = room_for_branches(self, op)
         regions: list[Region] = []
         ends: list[tuple[list[Value], dict[Value, Value | None]]] = []
         entries: list[set[Value]] = []
@@ -561,6 +564,8 @@ class Scheduler:
             storage.adopt(buffer, storage.shape[one])
             if one in storage.foreign or other in storage.foreign:
                 storage.foreign.add(buffer)
+        self.tapes.update(tapes)
+        self.reserved.difference_update(tapes)
 
     def flat_names(self, op: Op) -> list[str | None]:
         out: list[str | None] = []

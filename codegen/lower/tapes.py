@@ -33,12 +33,21 @@ from typing import TYPE_CHECKING, Any
 
 from ...ir.core import Const, Function, Op, Value, walk
 from ...ir.types import I64, Array, Tape
+from .reserving import grown
 from .shapes import Term, term
 
 if TYPE_CHECKING:
     from .scheduler import Scheduler
 
-__all__ = ["TAPE_RULES", "Reserved", "element_of_row", "pushes_of_products", "row_for", "rows_in_place"]
+__all__ = [
+    "TAPE_RULES",
+    "Reserved",
+    "element_of_row",
+    "pushes_of_products",
+    "room_for_branches",
+    "row_for",
+    "rows_in_place",
+]
 
 ZERO = Const(0, I64)
 
@@ -71,10 +80,12 @@ def push(s: Scheduler, op: Op) -> None:
     data, length = s.tapes[tape]
     extents = s.storage.extents_of(value) if value.is_array else []
     after = s.b.emit1("add", [length, size_of(s, extents)])
-    if tape not in s.reserved:
-        attrs = {"kernel": "tape_reserve"}
-        data = s.b.emit1("buffer.call", [data, length, after], attrs, names=[data.name])
-    else:
+    has_room = tape in s.reserved
+    if not has_room:
+        ahead = s.room.ahead.get(op, {}).get(tape)
+        has_room = ahead is not None
+        data = room_until(s, tape, after if ahead is None else s.b.emit1("add", [length, Const(ahead, I64)]))
+    if has_room and op.result not in s.room.ends:
         s.reserved.add(op.result)
     if s.rows.get(value) == (data, length):  # it was computed there
         s.tapes[op.result] = (data, after)
@@ -84,6 +95,28 @@ def push(s: Scheduler, op: Op) -> None:
         lambda at: s.b.store(s.element(value, at), data, [s.b.emit1("add", [length, linear(s, at, extents)])]),
     )
     s.tapes[op.result] = (data, after)
+
+
+def room_until(s: Scheduler, tape: Value, end: Value) -> Value:
+    """The data of a tape with memory up to a position. Other branches may still know the tape as it was."""
+    data, length = s.tapes[tape]
+    return s.b.emit1("buffer.call", [data, length, end], {"kernel": "tape_reserve"}, names=[data.name])
+
+
+def room_for_branches(s: Scheduler, op: Op) -> dict[Value, tuple[Value, Value]]:
+    """Before an `if`: reserve memory for what is pushed in and after it. What comes out has room where what it was has
+    some, except for the last. Returns the tapes as they were, which they still are for branches next to this one."""
+    before_it: dict[Value, tuple[Value, Value]] = {}
+    for tape, amount in s.room.ahead.get(op, {}).items():
+        if tape not in s.reserved:
+            before_it[tape] = s.tapes[tape]
+            length = s.tapes[tape][1]
+            s.tapes[tape] = (room_until(s, tape, s.b.emit1("add", [length, Const(amount, I64)])), length)
+            s.reserved.add(tape)
+    for before, after, _ in grown(op):
+        if before in s.reserved and after not in s.room.ends:
+            s.reserved.add(after)
+    return before_it
 
 
 def pop(s: Scheduler, op: Op) -> None:

@@ -190,6 +190,20 @@ def to_integer(b: Any, v: list[Any], kind: Any) -> Any:
 
 
 instructions("to_integer", lambda x: np.asarray(x).astype(np.int64)[()], 1, to_integer, result=types.int64)
+instructions(
+    "bits_of_float",
+    lambda x: np.float64(x).view(np.int64),
+    1,
+    lambda b, v, kind: b.bitcast(v[0], ir.IntType(64)),
+    result=types.int64,
+)
+instructions(
+    "float_of_bits",
+    lambda x: np.int64(x).view(np.float64),
+    1,
+    lambda b, v, kind: b.bitcast(v[0], ir.DoubleType()),
+    result=types.float64,
+)
 
 
 def position(x: Any) -> Any:

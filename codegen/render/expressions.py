@@ -94,6 +94,8 @@ def expression(op: Op, operands: list[Text], exact: list[bool], needs: set[str])
     narrow = dtype.is_integer and dtype is not I64
     if name == "cast":
         return cast(op, operands[0], needs)
+    if name == "bitcast":
+        return call("bits_of_float" if dtype is I64 else "float_of_bits", operands, needs)
     if name == "stop_gradient":
         return operands[0]
     if name in INFIX:

@@ -52,6 +52,9 @@ class _Forward:
         self.plan = plan
         self.prepared = plan.prepared
         self.top = plan.prepared.function.body
+        marks = [op.attrs.get("stack", 0) for op in walk(self.top) if op.name == "tape.new"]
+        self.mark = max(marks, default=0) + 1
+        """That regions of the sweep mirror those of the primal: `passes.stacks` makes one stack of several tapes."""
 
     def run(self) -> list[Kept]:
         out: list[Kept] = []
@@ -92,8 +95,9 @@ class _Forward:
         value = item.value
         assert isinstance(value.type, Scalar | Array)
         region, at = self.place(item)
-        start = Op("tape.new", [], [Tape(value.type)], {"element": value.type}, names=[f"{value.name or 'v'}_tape"])
-        type_, name = start.result.type, start.result.name
+        start = Op("tape.new", [], [Tape(value.type)], {"element": value.type, "stack": self.mark})
+        type_, name = start.result.type, f"{value.name or 'v'}_tape"
+        start.result.name = name
         # walk outwards: in each region, `entry` is the tape as it comes in, `end` as it goes out
         entry = Value(type_, name)
         defining = item.primal or value.op

@@ -71,7 +71,10 @@ class Forward:
         if known is not None:
             return known
         if isinstance(old.type, Tape):
-            return builder().emit1("tape.new", [], {"element": old.type.element}, names=[tangent_name(old)])
+            attrs = {"element": old.type.element}
+            if old.op is not None and old.op.attrs.get("stack"):
+                attrs["stack"] = old.op.attrs["stack"]  # tangents are pushed and popped where primal values are
+            return builder().emit1("tape.new", [], attrs, names=[tangent_name(old)])
         return zeros_like(self.value(old))
 
     # ------------------------------------------------------------ regions

@@ -33,6 +33,8 @@ __all__ = ["Masks", "element_mask", "mask_type", "steep_operands"]
 SLOPES = frozenset("div reciprocal log log2 log10 log1p pow".split())
 """Operations of which an infinite slope is made."""
 
+QUOTIENTS = {"div": (1,), "reciprocal": (0,)}
+
 MOVES = frozenset("fill broadcast stretch index update gather scatter transpose reshape concat".split())
 """Operations that put elements somewhere: they do the same to masks."""
 
@@ -181,6 +183,8 @@ def steep_operands(op: Op) -> tuple[int, ...]:
 
     The slope of a quotient in its numerator is left out: where it is infinite, so is the quotient.
     """
+    if op.name in QUOTIENTS:
+        return QUOTIENTS[op.name]
     rule = lookup(op.name)
     if rule.partials is None or op.name == "select":
         return ()
@@ -200,7 +204,7 @@ def steep_operands(op: Op) -> tuple[int, ...]:
             with Builder(body), suppress(UnsupportedError):  # said where the derivative is asked for
                 if callable(partial):
                     partial()
-            if any(steep(inner) for inner in body.ops) and not (op.name == "div" and k == 0):
+            if any(steep(inner) for inner in body.ops):
                 found.append(k)
         _STEEP[key] = tuple(found)
     return _STEEP[key]

@@ -132,7 +132,7 @@ tape_new = declare(
     OpDef(
         "tape.new",
         lambda operands, attrs, regions: [Tape(attrs["element"])],
-        evaluate=lambda *, element: None,
+        evaluate=lambda *, element, stack=0: None,
         category="tape",
     )
 )

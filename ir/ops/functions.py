@@ -107,7 +107,14 @@ square = elementwise(
     evaluate_complex=continued(np.square, lambda x: analytic.multiplied(x, x)),
     domain=LINE,
 )
-sqrt = smooth("sqrt", np.sqrt, lambda x, *, y: (lambda: 0.5 / y,), domain=POSITIVE, cost=4, kinks="x = 0: inf")
+sqrt = smooth(
+    "sqrt",
+    np.sqrt,
+    lambda x, *, y: (lambda: 0.5 * (1 / y),),  # exactly 0.5 / y, and 1 / y is often there: in x / sqrt(x @ x), say
+    domain=POSITIVE,
+    cost=4,
+    kinks="x = 0: inf",
+)
 cbrt = smooth(
     "cbrt",
     np.cbrt,
