@@ -19,6 +19,7 @@ from .fuse_loops import fuse_loops
 from .lanes import use_lanes
 from .parallel import mark
 from .scheduler import Scheduler
+from .skewing import skew
 from .slice_sums import assemble_slices
 
 __all__ = ["schedule"]
@@ -60,6 +61,7 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     cleanup(out)
     use_lanes(out)
     cleanup(out)
+    skew(out)
     if "threads" in out.attrs:
         mark(out)
         cleanup(out)

@@ -234,11 +234,12 @@ class Nest:
             else:
                 self.either(inside, interior, lambda: rest(a.lo, a.hi))
             return
+        # the ends come first: then what runs through the interior can be taken together with what reads it (`skewing`)
+        self.either(self.both(inside, self.holds), lambda: self.planned(at, after), ends)
         if inside is None:
             interior()
         else:
             self.either(inside, interior, lambda: None)
-        self.either(self.both(inside, self.holds), lambda: self.planned(at, after), ends)
 
     def planned(self, before: list[Value], after: list[Value]) -> None:
         """The ends of a row for which the plan holds."""

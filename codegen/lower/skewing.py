@@ -1,0 +1,256 @@
+"""Skewing: loops that follow one another over the same arrays take turns, a block of each at a time.
+
+In: a scheduled function, changed in place. Out: nothing.
+
+    for %i in (0, %n) {                          %blocks = max((%n + BLOCK - 1) / BLOCK, 1)
+      %a: f64 = buffer.load %x, %i               for %b in (0, %blocks) {
+      %f: f64 = exp %a                             for %i in (cut(%b, 0), cut(%b + 1, 0)) {
+      buffer.store %f, %t, %i                        ... as before
+      yield                                        }
+    }                                      =>      for %j in (cut(%b, -1), cut(%b + 1, -1)) {
+    for %j in (0, %m) {                              ... as before
+      %k: i64 = add %j, 1                          }
+      %p: f64 = buffer.load %t, %j                 yield
+      %q: f64 = buffer.load %t, %k               }
+      %r: f64 = mul %p, %q
+      buffer.store %r, %z, %j                    cut(b, shift) = b * BLOCK + shift, within the loop's own range; the
+      yield                                      first cut is where the range begins and the last one where it ends
+    }
+
+What a loop has written is in a cache when the next one reads it. A loop may run ahead of one before it as little as it
+may wait for one after it: where turn `i` of the one and turn `j` of a later one touch the same element, and one of them
+writes, `i` stays before `j`. If these are the turns with `i + a == j + b`, that is so wherever the shift of the later
+loop is at most that of the earlier one plus `a - b`; so each loop is shifted by what those before it ask for, which for
+loops over shifted slices is an element or two. Every element sees the same operations in the same order.
+
+Loops over several axes take turns along the first one. What stands between the loops moves in front of them or behind
+them; where it can do neither, the loops behind it are not among those that take turns with the ones before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ...ir.core import Builder, Const, Function, Op, Region, Value, walk
+from ...ir.types import I64, Buffer, Scalar
+from .accesses import Access, Effects, apart, effects, moves_buffers
+from .blocking import is_short, sum_of
+from .loops import affine
+
+__all__ = ["BYTES", "ROW_BYTES", "skew"]
+
+BYTES = 32768
+"""Of arrays, in a block of loops over one axis: about a first cache."""
+ROW_BYTES = 131072
+"""Of arrays, in a block of rows: part of a second cache."""
+SMALLEST, LARGEST = 256, 4096
+"""Turns in a block, over one axis."""
+LOOPS = 32
+"""More do not take turns with one another."""
+FARTHEST = 64
+"""The largest shift."""
+ZERO, ONE = Const(0, I64), Const(1, I64)
+
+
+def skew(function: Function) -> None:
+    """Let loops take turns; not where the function writes to arrays of the caller (which may overlap, and whose contents
+    are seen where it fails half way), and not where loops are to be divided among threads."""
+    if not function.attrs.get("donated") and "threads" not in function.attrs:
+        region(function.body)
+
+
+def region(where: Region) -> None:
+    out: list[Op] = []
+    group = Group()
+    for op in where.ops:
+        if not group.take(op):
+            out += group.finished()
+            group = Group()
+            group.take(op)
+    where.ops[:] = out + group.finished()
+
+
+@dataclass(eq=False)
+class Member:
+    """A loop of a group."""
+
+    loop: Op
+    effects: Effects
+    rows: tuple[Value, ...]
+    """The extents of what one turn runs through, over inner axes."""
+    shift: int = 0
+
+
+@dataclass
+class Group:
+    """Operations in their order; among them loops that can take turns, what goes before them and what after them."""
+
+    ops: list[Op] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
+    before: list[Op] = field(default_factory=list)
+    after: list[Op] = field(default_factory=list)
+    passed: list[Effects] = field(default_factory=list)
+    """What those of `after` do."""
+
+    def take(self, op: Op) -> bool:
+        """Whether an operation belongs to the group, which begins with a loop."""
+        known = effects(op)
+        member = candidate(op, known)
+        if member is not None:
+            if self.members and not self.joins(member):
+                return False
+            self.members.append(member)
+        elif op.name in ("return", "yield", "test") or (op.regions and not self.members):
+            if self.members:
+                return False
+        elif self.members:
+            if any(ordered(x, known) for x in self.passed) or any(ordered(m.effects, known) for m in self.members):
+                if op.regions and op.name != "if":
+                    return False
+                self.after.append(op)
+                self.passed.append(known)
+            else:
+                self.before.append(op)
+        self.ops.append(op)
+        return True
+
+    def joins(self, member: Member) -> bool:
+        if len(self.members) == LOOPS or any(ordered(x, member.effects) for x in self.passed):
+            return False
+        if not any(m.effects.roots & member.effects.roots for m in self.members):
+            return False
+        if any(len(m.rows) != len(member.rows) for m in self.members):
+            return False
+        shift = 0
+        for earlier in self.members:
+            for x in earlier.effects.accesses:
+                for y in member.effects.accesses:
+                    if x.root is not y.root or not (x.write or y.write) or apart(x, y, []):
+                        continue
+                    lead = distance(earlier, x, member, y)
+                    if lead is None:
+                        return False
+                    shift = min(shift, earlier.shift + lead)
+        member.shift = shift
+        return shift >= -FARTHEST
+
+    def finished(self) -> list[Op]:
+        """The operations, with the loops taking turns where there are several."""
+        if len(self.members) < 2:
+            for op in self.ops:
+                for inner in op.regions:
+                    region(inner)
+            return self.ops
+        first = self.ops.index(self.members[0].loop)
+        for op in self.ops[:first]:
+            for inner in op.regions:
+                region(inner)
+        return [*self.ops[:first], *self.before, *taking_turns(self.members), *self.after]
+
+
+def candidate(op: Op, known: Effects) -> Member | None:
+    """A loop whose turns can be put off, as far as the loop itself says."""
+    if op.name != "for" or len(op.operands) > 2 or op.attrs.get("reverse") or is_short(op) or known.checks:
+        return None
+    if not known.writes or moves_buffers(op.regions[0]) or any(inner.name == "while" for inner in walk(op.regions[0])):
+        return None
+    index = op.regions[0].args[0]
+    if not all(x.position and any(index in affine(p)[0] for p in x.position) for x in known.accesses if x.write):
+        return None  # as a loop over time, each of whose turns sweeps over arrays
+    rows = inner_extents(op.regions[0], known.defines)
+    return None if rows is None else Member(op, known, rows)
+
+
+def inner_extents(body: Region, inside: set[Value]) -> tuple[Value, ...] | None:
+    """Extents of the loops in a loop's body, of the deepest and first of them; None where they change from turn to turn."""
+    deepest: tuple[Value, ...] = ()
+    for op in body.ops:
+        found: tuple[Value, ...] | None
+        if op.name == "for":
+            found = inner_extents(op.regions[0], inside)
+            if found is None or any(v in inside for v in op.operands[:2]):
+                return None
+            found = (op.operands[1], *found)
+        else:
+            found = ()
+            for inner in op.regions:
+                nested = inner_extents(inner, inside)
+                if nested is None:
+                    return None
+                found = max(found, nested, key=len)
+        deepest = max(deepest, found, key=len)
+    return deepest
+
+
+def ordered(a: Effects, b: Effects) -> bool:
+    """Whether the order of two operations, of which `a` stands first, matters."""
+    if a.defines & b.uses or (a.checks and b.checks):
+        return True
+    return bool(a.writes & b.roots or a.roots & b.writes)
+
+
+def distance(earlier: Member, x: Access, later: Member, y: Access) -> int | None:
+    """`a - b`, where turns `i` and `j` of two loops touch the same element only if `i + a == j + b`; None where that
+    is not so."""
+    if x.position is None or y.position is None or len(x.position) != len(y.position):
+        return None
+    i, j = earlier.loop.regions[0].args[0], later.loop.regions[0].args[0]
+    changing = earlier.effects.defines | later.effects.defines
+    for p, q in zip(x.position, y.position, strict=True):
+        (terms, a), (others, b) = affine(p), affine(q)
+        terms, others = dict(terms), dict(others)
+        if terms.pop(i, 0) == 1 and others.pop(j, 0) == 1 and terms == others and not terms.keys() & changing:
+            return a - b
+    return None
+
+
+def taking_turns(members: Sequence[Member]) -> list[Op]:
+    """The loop over blocks."""
+    loops = [m.loop for m in members]
+    new, visit = Region(), Region([number := Value(Scalar(I64))])
+    lo = loops[0].operands[0]
+    with Builder(new, loops[0].span) as b:
+        top = loops[0].operands[1]
+        for other in dict.fromkeys(op.operands[1] for op in loops):
+            if other != top:
+                top = b.emit1("maximum", [top, other])
+        size = block_size(b, members)
+        blocks = b.emit1("maximum", [b.emit1("floordiv", [sum_of(top, lo, -1) + (size - ONE), size]), ONE])
+        final = blocks - ONE
+    with Builder(visit, loops[0].span) as b:
+        begin = sum_of(number * size, lo)
+        end = begin + size
+        is_first, is_last = b.emit1("eq", [number, ZERO]), b.emit1("eq", [number, final])
+        cuts: dict[tuple[Value, Value, int], tuple[Value, Value]] = {}
+        for m in members:
+            low, high = m.loop.operands
+            key = (low, high, m.shift)
+            if key not in cuts:
+                starts = b.emit1("select", [is_first, low, within(b, begin, m.shift, low, high)])
+                cuts[key] = starts, b.emit1("select", [is_last, high, within(b, end, m.shift, low, high)])
+            m.loop.operands[:2] = cuts[key]
+            b.region.ops.append(m.loop)
+        b.emit("yield", [])
+    return [*new.ops, Op("for", [ZERO, blocks], [], {}, [visit], loops[0].span)]
+
+
+def within(b: Builder, at: Value, shift: int, low: Value, high: Value) -> Value:
+    """A cut, inside the range of a loop."""
+    shifted = at + Const(shift, I64) if shift else at
+    return b.emit1("minimum", [b.emit1("maximum", [shifted, low]), high])
+
+
+def block_size(b: Builder, members: Sequence[Member]) -> Value:
+    """How many turns of the loops a block has."""
+    roots = {a.root for m in members for a in m.effects.accesses}
+    width = sum(root.type.dtype.itemsize for root in roots if isinstance(root.type, Buffer))
+    rows = max((m.rows for m in members), key=len)
+    if not rows:
+        turns = 1 << (BYTES // width).bit_length() - 1
+        return Const(min(max(turns, SMALLEST), LARGEST), I64)
+    elements = rows[0]
+    for extent in rows[1:]:
+        elements = elements * extent
+    bytes_of_row = b.emit1("maximum", [elements * Const(width, I64), ONE])
+    return b.emit1("maximum", [b.emit1("floordiv", [Const(ROW_BYTES, I64), bytes_of_row]), ONE])
