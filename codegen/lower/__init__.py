@@ -62,6 +62,7 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     use_lanes(out)
     cleanup(out)
     skew(out)
+    cleanup(out)
     if "threads" in out.attrs:
         mark(out)
         cleanup(out)

@@ -2,7 +2,7 @@
 
 In: a scheduled function, changed in place. Out: nothing.
 
-    for %i in (0, %n) {                          %blocks = max((%n + BLOCK - 1) / BLOCK, 1)
+    for %i in (0, %n) {                          %blocks = (max(%n, %m + 1) + BLOCK - 1) / BLOCK
       %a: f64 = buffer.load %x, %i               for %b in (0, %blocks) {
       %f: f64 = exp %a                             for %i in (cut(%b, 0), cut(%b + 1, 0)) {
       buffer.store %f, %t, %i                        ... as before
@@ -13,8 +13,8 @@ In: a scheduled function, changed in place. Out: nothing.
       %p: f64 = buffer.load %t, %j                 yield
       %q: f64 = buffer.load %t, %k               }
       %r: f64 = mul %p, %q
-      buffer.store %r, %z, %j                    cut(b, shift) = b * BLOCK + shift, within the loop's own range; the
-      yield                                      first cut is where the range begins and the last one where it ends
+      buffer.store %r, %z, %j                    cut(b, shift) = b * BLOCK + shift, within the loop's own range
+      yield
     }
 
 What a loop has written is in a cache when the next one reads it. A loop may run ahead of one before it as little as it
@@ -36,7 +36,9 @@ from ...ir.core import Builder, Const, Function, Op, Region, Value, walk
 from ...ir.types import I64, Buffer, Scalar
 from .accesses import Access, Effects, apart, effects, moves_buffers
 from .blocking import is_short, sum_of
+from .contraction import Turns, Window, windows
 from .loops import affine
+from .private import Places
 
 __all__ = ["BYTES", "ROW_BYTES", "skew"]
 
@@ -57,29 +59,25 @@ def skew(function: Function) -> None:
     """Let loops take turns; not where the function writes to arrays of the caller (which may overlap, and whose contents
     are seen where it fails half way), and not where loops are to be divided among threads."""
     if not function.attrs.get("donated") and "threads" not in function.attrs:
-        region(function.body)
+        region(function, function.body)
 
 
-def region(where: Region) -> None:
-    out: list[Op] = []
-    group = Group()
+def region(function: Function, where: Region) -> None:
+    groups = [Group()]
     for op in where.ops:
-        if not group.take(op):
-            out += group.finished()
-            group = Group()
-            group.take(op)
-    where.ops[:] = out + group.finished()
+        if not groups[-1].take(op):
+            groups.append(Group())
+            groups[-1].take(op)
+    # the last ones first: what they do not need of a buffer any more, earlier ones need not leave there
+    for group in reversed(groups):
+        group.finish(function, where)
 
 
 @dataclass(eq=False)
-class Member:
-    """A loop of a group."""
+class Member(Turns):
+    """A loop of a group. `rows`: the extents of what one turn runs through, over inner axes."""
 
-    loop: Op
-    effects: Effects
-    rows: tuple[Value, ...]
-    """The extents of what one turn runs through, over inner axes."""
-    shift: int = 0
+    rows: tuple[Value, ...] = ()
 
 
 @dataclass
@@ -135,18 +133,18 @@ class Group:
         member.shift = shift
         return shift >= -FARTHEST
 
-    def finished(self) -> list[Op]:
-        """The operations, with the loops taking turns where there are several."""
-        if len(self.members) < 2:
-            for op in self.ops:
-                for inner in op.regions:
-                    region(inner)
-            return self.ops
-        first = self.ops.index(self.members[0].loop)
+    def finish(self, function: Function, where: Region) -> None:
+        """Let the loops take turns, where there are several."""
+        taking = len(self.members) > 1
+        first = self.ops.index(self.members[0].loop) if taking else len(self.ops)
         for op in self.ops[:first]:
             for inner in op.regions:
-                region(inner)
-        return [*self.ops[:first], *self.before, *taking_turns(self.members), *self.after]
+                region(function, inner)
+        if taking:
+            rest = self.ops[first:]
+            loops = taking_turns(function, where, self)
+            at = where.ops.index(rest[0])
+            where.ops[at : at + len(rest)] = [*self.before, *loops, *self.after]
 
 
 def candidate(op: Op, known: Effects) -> Member | None:
@@ -159,7 +157,7 @@ def candidate(op: Op, known: Effects) -> Member | None:
     if not all(x.position and any(index in affine(p)[0] for p in x.position) for x in known.accesses if x.write):
         return None  # as a loop over time, each of whose turns sweeps over arrays
     rows = inner_extents(op.regions[0], known.defines)
-    return None if rows is None else Member(op, known, rows)
+    return None if rows is None else Member(op, known, 0, rows)
 
 
 def inner_extents(body: Region, inside: set[Value]) -> tuple[Value, ...] | None:
@@ -205,38 +203,57 @@ def distance(earlier: Member, x: Access, later: Member, y: Access) -> int | None
     return None
 
 
-def taking_turns(members: Sequence[Member]) -> list[Op]:
+def taking_turns(function: Function, where: Region, group: Group) -> list[Op]:
     """The loop over blocks."""
-    loops = [m.loop for m in members]
+    members = group.members
+    span = members[0].loop.span
     new, visit = Region(), Region([number := Value(Scalar(I64))])
-    lo = loops[0].operands[0]
-    with Builder(new, loops[0].span) as b:
-        top = loops[0].operands[1]
-        for other in dict.fromkeys(op.operands[1] for op in loops):
-            if other != top:
-                top = b.emit1("maximum", [top, other])
+    with Builder(new, span) as b:
+        base = extreme(b, "minimum", [(m.loop.operands[0], m.shift) for m in members])
+        top = extreme(b, "maximum", [(m.loop.operands[1], m.shift) for m in members])
         size = block_size(b, members)
-        blocks = b.emit1("maximum", [b.emit1("floordiv", [sum_of(top, lo, -1) + (size - ONE), size]), ONE])
-        final = blocks - ONE
-    with Builder(visit, loops[0].span) as b:
-        begin = sum_of(number * size, lo)
+        count = b.emit1("floordiv", [sum_of(top, base, -1) + (size - ONE), size])
+        found: list[tuple[Window, Value]] = []
+        if isinstance(size, Const):
+            home = Places.of(function).region_of
+            for window in windows(function, where, members, group.before, group.after, base):
+                assert window.root.op is not None
+                found.append((window, window.open(home[window.root.op], int(size.value), base)))
+    with Builder(visit, span) as b:
+        begin = sum_of(number * size, base)
         end = begin + size
-        is_first, is_last = b.emit1("eq", [number, ZERO]), b.emit1("eq", [number, final])
         cuts: dict[tuple[Value, Value, int], tuple[Value, Value]] = {}
+        for window, buffer in found:
+            window.enter(buffer, members, begin)
         for m in members:
             low, high = m.loop.operands
             key = (low, high, m.shift)
             if key not in cuts:
-                starts = b.emit1("select", [is_first, low, within(b, begin, m.shift, low, high)])
-                cuts[key] = starts, b.emit1("select", [is_last, high, within(b, end, m.shift, low, high)])
+                cuts[key] = cut(b, begin, m.shift, low, high), cut(b, end, m.shift, low, high)
             m.loop.operands[:2] = cuts[key]
             b.region.ops.append(m.loop)
+        for window, buffer in found:
+            window.move(b, buffer, int(size.value))
         b.emit("yield", [])
-    return [*new.ops, Op("for", [ZERO, blocks], [], {}, [visit], loops[0].span)]
+    return [*new.ops, Op("for", [ZERO, count], [], {}, [visit], span)]
 
 
-def within(b: Builder, at: Value, shift: int, low: Value, high: Value) -> Value:
-    """A cut, inside the range of a loop."""
+def extreme(b: Builder, name: str, ends: Sequence[tuple[Value, int]]) -> Value:
+    """The smallest or largest of some ends of loops, each less its shift."""
+    constant = [int(end.value) - shift for end, shift in ends if isinstance(end, Const)]
+    out: Value | None = None
+    if constant:
+        out = Const(min(constant) if name == "minimum" else max(constant), I64)
+    for end, shift in dict.fromkeys(ends):
+        if not isinstance(end, Const):
+            moved = end - Const(shift, I64) if shift else end
+            out = moved if out is None else b.emit1(name, [out, moved])
+    assert out is not None
+    return out
+
+
+def cut(b: Builder, at: Value, shift: int, low: Value, high: Value) -> Value:
+    """Where one part of a loop ends and another begins."""
     shifted = at + Const(shift, I64) if shift else at
     return b.emit1("minimum", [b.emit1("maximum", [shifted, low]), high])
 

@@ -1,0 +1,223 @@
+"""Contraction: an array that lives between loops that take turns becomes a window that moves along with them.
+
+In: loops that are about to take turns block by block (`skewing`), and what stands in front of them. Out: the buffers
+of which only a window is ever needed; and the operations that move it.
+
+    %t: &f64[?] = buffer.alloc %n                %w: &f64[?] = buffer.alloc BLOCK + 1
+    for %b in (0, %blocks) {                     for %b in (0, %blocks) {
+      for %i in (...) {                            %o = %b * BLOCK - 1
+        buffer.store %f, %t, %i            =>      for %i in (...) { buffer.store %f, %w, %i - %o }
+        yield                                      for %j in (...) { ... = buffer.load %w, %j - 1 - %o, ... }
+      }                                            %last: f64 = buffer.load %w, BLOCK
+      for %j in (...) {                            buffer.store %last, %w, 0
+        %k: i64 = sub %j, 1                        yield
+        ... = buffer.load %t, %k, ...            }
+
+What the loops write then never leaves the first cache. This is done where every element that they read has been written
+by them before (or is one of a few that were written just in front of them), and where nobody reads what they leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...ir.core import Builder, Const, Function, Op, Region, Value
+from ...ir.types import I64, Buffer
+from .accesses import Access, Effects, Form
+from .loops import affine, scaled, summed
+from .private import EXPOSED, UNDEFINED, Places, after, looked_at_after, step, touches
+
+__all__ = ["Turns", "Window", "windows"]
+
+HALO = 8
+"""How many elements, at most, a window takes along to the next block."""
+
+
+@dataclass(eq=False)
+class Turns:
+    """A loop that takes turns with others, and by how much it is shifted."""
+
+    loop: Op
+    effects: Effects
+    shift: int
+
+
+@dataclass(eq=False)
+class Window:
+    """`buffer` holds, in a block that begins at `b`, the elements of `root` from `b + first` on; the last `halo` of
+    them belong to the next block, too."""
+
+    root: Value
+    first: int
+    halo: int
+    accesses: set[Op]
+    ahead: list[Op]
+    """Stores to single elements, in front of the loops."""
+
+    def open(self, home: Region, block: int, base: Value) -> Value:
+        """Its memory, for blocks of so many turns, allocated where `root` is; what stands in front of the loops writes
+        to it."""
+        made = self.root.op
+        assert made is not None
+        extent = Const(block + self.halo, I64)
+        alloc = Op("buffer.alloc", [extent], [self.root.type], dict(made.attrs), (), made.span, [self.root.name])
+        home.ops.insert(home.ops.index(made), alloc)
+        for op in self.ahead:
+            number = affine(op.operands[2])[1] - affine(base)[1] - self.first
+            op.operands[1:] = [alloc.result, Const(number, I64)]
+        return alloc.result
+
+    def enter(self, buffer: Value, turns: Sequence[Turns], begin: Value) -> None:
+        """Let the loops work on it, in the block that begins at `begin`."""
+        origin = begin + Const(self.first, I64) if self.first else begin
+        for t in turns:
+            self.rebase(t.loop.regions[0], buffer, origin)
+
+    def rebase(self, region: Region, buffer: Value, origin: Value) -> None:
+        """Positions are counted from where the window begins."""
+        out: list[Op] = []
+        for op in region.ops:
+            for inner in op.regions:
+                self.rebase(inner, buffer, origin)
+            if op in self.accesses:
+                scratch = Region()
+                with Builder(scratch, op.span) as b:
+                    op.operands[-2:] = [buffer, b.emit1("sub", [op.operands[-1], origin])]
+                out += scratch.ops
+            out.append(op)
+        region.ops[:] = out
+
+    def move(self, b: Builder, buffer: Value, block: int) -> None:
+        """What the next block needs goes to the front."""
+        values = [b.emit1("buffer.load", [buffer, Const(block + k, I64)]) for k in range(self.halo)]
+        for k, value in enumerate(values):
+            b.emit("buffer.store", [value, buffer, Const(k, I64)])
+
+
+def windows(
+    function: Function, where: Region, turns: Sequence[Turns], before: Sequence[Op], behind: Sequence[Op], base: Value
+) -> list[Window]:
+    """The buffers to contract. `before`, `behind`: what the loops, in the region `where`, stand among, and where it
+    goes; blocks begin at `base`, and no loop begins in front of the first one."""
+    places = Places.of(function)
+    found: list[Window] = []
+    roots = dict.fromkeys(a.root for t in turns for a in t.effects.accesses if a.write)
+    for root in roots:
+        made = root.op
+        if made is None or made.name != "buffer.alloc" or not isinstance(root.type, Buffer) or root.type.rank != 1:
+            continue
+        if any(touches(op, root) for op in behind):
+            continue
+        window = window_of(places, where, turns, [*before, *behind], base, root)
+        if window is not None:
+            found.append(window)
+    return found
+
+
+def window_of(
+    places: Places, where: Region, turns: Sequence[Turns], ops: Sequence[Op], base: Value, root: Value
+) -> Window | None:
+    loops = {t.loop for t in turns}
+    begin = where.ops.index(turns[0].loop)
+    end = max(where.ops.index(op) for op in (*loops, *ops)) + 1
+    ahead = [op for op in where.ops[begin:end] if op not in loops and touches(op, root)]
+    while begin and (not touches(where.ops[begin - 1], root) or is_single(where.ops[begin - 1], root)):
+        begin -= 1
+        if touches(where.ops[begin], root):
+            ahead.append(where.ops[begin])
+    if not all(is_single(op, root) for op in ahead):
+        return None
+    placed: list[tuple[Turns, Access, int]] = []
+    for t in turns:
+        for access in t.effects.accesses:
+            if access.root is root:
+                offset = offset_of(t, access)
+                if offset is None:
+                    return None
+                placed.append((t, access, offset))
+    first = min(t.shift + offset for t, _, offset in placed)
+    halo = max(t.shift + offset for t, _, offset in placed) - first
+    singles = [affine(op.operands[2])[1] for op in ahead]
+    if halo > HALO or (singles and affine(base)[0]):
+        return None
+    if not all(0 <= s - affine(base)[1] - first <= halo for s in singles):
+        return None
+    if not written_before(turns, placed, singles) or read_later(places, where, begin, end, root):
+        return None
+    return Window(root, first, halo, {access.op for _, access, _ in placed}, ahead)
+
+
+def is_single(op: Op, root: Value) -> bool:
+    """Whether an operation stores to one element, at a constant position."""
+    return op.name == "buffer.store" and op.operands[1] is root and not affine(op.operands[2])[0]
+
+
+def offset_of(t: Turns, access: Access) -> int | None:
+    """How far from the index of the loop an access is."""
+    buffer = access.op.operands[1 if access.write else 0]
+    if buffer is not access.root or access.op.name not in ("buffer.load", "buffer.store") or access.position is None:
+        return None
+    terms, constant = affine(access.position[0])
+    return constant if terms == {t.loop.regions[0].args[0]: 1} else None
+
+
+def written_before(
+    turns: Sequence[Turns], placed: Sequence[tuple[Turns, Access, int]], singles: Sequence[int]
+) -> bool:
+    """Whether every element that a loop reads was written in front of the loops, or by all turns of an earlier one."""
+    number = {t: k for k, t in enumerate(turns)}
+    for t, access, offset in placed:
+        if access.write:
+            continue
+        ranges = [
+            (moved(w.loop.operands[0], at), moved(w.loop.operands[1], at))
+            for w, x, at in placed
+            if x.write and number[w] < number[t] and x.op in w.loop.regions[0].ops
+        ]
+        ranges += [(({}, s), ({}, s + 1)) for s in singles]
+        if not covered(moved(t.loop.operands[0], offset), moved(t.loop.operands[1], offset), ranges):
+            return False
+    return True
+
+
+def moved(value: Value, by: int) -> Form:
+    terms, constant = affine(value)
+    return terms, constant + by
+
+
+def covered(low: Form, high: Form, ranges: list[tuple[Form, Form]]) -> bool:
+    """Whether everything from `low` to before `high` is in one of some ranges (each of which may be empty)."""
+    left = list(ranges)
+    while not at_most(high, low):
+        following = next((r for r in left if at_most(r[0], low)), None)
+        if following is None:
+            return False
+        left.remove(following)
+        low = following[1]
+    return True
+
+
+def at_most(a: Form, b: Form) -> bool:
+    terms, constant = summed(a, scaled(b, -1))
+    return not terms and constant <= 0
+
+
+def read_later(places: Places, where: Region, begin: int, end: int, root: Value) -> bool:
+    """Whether what the operations from `begin` to before `end` of a region leave in a buffer may be read."""
+    assert root.op is not None
+
+    def same(value: Value) -> Value:
+        return value
+
+    state = UNDEFINED
+    for op in where.ops[end:]:
+        state = step(op, root, same, state)
+        if state == EXPOSED:
+            return True
+    owner = places.owner_of[where]
+    if where is places.region_of[root.op] or owner is None:
+        return False
+    if owner.name != "for" or after(where, root, same, UNDEFINED, where.ops[begin]) == EXPOSED:
+        return True
+    return looked_at_after(places, owner, root, same)
