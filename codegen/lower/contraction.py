@@ -28,8 +28,9 @@ from .accesses import Access, Effects, Form
 from .loops import affine, scaled, summed
 from .private import EXPOSED, UNDEFINED, Places, after, looked_at_after, step, touches
 
-__all__ = ["Turns", "Window", "windows"]
+__all__ = ["Turns", "Window", "largest", "windows"]
 
+ZERO = Const(0, I64)
 HALO = 8
 """How many elements, at most, a window takes along to the next block."""
 
@@ -54,19 +55,41 @@ class Window:
     accesses: set[Op]
     ahead: list[Op]
     """Stores to single elements, in front of the loops."""
+    behind: list[Op]
+    """Loads of single elements, behind the loops: of what the first block leaves."""
 
     def open(self, home: Region, block: int, base: Value) -> Value:
         """Its memory, for blocks of so many turns, allocated where `root` is; what stands in front of the loops writes
         to it."""
+        buffer = self.allocate(home, block + self.halo)
+        for op in self.ahead:
+            op.operands[1:] = [buffer, self.number(op.operands[2], base)]
+        return buffer
+
+    def allocate(self, home: Region, extent: int) -> Value:
         made = self.root.op
         assert made is not None
-        extent = Const(block + self.halo, I64)
-        alloc = Op("buffer.alloc", [extent], [self.root.type], dict(made.attrs), (), made.span, [self.root.name])
+        attrs = dict(made.attrs)
+        alloc = Op("buffer.alloc", [Const(extent, I64)], [self.root.type], attrs, (), made.span, [self.root.name])
         home.ops.insert(home.ops.index(made), alloc)
-        for op in self.ahead:
-            number = affine(op.operands[2])[1] - affine(base)[1] - self.first
-            op.operands[1:] = [alloc.result, Const(number, I64)]
         return alloc.result
+
+    def number(self, position: Value, base: Value) -> Const:
+        """The place in the window of a constant position, in the first block."""
+        return Const(affine(position)[1] - affine(base)[1] - self.first, I64)
+
+    def leave(self, home: Region, b: Builder, buffer: Value, block: Value, base: Value) -> None:
+        """What is read behind the loops gets a place of its own, in the first block."""
+        for op in self.behind:
+            place = self.allocate(home, 1)
+            kept, nothing = Region(), Region()
+            with Builder(kept, op.span) as inside:
+                value = inside.emit1("buffer.load", [buffer, self.number(op.operands[1], base)])
+                inside.emit("buffer.store", [value, place, ZERO])
+                inside.emit("yield", [])
+            nothing.ops.append(Op("yield", [], [], {}, (), op.span))
+            b.emit("if", [b.emit1("eq", [block, ZERO])], {}, [kept, nothing])
+            op.operands[:] = [place, ZERO]
 
     def enter(self, buffer: Value, turns: Sequence[Turns], begin: Value) -> None:
         """Let the loops work on it, in the block that begins at `begin`."""
@@ -107,26 +130,30 @@ def windows(
         made = root.op
         if made is None or made.name != "buffer.alloc" or not isinstance(root.type, Buffer) or root.type.rank != 1:
             continue
-        if any(touches(op, root) for op in behind):
-            continue
-        window = window_of(places, where, turns, [*before, *behind], base, root)
+        window = window_of(places, where, turns, before, behind, base, root)
         if window is not None:
             found.append(window)
     return found
 
 
 def window_of(
-    places: Places, where: Region, turns: Sequence[Turns], ops: Sequence[Op], base: Value, root: Value
+    places: Places,
+    where: Region,
+    turns: Sequence[Turns],
+    before: Sequence[Op],
+    behind: Sequence[Op],
+    base: Value,
+    root: Value,
 ) -> Window | None:
-    loops = {t.loop for t in turns}
     begin = where.ops.index(turns[0].loop)
-    end = max(where.ops.index(op) for op in (*loops, *ops)) + 1
-    ahead = [op for op in where.ops[begin:end] if op not in loops and touches(op, root)]
+    end = max(where.ops.index(op) for op in (*(t.loop for t in turns), *before, *behind)) + 1
+    ahead = [op for op in before if touches(op, root)]
     while begin and (not touches(where.ops[begin - 1], root) or is_single(where.ops[begin - 1], root)):
         begin -= 1
         if touches(where.ops[begin], root):
             ahead.append(where.ops[begin])
-    if not all(is_single(op, root) for op in ahead):
+    left = [op for op in behind if touches(op, root)]
+    if not all(is_single(op, root) for op in ahead) or not all(is_pick(op, root) for op in left):
         return None
     placed: list[tuple[Turns, Access, int]] = []
     for t in turns:
@@ -138,19 +165,27 @@ def window_of(
                 placed.append((t, access, offset))
     first = min(t.shift + offset for t, _, offset in placed)
     halo = max(t.shift + offset for t, _, offset in placed) - first
-    singles = [affine(op.operands[2])[1] for op in ahead]
-    if halo > HALO or (singles and affine(base)[0]):
+    stored = [affine(op.operands[2])[1] for op in ahead]
+    picked = [affine(op.operands[1])[1] for op in left]
+    if halo > HALO or ((stored or picked) and affine(base)[0]):
         return None
-    if not all(0 <= s - affine(base)[1] - first <= halo for s in singles):
+    if not all(0 <= at - affine(base)[1] - first <= HALO for at in (*stored, *picked)):
         return None
-    if not written_before(turns, placed, singles) or read_later(places, where, begin, end, root):
+    if not written_before(turns, placed, stored) or not all(written_first(placed, root, at) for at in picked):
         return None
-    return Window(root, first, halo, {access.op for _, access, _ in placed}, ahead)
+    if read_later(places, where, begin, end, root):
+        return None
+    return Window(root, first, halo, {access.op for _, access, _ in placed}, ahead, left)
 
 
 def is_single(op: Op, root: Value) -> bool:
     """Whether an operation stores to one element, at a constant position."""
     return op.name == "buffer.store" and op.operands[1] is root and not affine(op.operands[2])[0]
+
+
+def is_pick(op: Op, root: Value) -> bool:
+    """Whether an operation loads one element, at a constant position."""
+    return op.name == "buffer.load" and op.operands[0] is root and not affine(op.operands[1])[0]
 
 
 def offset_of(t: Turns, access: Access) -> int | None:
@@ -186,16 +221,41 @@ def moved(value: Value, by: int) -> Form:
     return terms, constant + by
 
 
+def written_first(placed: Sequence[tuple[Turns, Access, int]], root: Value, at: int) -> bool:
+    """Whether a loop writes the element `at`, by writing from there or before to the end of the array: since somebody
+    reads it, there is such an element."""
+    assert root.op is not None
+    extent = affine(root.op.operands[0])
+    return any(
+        access.write
+        and access.op in t.loop.regions[0].ops
+        and at_most(moved(t.loop.operands[0], offset), ({}, at))
+        and at_most(extent, moved(t.loop.operands[1], offset))
+        for t, access, offset in placed
+    )
+
+
 def covered(low: Form, high: Form, ranges: list[tuple[Form, Form]]) -> bool:
     """Whether everything from `low` to before `high` is in one of some ranges (each of which may be empty)."""
     left = list(ranges)
-    while not at_most(high, low):
-        following = next((r for r in left if at_most(r[0], low)), None)
+    reached = low
+    while not at_most(high, reached):
+        following = next((r for r in left if all(at_most(x, reached) or at_most(x, low) for x in largest(r[0]))), None)
         if following is None:
             return False
         left.remove(following)
-        low = following[1]
+        reached = following[1]
     return True
+
+
+def largest(a: Form) -> list[Form]:
+    """The forms whose maximum one is."""
+    terms, constant = a
+    if len(terms) == 1:
+        ((value, factor),) = terms.items()
+        if factor == 1 and value.op is not None and value.op.name == "maximum":
+            return [part for x in value.op.operands for part in largest(moved(x, constant))]
+    return [a]
 
 
 def at_most(a: Form, b: Form) -> bool:

@@ -246,6 +246,12 @@ class Nest:
             else:
                 self.either(inside, interior, lambda: rest(a.lo, a.hi))
             return
+        if inside is None and self.boxes == 1 and self.whole:
+            interior()
+            for low, high in ((a.first, a.lo), (a.hi, a.final)):
+                if low != high:
+                    self.loop(at, after, low, high, self.base, short=True)
+            return
         # the ends come first: then what runs through the interior can be taken together with what reads it (`skewing`)
         self.either(self.both(inside, self.holds), lambda: self.planned(at, after), ends)
         if inside is None:

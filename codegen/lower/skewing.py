@@ -36,7 +36,7 @@ from ...ir.core import Builder, Const, Function, Op, Region, Value, walk
 from ...ir.types import I64, Buffer, Scalar
 from .accesses import Access, Effects, apart, effects, moves_buffers
 from .blocking import is_short, sum_of
-from .contraction import Turns, Window, windows
+from .contraction import Turns, Window, largest, windows
 from .loops import affine
 from .private import Places
 
@@ -212,18 +212,20 @@ def taking_turns(function: Function, where: Region, group: Group) -> list[Op]:
         base = extreme(b, "minimum", [(m.loop.operands[0], m.shift) for m in members])
         top = extreme(b, "maximum", [(m.loop.operands[1], m.shift) for m in members])
         size = block_size(b, members)
-        count = b.emit1("floordiv", [sum_of(top, base, -1) + (size - ONE), size])
-        found: list[tuple[Window, Value]] = []
+        rest = Const(int(size.value) - 1, I64) if isinstance(size, Const) else size - ONE
+        count = b.emit1("floordiv", [sum_of(top, base, -1) + rest, size])
+        found: list[tuple[Window, Region, Value]] = []
         if isinstance(size, Const):
-            home = Places.of(function).region_of
+            region_of = Places.of(function).region_of
             for window in windows(function, where, members, group.before, group.after, base):
                 assert window.root.op is not None
-                found.append((window, window.open(home[window.root.op], int(size.value), base)))
+                home = region_of[window.root.op]
+                found.append((window, home, window.open(home, int(size.value), base)))
     with Builder(visit, span) as b:
         begin = sum_of(number * size, base)
         end = begin + size
         cuts: dict[tuple[Value, Value, int], tuple[Value, Value]] = {}
-        for window, buffer in found:
+        for window, _, buffer in found:
             window.enter(buffer, members, begin)
         for m in members:
             low, high = m.loop.operands
@@ -232,7 +234,8 @@ def taking_turns(function: Function, where: Region, group: Group) -> list[Op]:
                 cuts[key] = cut(b, begin, m.shift, low, high), cut(b, end, m.shift, low, high)
             m.loop.operands[:2] = cuts[key]
             b.region.ops.append(m.loop)
-        for window, buffer in found:
+        for window, home, buffer in found:
+            window.leave(home, b, buffer, number, base)
             window.move(b, buffer, int(size.value))
         b.emit("yield", [])
     return [*new.ops, Op("for", [ZERO, count], [], {}, [visit], span)]
@@ -240,14 +243,24 @@ def taking_turns(function: Function, where: Region, group: Group) -> list[Op]:
 
 def extreme(b: Builder, name: str, ends: Sequence[tuple[Value, int]]) -> Value:
     """The smallest or largest of some ends of loops, each less its shift."""
-    constant = [int(end.value) - shift for end, shift in ends if isinstance(end, Const)]
+    best: dict[tuple[tuple[Value, int], ...], tuple[int, Value, int]] = {}
+    for end, shift in ends:
+        terms, constant = affine(end)
+        key = tuple(terms.items())
+        number = constant - shift
+        if key not in best or (number < best[key][0] if name == "minimum" else number > best[key][0]):
+            best[key] = number, end, shift
     out: Value | None = None
-    if constant:
-        out = Const(min(constant) if name == "minimum" else max(constant), I64)
-    for end, shift in dict.fromkeys(ends):
-        if not isinstance(end, Const):
+    if name == "minimum" and () in best:  # what is at least so much is not the smallest
+        for key, (_, end, shift) in list(best.items()):
+            least = [f[1] for f in largest(affine(end)) if not f[0]]
+            if key and least and max(least) - shift >= best[()][0]:
+                del best[key]
+    for key, (number, end, shift) in best.items():
+        moved: Value = Const(number, I64)
+        if key:
             moved = end - Const(shift, I64) if shift else end
-            out = moved if out is None else b.emit1(name, [out, moved])
+        out = moved if out is None else b.emit1(name, [out, moved])
     assert out is not None
     return out
 
