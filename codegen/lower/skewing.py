@@ -143,8 +143,10 @@ class Group:
         if taking:
             rest = self.ops[first:]
             loops = taking_turns(function, where, self)
-            at = where.ops.index(rest[0])
-            where.ops[at : at + len(rest)] = [*self.before, *loops, *self.after]
+            begin, end = where.ops.index(rest[0]), where.ops.index(rest[-1]) + 1
+            known = set(rest)
+            made = [op for op in where.ops[begin:end] if op not in known]  # memory of windows
+            where.ops[begin:end] = [*made, *self.before, *loops, *self.after]
 
 
 def candidate(op: Op, known: Effects) -> Member | None:
