@@ -103,7 +103,7 @@ def traced(f, args):
 
 def arguments(seed):
     rng = np.random.default_rng(seed)
-    return [(rng.uniform(-1, 1, n), 0.5, steps) for n in (5, 6, 9, 23) for steps in (0, 1, 3)]
+    return [(rng.uniform(-1, 1, n), 0.5, steps) for n, steps in ((5, 1), (6, 0), (9, 3), (23, 2))]
 
 
 def runs(function, sets):
@@ -116,7 +116,7 @@ def same_bits(one, other):
             np.testing.assert_array_equal(p, q)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(24))
 def test_random_programs_have_the_same_bits_with_and_without_blocks(seed, monkeypatch):
     f = loaded(program(seed))
     sets = arguments(seed)
@@ -140,12 +140,12 @@ def test_most_random_programs_have_blocks_and_windows(monkeypatch):
     """Else the test above would say nothing."""
     small_blocks(monkeypatch)
     blocks = windows = 0
-    for seed in range(40):
+    for seed in range(12):
         for function in traced(loaded(program(seed)), arguments(seed)[0]):
             made = schedule(function)
             blocks += bool(blocks_of(made))
             windows += any(op.name == "buffer.alloc" and isinstance(op.operands[0], Const) for op in walk(made.body))
-    assert blocks >= 60 and windows >= 10, (blocks, windows)
+    assert blocks >= 18 and windows >= 4, (blocks, windows)
 
 
 def steps_of_runge_and_kutta(x, steps):

@@ -19,6 +19,7 @@ by them before (or is one of a few that were written just in front of them), and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,8 +28,9 @@ from ...ir.types import I64, Buffer
 from .accesses import Access, Effects, Form
 from .loops import affine, scaled, summed
 from .private import EXPOSED, UNDEFINED, Places, after, looked_at_after, step, touches
+from .spans import at_least, at_most
 
-__all__ = ["Turns", "Window", "largest", "windows"]
+__all__ = ["Turns", "Window", "offset", "windows"]
 
 ZERO = Const(0, I64)
 HALO = 8
@@ -42,6 +44,10 @@ class Turns:
     loop: Op
     effects: Effects
     shift: int
+
+
+Placed = tuple[Turns, Access, Form]
+"""An access, and how far from the index of its loop it is."""
 
 
 @dataclass(eq=False)
@@ -155,16 +161,19 @@ def window_of(
     left = [op for op in behind if touches(op, root)]
     if not all(is_single(op, root) for op in ahead) or not all(is_pick(op, root) for op in left):
         return None
-    placed: list[tuple[Turns, Access, int]] = []
+    placed: list[Placed] = []
     for t in turns:
         for access in t.effects.accesses:
             if access.root is root:
-                offset = offset_of(t, access)
-                if offset is None:
+                form = offset_of(t, access)
+                if form is None:
                     return None
-                placed.append((t, access, offset))
-    first = min(t.shift + offset for t, _, offset in placed)
-    halo = max(t.shift + offset for t, _, offset in placed) - first
+                placed.append((t, access, form))
+    lowest = min(t.shift + at_least(form) for t, _, form in placed)
+    highest = max(t.shift + at_most(form) for t, _, form in placed)
+    if math.isinf(lowest) or math.isinf(highest):
+        return None
+    first, halo = int(lowest), int(highest - lowest)
     stored = [affine(op.operands[2])[1] for op in ahead]
     picked = [affine(op.operands[1])[1] for op in left]
     if halo > HALO or ((stored or picked) and affine(base)[0]):
@@ -188,18 +197,25 @@ def is_pick(op: Op, root: Value) -> bool:
     return op.name == "buffer.load" and op.operands[0] is root and not affine(op.operands[1])[0]
 
 
-def offset_of(t: Turns, access: Access) -> int | None:
+def offset_of(t: Turns, access: Access) -> Form | None:
     """How far from the index of the loop an access is."""
     buffer = access.op.operands[1 if access.write else 0]
     if buffer is not access.root or access.op.name not in ("buffer.load", "buffer.store") or access.position is None:
         return None
-    terms, constant = affine(access.position[0])
-    return constant if terms == {t.loop.regions[0].args[0]: 1} else None
+    form = offset(t.loop, access.position[0])
+    return form if form is not None and not form[0].keys() & t.effects.defines else None
 
 
-def written_before(
-    turns: Sequence[Turns], placed: Sequence[tuple[Turns, Access, int]], singles: Sequence[int]
-) -> bool:
+def offset(loop: Op, position: Value) -> Form | None:
+    """A position less the index of a loop, if it runs with it one by one."""
+    index = loop.regions[0].args[0]
+    terms, constant = affine(position)
+    if terms.get(index) != 1:
+        return None
+    return {v: c for v, c in terms.items() if v is not index}, constant
+
+
+def written_before(turns: Sequence[Turns], placed: Sequence[Placed], singles: Sequence[int]) -> bool:
     """Whether every element that a loop reads was written in front of the loops, or by all turns of an earlier one."""
     number = {t: k for k, t in enumerate(turns)}
     for t, access, offset in placed:
@@ -216,12 +232,11 @@ def written_before(
     return True
 
 
-def moved(value: Value, by: int) -> Form:
-    terms, constant = affine(value)
-    return terms, constant + by
+def moved(value: Value, by: Form) -> Form:
+    return summed(affine(value), by)
 
 
-def written_first(placed: Sequence[tuple[Turns, Access, int]], root: Value, at: int) -> bool:
+def written_first(placed: Sequence[Placed], root: Value, at: int) -> bool:
     """Whether a loop writes the element `at`, by writing from there or before to the end of the array: since somebody
     reads it, there is such an element."""
     assert root.op is not None
@@ -229,8 +244,8 @@ def written_first(placed: Sequence[tuple[Turns, Access, int]], root: Value, at: 
     return any(
         access.write
         and access.op in t.loop.regions[0].ops
-        and at_most(moved(t.loop.operands[0], offset), ({}, at))
-        and at_most(extent, moved(t.loop.operands[1], offset))
+        and in_order(moved(t.loop.operands[0], offset), ({}, at))
+        and in_order(extent, moved(t.loop.operands[1], offset))
         for t, access, offset in placed
     )
 
@@ -239,8 +254,8 @@ def covered(low: Form, high: Form, ranges: list[tuple[Form, Form]]) -> bool:
     """Whether everything from `low` to before `high` is in one of some ranges (each of which may be empty)."""
     left = list(ranges)
     reached = low
-    while not at_most(high, reached):
-        following = next((r for r in left if all(at_most(x, reached) or at_most(x, low) for x in largest(r[0]))), None)
+    while not in_order(high, reached):
+        following = next((r for r in left if all(in_order(x, reached) or in_order(x, low) for x in largest(r[0]))), None)
         if following is None:
             return False
         left.remove(following)
@@ -254,13 +269,13 @@ def largest(a: Form) -> list[Form]:
     if len(terms) == 1:
         ((value, factor),) = terms.items()
         if factor == 1 and value.op is not None and value.op.name == "maximum":
-            return [part for x in value.op.operands for part in largest(moved(x, constant))]
+            return [part for x in value.op.operands for part in largest(moved(x, ({}, constant)))]
     return [a]
 
 
-def at_most(a: Form, b: Form) -> bool:
-    terms, constant = summed(a, scaled(b, -1))
-    return not terms and constant <= 0
+def in_order(a: Form, b: Form) -> bool:
+    """Whether `a` is at most `b`, as far as is known."""
+    return at_most(summed(a, scaled(b, -1))) <= 0
 
 
 def read_later(places: Places, where: Region, begin: int, end: int, root: Value) -> bool:

@@ -29,6 +29,7 @@ them; where it can do neither, the loops behind it are not among those that take
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -36,9 +37,10 @@ from ...ir.core import Builder, Const, Function, Op, Region, Value, walk
 from ...ir.types import I64, Buffer, Scalar
 from .accesses import Access, Effects, apart, effects, moves_buffers
 from .blocking import is_short, sum_of
-from .contraction import Turns, Window, largest, windows
-from .loops import affine
+from .contraction import Turns, Window, offset, windows
+from .loops import affine, scaled, summed
 from .private import Places
+from .spans import at_least
 
 __all__ = ["BYTES", "ROW_BYTES", "skew"]
 
@@ -191,18 +193,19 @@ def ordered(a: Effects, b: Effects) -> bool:
 
 
 def distance(earlier: Member, x: Access, later: Member, y: Access) -> int | None:
-    """`a - b`, where turns `i` and `j` of two loops touch the same element only if `i + a == j + b`; None where that
-    is not so."""
+    """The least that `a - b` can be, where turns `i` and `j` of two loops touch the same element only if
+    `i + a == j + b`; None where that is not so."""
     if x.position is None or y.position is None or len(x.position) != len(y.position):
         return None
-    i, j = earlier.loop.regions[0].args[0], later.loop.regions[0].args[0]
     changing = earlier.effects.defines | later.effects.defines
+    found: float = -math.inf
     for p, q in zip(x.position, y.position, strict=True):
-        (terms, a), (others, b) = affine(p), affine(q)
-        terms, others = dict(terms), dict(others)
-        if terms.pop(i, 0) == 1 and others.pop(j, 0) == 1 and terms == others and not terms.keys() & changing:
-            return a - b
-    return None
+        a, b = offset(earlier.loop, p), offset(later.loop, q)
+        if a is not None and b is not None:
+            gap = summed(a, scaled(b, -1))
+            if not gap[0].keys() & changing:
+                found = max(found, at_least(gap))
+    return int(found) if found > -math.inf else None
 
 
 def taking_turns(function: Function, where: Region, group: Group) -> list[Op]:
@@ -253,11 +256,13 @@ def extreme(b: Builder, name: str, ends: Sequence[tuple[Value, int]]) -> Value:
         if key not in best or (number < best[key][0] if name == "minimum" else number > best[key][0]):
             best[key] = number, end, shift
     out: Value | None = None
-    if name == "minimum" and () in best:  # what is at least so much is not the smallest
-        for key, (_, end, shift) in list(best.items()):
-            least = [f[1] for f in largest(affine(end)) if not f[0]]
-            if key and least and max(least) - shift >= best[()][0]:
+    for key, (_, end, shift) in list(best.items()):  # without what another one is beyond anyway
+        here = summed(affine(end), ({}, -shift))
+        for other, (_, beyond, by) in best.items():
+            gap = summed(here, scaled(summed(affine(beyond), ({}, -by)), -1))
+            if other != key and at_least(gap if name == "minimum" else scaled(gap, -1)) >= 0:
                 del best[key]
+                break
     for key, (number, end, shift) in best.items():
         moved: Value = Const(number, I64)
         if key:
