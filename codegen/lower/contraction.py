@@ -255,7 +255,9 @@ def covered(low: Form, high: Form, ranges: list[tuple[Form, Form]]) -> bool:
     left = list(ranges)
     reached = low
     while not in_order(high, reached):
-        following = next((r for r in left if all(in_order(x, reached) or in_order(x, low) for x in largest(r[0]))), None)
+        following = next(
+            (r for r in left if all(in_order(x, reached) or in_order(x, low) for x in largest(r[0]))), None
+        )
         if following is None:
             return False
         left.remove(following)

@@ -58,8 +58,8 @@ ZERO, ONE = Const(0, I64), Const(1, I64)
 
 
 def skew(function: Function) -> None:
-    """Let loops take turns; not where the function writes to arrays of the caller (which may overlap, and whose contents
-    are seen where it fails half way), and not where loops are to be divided among threads."""
+    """Let loops take turns; not where the function writes to arrays of the caller (they may overlap, and what is in them
+    is seen where it fails half way), and not where loops are to be divided among threads."""
     if not function.attrs.get("donated") and "threads" not in function.attrs:
         region(function, function.body)
 
@@ -165,7 +165,7 @@ def candidate(op: Op, known: Effects) -> Member | None:
 
 
 def inner_extents(body: Region, inside: set[Value]) -> tuple[Value, ...] | None:
-    """Extents of the loops in a loop's body, of the deepest and first of them; None where they change from turn to turn."""
+    """Extents of the loops in a loop's body, of the deepest and first; None where they change from turn to turn."""
     deepest: tuple[Value, ...] = ()
     for op in body.ops:
         found: tuple[Value, ...] | None
@@ -217,15 +217,16 @@ def taking_turns(function: Function, where: Region, group: Group) -> list[Op]:
         base = extreme(b, "minimum", [(m.loop.operands[0], m.shift) for m in members])
         top = extreme(b, "maximum", [(m.loop.operands[1], m.shift) for m in members])
         size = block_size(b, members)
-        rest = Const(int(size.value) - 1, I64) if isinstance(size, Const) else size - ONE
+        turns = int(size.value) if isinstance(size, Const) else 0
+        rest = Const(turns - 1, I64) if turns else size - ONE
         count = b.emit1("floordiv", [sum_of(top, base, -1) + rest, size])
         found: list[tuple[Window, Region, Value]] = []
-        if isinstance(size, Const):
+        if turns:
             region_of = Places.of(function).region_of
             for window in windows(function, where, members, group.before, group.after, base):
                 assert window.root.op is not None
                 home = region_of[window.root.op]
-                found.append((window, home, window.open(home, int(size.value), base)))
+                found.append((window, home, window.open(home, turns, base)))
     with Builder(visit, span) as b:
         begin = sum_of(number * size, base)
         end = begin + size
@@ -241,7 +242,7 @@ def taking_turns(function: Function, where: Region, group: Group) -> list[Op]:
             b.region.ops.append(m.loop)
         for window, home, buffer in found:
             window.leave(home, b, buffer, number, base)
-            window.move(b, buffer, int(size.value))
+            window.move(b, buffer, turns)
         b.emit("yield", [])
     return [*new.ops, Op("for", [ZERO, count], [], {}, [visit], span)]
 

@@ -4,7 +4,13 @@ In: a prepared primal, its reverse sweep with `residual` placeholders. Out: a `P
 
 1. read again: the value still exists (arguments, constants, anything at the top level, the loop variable itself,
    places of an array that are not overwritten afterwards: `dependence`);
-2. recompute: from values that exist, by operations that are cheap next to memory traffic;
+2. recompute: from values that exist, by operations that are cheap next to memory traffic; also arrays that are made and
+   written to within one turn of a loop, which costs what it did the first time, and much less than a tape:
+
+       %k1 = update (empty %n), %v, 1, %m, 1     forward, in a loop over %y      %p, %y = tape.pop %q
+       %z = add %y, %k1                                                     =>   %k1 = update (empty %n), ...
+       ... mul %z, %w, of which %z is needed                                     %z = add %y, %k1
+
 3. save: keep it when it is computed, on a tape where there are loops around it;
 4. undo: roll an overwritten array back while walking backwards, keeping only what the writes overwrote.
 
