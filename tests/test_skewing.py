@@ -257,3 +257,28 @@ def test_what_is_read_beside_a_write_passes_it_by():
     for m in (1, 2, 3):
         assert run(simpler, [a, a, m]) == run(function, [a, a, m])
     assert bypass.run(simpler) is simpler
+
+
+def test_nothing_moves_in_front_of_the_check_that_it_stands_behind(monkeypatch):
+    small_blocks(monkeypatch)
+    function = parse("""func @f(%x: f64[?], %v: f64[?], %k: i64) -> (f64[?], f64) {
+      %n: i64 = dim %x {axis=0}
+      %m: i64 = sub %n, 1
+      %a: f64[?] = mul %x, 2.0
+      %e: f64[?] = empty %n {dtype=f64}
+      %u: f64[?] = update %e, %a, 0, %n, 1 {spec="s"}
+      %p: f64[?] = index %u, 1, %m, 1 {spec="s"}
+      %s: f64 = index %u, 1 {spec="i"}
+      %ok: bool = lt %s, 100.0
+      check %ok, %k {error="ValueError", message="no: {0}"}
+      %w: f64 = index %v, %k {spec="i"}
+      %q: f64[?] = mul %p, %w
+      return %q, %w
+    }""")
+    made = schedule(function)
+    x = np.arange(20.0)
+    found = scheduled.run(made, [x, np.ones(3), 2])
+    np.testing.assert_array_equal(found[0], 2 * x[1:])
+    x[1] = 60.0
+    with pytest.raises(Exception, match="no: 7"):  # and not that there is no element 7
+        scheduled.run(made, [x, np.ones(3), 7])

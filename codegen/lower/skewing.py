@@ -58,8 +58,8 @@ ZERO, ONE = Const(0, I64), Const(1, I64)
 
 
 def skew(function: Function) -> None:
-    """Let loops take turns; not where the function writes to arrays of the caller (they may overlap, and what is in them
-    is seen where it fails half way), and not where loops are to be divided among threads."""
+    """Let loops take turns; not where the function writes to arrays of the caller (which may overlap, and are looked at
+    where it fails half way), and not where loops are to be divided among threads."""
     if not function.attrs.get("donated") and "threads" not in function.attrs:
         region(function, function.body)
 
@@ -186,8 +186,9 @@ def inner_extents(body: Region, inside: set[Value]) -> tuple[Value, ...] | None:
 
 
 def ordered(a: Effects, b: Effects) -> bool:
-    """Whether the order of two operations, of which `a` stands first, matters."""
-    if a.defines & b.uses or (a.checks and b.checks):
+    """Whether the order of two operations, of which `a` stands first, matters. What touches memory stays behind the
+    check that says that it may."""
+    if a.defines & b.uses or (a.checks and (b.checks or b.accesses)):
         return True
     return bool(a.writes & b.roots or a.roots & b.writes)
 
