@@ -52,6 +52,8 @@ SMALLEST, LARGEST = 256, 4096
 """Turns in a block, over one axis."""
 LOOPS = 32
 """More do not take turns with one another."""
+ACCESSES = 128
+"""In a loop; with more, what it reads and writes is not compared with that of others."""
 FARTHEST = 64
 """The largest shift."""
 ZERO, ONE = Const(0, I64), Const(1, I64)
@@ -101,13 +103,10 @@ class Group:
             if self.members and not self.joins(member):
                 return False
             self.members.append(member)
-        elif op.name in ("return", "yield", "test") or (op.regions and not self.members):
-            if self.members:
-                return False
         elif self.members:
+            if op.name in ("return", "yield", "test") or (op.regions and op.name != "if"):
+                return False
             if any(ordered(x, known) for x in self.passed) or any(ordered(m.effects, known) for m in self.members):
-                if op.regions and op.name != "if":
-                    return False
                 self.after.append(op)
                 self.passed.append(known)
             else:
@@ -126,24 +125,25 @@ class Group:
         for earlier in self.members:
             for x in earlier.effects.accesses:
                 for y in member.effects.accesses:
-                    if x.root is not y.root or not (x.write or y.write) or apart(x, y, []):
+                    if x.root is not y.root or not (x.write or y.write):
                         continue
                     lead = distance(earlier, x, member, y)
-                    if lead is None:
+                    if lead is not None:
+                        shift = min(shift, earlier.shift + lead)
+                    elif not apart(x, y, []):
                         return False
-                    shift = min(shift, earlier.shift + lead)
         member.shift = shift
         return shift >= -FARTHEST
 
     def finish(self, function: Function, where: Region) -> None:
         """Let the loops take turns, where there are several."""
         taking = len(self.members) > 1
-        first = self.ops.index(self.members[0].loop) if taking else len(self.ops)
-        for op in self.ops[:first]:
-            for inner in op.regions:
-                region(function, inner)
+        for op in self.ops:
+            if not taking or not any(m.loop is op for m in self.members):
+                for inner in op.regions:
+                    region(function, inner)
         if taking:
-            rest = self.ops[first:]
+            rest = self.ops[self.ops.index(self.members[0].loop) :]
             loops = taking_turns(function, where, self)
             begin, end = where.ops.index(rest[0]), where.ops.index(rest[-1]) + 1
             known = set(rest)
@@ -155,7 +155,9 @@ def candidate(op: Op, known: Effects) -> Member | None:
     """A loop whose turns can be put off, as far as the loop itself says."""
     if op.name != "for" or len(op.operands) > 2 or op.attrs.get("reverse") or is_short(op) or known.checks:
         return None
-    if not known.writes or moves_buffers(op.regions[0]) or any(inner.name == "while" for inner in walk(op.regions[0])):
+    if not known.writes or len(known.accesses) > ACCESSES or moves_buffers(op.regions[0]):
+        return None
+    if any(inner.name == "while" for inner in walk(op.regions[0])):
         return None
     index = op.regions[0].args[0]
     if not all(x.position and any(index in affine(p)[0] for p in x.position) for x in known.accesses if x.write):
