@@ -22,11 +22,12 @@ from .scheduler import Scheduler
 from .skewing import skew
 from .slice_sums import assemble_slices
 
-__all__ = ["schedule"]
+__all__ = ["schedule", "take_turns"]
 
 
-def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
-    """The scheduled IR of a function. `layouts`: per argument ``C``, ``A`` (any strides), or "" for scalars.
+def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True) -> Function:
+    """The scheduled IR of a function. `layouts`: per argument ``C``, ``A`` (any strides), or "" for scalars. `turns`:
+    loops over the same arrays may take turns (`take_turns`, for who does more to the loops before).
 
     Arguments are read only; results are fresh buffers, distinct from each other and from arguments.
 
@@ -61,12 +62,18 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     cleanup(out)
     use_lanes(out)
     cleanup(out)
-    skew(out)
-    cleanup(out)
+    if turns:
+        take_turns(out)
     if "threads" in out.attrs:
         mark(out)
         cleanup(out)
     return out
+
+
+def take_turns(function: Function) -> None:
+    """The last step of a schedule, in place."""
+    skew(function)
+    cleanup(function)
 
 
 _ = _operations
