@@ -282,3 +282,24 @@ def test_nothing_moves_in_front_of_the_check_that_it_stands_behind(monkeypatch):
     x[1] = 60.0
     with pytest.raises(Exception, match="no: 7"):  # and not that there is no element 7
         scheduled.run(made, [x, np.ones(3), 7])
+
+
+def test_what_a_loop_overwrites_in_no_turns_is_read_later(monkeypatch):
+    small_blocks(monkeypatch)
+
+    def overwritten(x, turns):
+        n = x.shape[0]
+        a = x * 2.0
+        b = np.zeros(n)
+        b[:] = a
+        b[1:] = b[1:] + x[:-1] * a[1:]
+        c = b + a
+        for _ in range(turns):
+            for i in range(n):
+                c[i] = x[i]
+        return c * 1.0 + b
+
+    x = np.arange(1.0, 20.0)
+    primal = specialize(overwritten, Transform("jit", (), False, ()), flatten_call((x, 1), {})).stages.optimized
+    for turns in (0, 1, 2):
+        np.testing.assert_array_equal(scheduled.run(schedule(primal), [x, turns])[0], overwritten(x, turns))
