@@ -34,6 +34,7 @@ from ..ir.rewrite import clone_function, substitute
 from ..ir.types import Buffer
 from .executable import Executable
 from .host import check_and_convert, leaf_of, require_disjoint
+from .lower import schedule, take_turns
 from .lower.accesses import Access, effects
 
 __all__ = ["DonatedExecutable", "results_in_arguments"]
@@ -147,7 +148,10 @@ class DonatedExecutable(Executable):
 
     @cached_property
     def made(self) -> tuple[Function, dict[int, int]]:
-        return results_in_arguments(self.base.scheduled, self.donated)
+        plain = schedule(self.base.function, self.base.layouts, turns=False)
+        out, placed = results_in_arguments(plain, self.donated)
+        take_turns(out)  # what is in the memory of an argument is disjoint from all others: see `run`
+        return out, placed
 
     @cached_property
     def scheduled(self) -> Function:

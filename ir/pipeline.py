@@ -26,7 +26,7 @@ import os
 from collections.abc import Callable
 
 from .core import Function
-from .passes import cse, dce, drop_rules, early_checks, equations, licm, prove, simplify, sink, stacks
+from .passes import bypass, cse, dce, drop_rules, early_checks, equations, licm, prove, simplify, sink, stacks
 from .verify import verify as verify_function
 
 __all__ = ["PASSES", "finish", "optimize"]
@@ -38,6 +38,7 @@ PASSES: list[tuple[str, Pass]] = [
     ("prove", prove.run),
     ("cse", cse.run),
     ("licm", licm.run),
+    ("bypass", bypass.run),
     ("dce", dce.run),
 ]
 

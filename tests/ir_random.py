@@ -231,7 +231,14 @@ class Generator:
         else:
             v, spec, axes = self.value(pool, MATRIX), "ii", (0, 1)
         places = [self.position(b, pool, v, axis) for axis in axes]
-        kind = self.random.choice(["index", "update", "accumulate", "both", "race"])
+        kind = self.random.choice(["index", "update", "accumulate", "both", "race", "beside"])
+        if kind == "beside":  # all but the first element is written, and the first one read
+            v = self.value(pool, VECTOR)
+            n = b.emit1("dim", [v], {"axis": 0})
+            first = b.emit1("bound", [const(0), n], {"what": "index", "axis": 0})
+            rest = [const(1), b.emit1("sub", [n, const(1)]), const(1)]
+            written = b.emit1("update", [v, self.number(pool), *rest], {"spec": "s"})
+            return b.emit("index", [written, first], {"spec": "i"})
         if kind == "index":
             return b.emit("index", [v, *places], {"spec": spec})
         if kind == "race":  # is what was written here still here, when something was written there?

@@ -22,16 +22,18 @@ from .panels import make_panels
 from .parallel import mark
 from .scheduler import Scheduler
 from .settling import settle
+from .skewing import skew
 from .slice_sums import assemble_slices
 
-__all__ = ["schedule"]
+__all__ = ["schedule", "take_turns"]
 
 ROUNDS = 4
 """How often loops are fused: what is forwarded in one that was fused may have stood in the way of the next."""
 
 
-def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
-    """The scheduled IR of a function. `layouts`: per argument ``C``, ``A`` (any strides), or "" for scalars.
+def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True) -> Function:
+    """The scheduled IR of a function. `layouts`: per argument ``C``, ``A`` (any strides), or "" for scalars. `turns`:
+    loops over the same arrays may take turns (`take_turns`, for who does more to the loops before).
 
     Arguments are read only; results are fresh buffers, distinct from each other and from arguments.
 
@@ -69,10 +71,18 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     use_lanes(out)
     cleanup(out)
     settle(out)
+    if turns:
+        take_turns(out)
     if "threads" in out.attrs:
         mark(out)
         cleanup(out)
     return out
+
+
+def take_turns(function: Function) -> None:
+    """The last step of a schedule, in place."""
+    skew(function)
+    cleanup(function)
 
 
 _ = _operations

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from ...ir.core import Const, Op, Region, Value
 from ...ir.types import I64, Scalar
 from .hazards import may_overwrite
+from .loops import difference
 from .scheduler import Scheduler
 from .shapes import Term
 from .slice_sums import Piece, common, margins, pieces_of
@@ -56,6 +57,8 @@ class Axis:
     final: Value = ZERO
     ranges: tuple[Range, ...] = ()
     cut: tuple[tuple[int, int], ...] = ()
+    stop: Value = ZERO
+    """`hi`, or less than `lo` where that is so: a loop over no turns either way."""
 
 
 def assemble(s: Scheduler, op: Op) -> None:
@@ -128,15 +131,16 @@ def axis(s: Scheduler, op: Op, pieces: Sequence[Piece], k: int, whole: bool) -> 
         return Axis("all", extent, lo, hi)
     ranges = tuple(limits(s, p, k, extent) for p in pieces)
     lows, highs = (list(dict.fromkeys(ends)) for ends in zip(*ranges))
-    lo = s.b.emit1("minimum", [of_all(s, "maximum", lows), extent])
-    hi = s.b.emit1("maximum", [s.b.emit1("minimum", [of_all(s, "minimum", highs), extent]), lo])
+    lo = smaller(s, of_all(s, "maximum", lows), extent)
+    stop = smaller(s, of_all(s, "minimum", highs), extent)
+    hi = s.b.emit1("maximum", [stop, lo])
     begin: Value = ZERO
     end: Value = extent
     if not whole:
         begin = s.b.emit1("minimum", [of_all(s, "minimum", lows), extent])
         end = s.b.emit1("minimum", [of_all(s, "maximum", highs), extent])
     cut = tuple(margins(op.operands[0], p, k) or (0, 0) for p in pieces)
-    return Axis("ends", extent, lo, hi, begin, end, ranges, cut)
+    return Axis("ends", extent, lo, hi, begin, end, ranges, cut, stop)
 
 
 def of_all(s: Scheduler, name: str, values: Sequence[Value]) -> Value:
@@ -144,6 +148,14 @@ def of_all(s: Scheduler, name: str, values: Sequence[Value]) -> Value:
     for x in values[1:]:
         out = s.b.emit1(name, [out, x])
     return out
+
+
+def smaller(s: Scheduler, a: Value, extent: Value) -> Value:
+    """The smaller of a value and an extent, which is at least 0."""
+    terms, constant = difference(a, extent)
+    if a == ZERO or (not terms and constant <= 0):
+        return a
+    return extent if not terms else s.b.emit1("minimum", [a, extent])
 
 
 def limits(s: Scheduler, piece: Piece, k: int, extent: Value) -> Range:
@@ -207,7 +219,7 @@ class Nest:
                 inside = self.both(inside, self.within(i, (x.lo, x.hi)))
 
         def interior() -> None:
-            self.loop(at, after, a.lo, a.hi, self.interior)
+            self.loop(at, after, a.lo, a.stop if a.kind == "ends" else a.hi, self.interior)
 
         def rest(lo: Value, hi: Value) -> None:
             if self.boxes == 1:  # no link takes what not every link takes
@@ -234,11 +246,18 @@ class Nest:
             else:
                 self.either(inside, interior, lambda: rest(a.lo, a.hi))
             return
+        if inside is None and self.boxes == 1 and self.whole:
+            interior()
+            for low, high in ((a.first, a.lo), (a.hi, a.final)):
+                if low != high:
+                    self.loop(at, after, low, high, self.base, short=True)
+            return
+        # the ends come first: then what runs through the interior can be taken together with what reads it (`skewing`)
+        self.either(self.both(inside, self.holds), lambda: self.planned(at, after), ends)
         if inside is None:
             interior()
         else:
             self.either(inside, interior, lambda: None)
-        self.either(self.both(inside, self.holds), lambda: self.planned(at, after), ends)
 
     def planned(self, before: list[Value], after: list[Value]) -> None:
         """The ends of a row for which the plan holds."""

@@ -156,7 +156,8 @@ def covers(position: list[Value], indices: dict[Value, Value], extents: list[Val
         elif at not in indices or at in used or expand(indices[at], same) != expand(extent, same):
             return False
         used.add(at)
-    return True
+    # a loop whose index says nothing about the position may have no turns at all
+    return all(index in used or (isinstance(end, Const) and int(end.value) > 0) for index, end in indices.items())
 
 
 def touches(op: Op, root: Value) -> bool:

@@ -4,7 +4,13 @@ In: a prepared primal, its reverse sweep with `residual` placeholders. Out: a `P
 
 1. read again: the value still exists (arguments, constants, anything at the top level, the loop variable itself,
    places of an array that are not overwritten afterwards: `dependence`);
-2. recompute: from values that exist, by operations that are cheap next to memory traffic;
+2. recompute: from values that exist, by operations that are cheap next to memory traffic; also arrays that are made and
+   written to within one turn of a loop, which costs what it did the first time, and much less than a tape:
+
+       %k1 = update (empty %n), %v, 1, %m, 1     forward, in a loop over %y      %p, %y = tape.pop %q
+       %z = add %y, %k1                                                     =>   %k1 = update (empty %n), ...
+       ... mul %z, %w, of which %z is needed                                     %z = add %y, %k1
+
 3. save: keep it when it is computed, on a tape where there are loops around it;
 4. undo: roll an overwritten array back while walking backwards, keeping only what the writes overwrote.
 
@@ -23,7 +29,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..core import Const, Op, Region, Value, walk
@@ -43,6 +49,11 @@ ELEMENTARY_COST = 8
 KEEPING_PER_COST = 5.0
 """An element costs as much to keep (in memory that has been used before) as operations whose declared costs add up to
 this; what is cheaper than an elementary function disappears behind the memory traffic."""
+REWRITE_COST = 0.1
+"""What it costs to write a part of an array of an iteration's own once more, in units of keeping the array: it is
+written to memory that is in a cache, where a tape grows through all of memory."""
+REWRITTEN = ("update", "accumulate")
+NEW_MEMORY = ("empty", "fill")
 NOT_RECOMPUTED = (*OVERWRITES, "concat", "empty", "dim")
 
 
@@ -52,6 +63,8 @@ class Need:
 
     value: Value
     versions: dict[Value, Value | None]
+    regions: tuple[Region, ...] = ()
+    """The regions of the primal in whose mirror it is."""
 
 
 @dataclass
@@ -107,14 +120,19 @@ class Plan:
         lineage = self.lineages.of(value)
         return lineage not in self.lineages.overwrites or self.lineages.final(lineage) is value
 
-    def sources(self, value: Value) -> list[Value] | None:
-        """The values that `value` can be computed from again; None where it cannot."""
+    def sources(self, value: Value, regions: Sequence[Region] | None = None) -> list[Value] | None:
+        """The values that `value` (needed in the mirror of `regions`) can be computed from again; None where it
+        cannot."""
         final = self.read_at_the_end(value)
         if final is not None:
             return list(final.positions)
         if value in self.reverse.inductions:
             return self.reverse.inductions[value].operands
-        return value.op.operands if value.op is not None and self.can_recompute(value) else None
+        if value.op is None or not self.can_recompute(value):
+            return None
+        if value.op.name in REWRITTEN and regions is not None and not self.within_one_turn(value, regions):
+            return None
+        return value.op.operands
 
     def read_at_the_end(self, value: Value) -> FinalRead | None:
         """Where the final contents of an array hold `value`, if they do (and are not being undone)."""
@@ -124,7 +142,13 @@ class Plan:
     def can_recompute(self, value: Value) -> bool:
         """Whether a value may be computed again from its operands."""
         op = value.op
-        if op is None or op.regions or op.name in NOT_RECOMPUTED or len(op.results) != 1:
+        if op is None or op.regions:
+            return False
+        if op.name in REWRITTEN:
+            return self.is_own(value)
+        if op.name == "empty":
+            return self.begins_own(value)
+        if op.name in NOT_RECOMPUTED or len(op.results) != 1:
             return False
         rule = lookup(op.name)
         return (
@@ -137,6 +161,41 @@ class Plan:
                 "check",
             )
         )
+
+    def is_own(self, value: Value) -> bool:
+        """Whether a version of an array is made, as a whole, in each turn of the loop around it, by operations that
+        can be carried out again: then this costs no more than it did the first time. (Where an array comes into the
+        turn from outside and is written to in place, one element may be all that a turn has to do with it.)"""
+        home = self.prepared.home[value]
+        if self.lineages.of(value) in self.undone:
+            return False
+        while value.op is not None and value.op.name in REWRITTEN:
+            if not self.lineages.continues(value.op):
+                return True  # of a copy
+            value = value.op.operands[0]
+            if self.prepared.home[value] is not home:
+                return False
+        if value.op is None or not self.can_recompute(value):
+            return False
+        return value.op.name in NEW_MEMORY or lookup(value.op.name).category == "elementwise"
+
+    def begins_own(self, value: Value) -> bool:
+        """Whether memory that begins with any contents is written to in the region where it is made."""
+        home = self.prepared.home[value]
+        return any(op.name in REWRITTEN and op.operands[0] is value for op in home.ops)
+
+    def within_one_turn(self, value: Value, regions: Sequence[Region]) -> bool:
+        """Whether what is needed in the mirror of `regions` is needed at most once for each time it was computed."""
+        home = self.prepared.home[value]
+        for region in regions:
+            while region is not home:
+                site = self.prepared.sites[region]
+                if site.owner is None or site.parent is None or site.owner.name != "if":
+                    break
+                region = site.parent
+            else:
+                return True
+        return False
 
 
 def make_plan(prepared: Prepared, reverse: Reverse, frugal: bool = False) -> Plan:
@@ -174,6 +233,8 @@ def price(plan: Plan, value: Value) -> float:
 def recompute_price(plan: Plan, value: Value) -> float:
     """What it costs to compute a value again from its operands, in the unit of `price`."""
     assert value.op is not None
+    if value.op.name in REWRITTEN and not plan.frugal:
+        return price(plan, value) * REWRITE_COST
     cost = lookup(value.op.name).cost
     if plan.frugal or cost < ELEMENTARY_COST or not value.dtype.is_float:
         return 0.0
@@ -200,7 +261,7 @@ def collect_needs(plan: Plan) -> list[Need]:
     versions = Versions(plan.lineages)
     body = plan.prepared.function.body
     versions.enter([body], None)
-    _collect_in(plan, plan.reverse.region, versions, needs, wanted_placeholders(plan))
+    _collect_in(plan, plan.reverse.region, (body,), versions, needs, wanted_placeholders(plan))
     for lineage in plan.undone_in_order():  # undoing starts from the last version, to be had where the lineage ends
         home = plan.lineages.home(lineage)
         if home is not body:
@@ -216,11 +277,18 @@ def wanted_placeholders(plan: Plan) -> set[Value]:
     }
 
 
-def _collect_in(plan: Plan, mirror: Region, versions: Versions, needs: list[Need], wanted: set[Value]) -> None:
+def _collect_in(
+    plan: Plan,
+    mirror: Region,
+    regions: Sequence[Region],
+    versions: Versions,
+    needs: list[Need],
+    wanted: set[Value],
+) -> None:
     for op in mirror.ops:
         if op.name == "residual":
             if op.result in wanted:
-                needs.append(Need(op.attrs["of"], dict(versions.current)))
+                needs.append(Need(op.attrs["of"], dict(versions.current), tuple(regions)))
         elif op.name == "undo":
             primal: Op = op.attrs["primal"]
             versions.undo(primal)
@@ -228,7 +296,7 @@ def _collect_in(plan: Plan, mirror: Region, versions: Versions, needs: list[Need
             owner: Op = op.attrs["primal"]
             for target, sources in mirrored_pairs(op, owner):
                 before = versions.enter(sources, owner)
-                _collect_in(plan, target, versions, needs, wanted)
+                _collect_in(plan, target, sources, versions, needs, wanted)
                 after = versions.current
                 versions.current = before
             versions.current = after
@@ -344,7 +412,7 @@ def _minimum_cut(plan: Plan, needs: list[Need]) -> tuple[set[Value], float]:
             if value not in nodes:
                 nodes[value] = None
                 graph.edge((value, "in"), (value, "out"), price(plan, value))
-            operands = plan.sources(value)
+            operands = plan.sources(value, need.regions)
             if operands is None:
                 graph.edge(source, (value, "in"), UNBOUNDED)
                 continue

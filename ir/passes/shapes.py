@@ -22,7 +22,7 @@ from ..types import I64, Array, Scalar, Type
 from .algebra import offset
 from .simplify import Rule, Simplifier
 
-__all__ = ["RULES", "keeps_shape", "of_fills", "shape_source"]
+__all__ = ["RULES", "keeps_shape", "of_fills", "shape_source", "surely_apart"]
 
 LOOK_BACK = 32  # how many writes a read is followed past
 ONE, ZERO = Const(1, I64), Const(0, I64)
@@ -361,13 +361,26 @@ def same_positions(a: Sequence[Value], b: Sequence[Value]) -> bool:
 
 
 def surely_apart(spec: str, a: Sequence[Value], other: str, b: Sequence[Value]) -> bool:
-    """Whether two reads or writes touch no element in common, for an axis with two single positions."""
+    """Whether two reads or writes touch no element in common: along some axis, one of two single positions or parts
+    without gaps (of a step of 1) lies before the other."""
     for letter, wanted, p, q in zip(spec, other, split_spec(spec, a), split_spec(other, b), strict=True):
-        if letter == wanted == "i":
-            (x, c), (y, d) = offset(p[0]), offset(q[0])
-            if x is y and c != d:
-                return True
+        if ":" in (letter, wanted) or not all(len(part) == 1 or part[2] == ONE for part in (p, q)):
+            continue
+        if before(p, q) or before(q, p):
+            return True
     return False
+
+
+def before(p: Part, q: Part) -> bool:
+    """Whether a position or part of a step of 1 ends before another one begins."""
+    base, constant = offset(q[0])
+    start, gap = offset(p[0])
+    if len(p) == 1:
+        return start is base and gap < constant
+    length, more = offset(p[1])
+    if start is not None and length is not None:
+        return False
+    return (start if length is None else length) is base and gap + more <= constant
 
 
 # ---------------------------------------------------------------- writing
