@@ -16,6 +16,7 @@ from .blocking import block_sweeps
 from .cleanup import cleanup
 from .forwarding import forward
 from .fuse_loops import fuse_loops
+from .jam import jam_rows
 from .lanes import use_lanes
 from .parallel import mark
 from .scheduler import Scheduler
@@ -58,7 +59,9 @@ def schedule(function: Function, layouts: Sequence[str] = ()) -> Function:
     block_sweeps(out)
     forward(out)
     cleanup(out)
-    use_lanes(out)
+    left_over = use_lanes(out)
+    cleanup(out)
+    jam_rows(out, left_over)
     cleanup(out)
     if "threads" in out.attrs:
         mark(out)
