@@ -52,7 +52,7 @@ FEW = 8
 """Turns of an inner loop that is unrolled altogether."""
 OPERATIONS = 20
 """In a turn of the outer loop: they are written `ROWS` times more."""
-CHEAP = 20
+CHEAP = 8
 """What an operation of a row may cost: larger ones are not written `ROWS` times more."""
 PLAIN = frozenset({"buffer.load", "buffer.store", "yield"})
 
