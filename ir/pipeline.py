@@ -26,7 +26,7 @@ import os
 from collections.abc import Callable
 
 from .core import Function
-from .passes import cse, dce, drop_rules, licm, prove, share, simplify, sink
+from .passes import cse, dce, drop_rules, licm, prove, repeats, share, simplify, sink
 from .verify import verify as verify_function
 
 __all__ = ["PASSES", "finish", "optimize"]
@@ -73,5 +73,5 @@ def finish(function: Function, writes: bool = False) -> Function:
     without_rules = drop_rules.run(function)
     if without_rules is not function:
         function = optimize(without_rules)
-    function = share.run(function)
+    function = share.run(repeats.run(function))
     return function if writes else sink.run(function)
