@@ -24,7 +24,7 @@ computes elementary functions, which is much code. Loops without sums gain too l
 
 The turns of the outer loop must be independent: an element that one of them writes is touched in no other one, or only
 in the same inner loop, in the same turn of it, and then in the order in which it was. So every element sees the same
-operations in the same order, sums in any order excepted.
+operations in the same order, sums in any order excepted: these add the sum of `ROWS` terms, in pairs.
 """
 
 from __future__ import annotations
@@ -193,11 +193,26 @@ class Jamming:
                 b.region.ops.append(self.inner(op, envs))
             else:
                 part.append(op)
+        totals = {op for k in range(len(given)) if (op := self.total(body, k)) is not None}
+        starts = given
         for env in envs:
             env.update(zip(body.args[1:], given, strict=True))
-            b.region.ops += [copy_op(o, env) for o in part]
+            b.region.ops += [copy_op(o, env) for o in part if o not in totals]
             given = mapped(body.terminator.operands, env)
+        for k, arg in enumerate(body.args[1:]):
+            add = self.total(body, k)
+            if add is not None:  # one addition, whose rounding error is kept (`llvm.sums`)
+                (term,) = (v for v in add.operands if v is not arg)
+                given[k] = b.emit1("add_any_order", [starts[k], in_pairs([env.get(term, term) for env in envs], b)])
         return given
+
+    def total(self, body: Region, k: int) -> Op | None:
+        """The addition to what the outer loop carries, if that is a sum in any order and used for nothing else."""
+        arg, end = body.args[1 + k], body.terminator.operands[k]
+        add = end.op
+        if add is None or add not in body.ops or add.name != "add_any_order" or self.uses[end] != 1:
+            return None
+        return add if list(add.operands).count(arg) == 1 and self.uses[arg] == 1 else None
 
     def inner(self, loop: Op, envs: list[Env]) -> Op:
         """One inner loop of all rows."""
@@ -258,12 +273,17 @@ class Jamming:
         total = b.emit1("buffer.load", place)
         terms = [env.get(found.term, found.term) for env in envs]
         if found.add.name == "add_any_order":
-            while len(terms) > 1:
-                pairs = zip(terms[::2], terms[1::2], strict=True)
-                terms = [b.emit1("add_any_order", list(pair)) for pair in pairs]
+            terms = [in_pairs(terms, b)]
         for term in terms:
             total = b.emit1(found.add.name, [total, term])
         b.emit("buffer.store", [total, *place])
+
+
+def in_pairs(terms: Sequence[Value], b: Builder) -> Value:
+    """The sum of `ROWS` terms, in pairs."""
+    while len(terms) > 1:
+        terms = [b.emit1("add_any_order", list(pair)) for pair in zip(terms[::2], terms[1::2], strict=True)]
+    return terms[0]
 
 
 def is_sum(loop: Op) -> bool:
