@@ -200,9 +200,9 @@ class Jamming:
             b.region.ops += [copy_op(o, env) for o in part if o not in totals]
             given = mapped(body.terminator.operands, env)
         for k, arg in enumerate(body.args[1:]):
-            add = self.total(body, k)
-            if add is not None:  # one addition, whose rounding error is kept (`llvm.sums`)
-                (term,) = (v for v in add.operands if v is not arg)
+            found = self.total(body, k)
+            if found is not None:  # one addition, whose rounding error is kept (`llvm.sums`)
+                (term,) = (v for v in found.operands if v is not arg)
                 given[k] = b.emit1("add_any_order", [starts[k], in_pairs([env.get(term, term) for env in envs], b)])
         return given
 
