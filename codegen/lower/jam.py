@@ -193,7 +193,7 @@ class Jamming:
                 b.region.ops.append(self.inner(op, envs))
             else:
                 part.append(op)
-        totals = {op for k in range(len(given)) if (op := self.total(body, k)) is not None}
+        totals = {add for k in range(len(given)) if (add := self.total(body, k)) is not None}
         starts = given
         for env in envs:
             env.update(zip(body.args[1:], given, strict=True))
