@@ -26,7 +26,21 @@ import os
 from collections.abc import Callable
 
 from .core import Function
-from .passes import bypass, cse, dce, drop_rules, early_checks, equations, licm, prove, simplify, sink, stacks
+from .passes import (
+    bypass,
+    cse,
+    dce,
+    drop_rules,
+    early_checks,
+    equations,
+    licm,
+    prove,
+    repeats,
+    share,
+    simplify,
+    sink,
+    stacks,
+)
 from .verify import verify as verify_function
 
 __all__ = ["PASSES", "finish", "optimize"]
@@ -74,5 +88,6 @@ def finish(function: Function, writes: bool = False) -> Function:
     without_rules = drop_rules.run(function)
     if without_rules is not function:
         function = optimize(without_rules)
+    function = share.run(repeats.run(function))
     function = function if writes else early_checks.run(sink.run(function))
     return equations.run(stacks.run(function))

@@ -70,7 +70,8 @@ def test_row_products_and_reductions_share_the_pass_over_the_matrix():
         V[:5],
         W[:4],
     )
-    assert not ops(low, "buffer.alloc") and len(ops(low, "for")) == 2
+    assert not ops(low, "buffer.alloc")
+    assert len(ops(low, "for")) == 4  # over rows and along them; several rows at a time, and those left over
 
 
 def test_costly_values_with_two_consumers_are_computed_once():

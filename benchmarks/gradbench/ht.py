@@ -77,7 +77,11 @@ def on_vertices(theta: Any, hand: Any, corresponding: Any, points: Any) -> Any:
 
 def on_triangles(theta: Any, us: Any, hand: Any, corners: Any, points: Any) -> Any:
     """points − points of the triangles with the given corners."""
-    mesh = vertices(theta, hand)
+    return off_mesh(vertices(theta, hand), us, corners, points)
+
+
+def off_mesh(mesh: Any, us: Any, corners: Any, points: Any) -> Any:
+    """points − points of the triangles of a mesh."""
     u, v = us[:, 0][:, None], us[:, 1][:, None]
     return points - (u * mesh[corners[:, 0]] + v * mesh[corners[:, 1]] + (1.0 - u - v) * mesh[corners[:, 2]])
 
@@ -90,9 +94,10 @@ def jacobian_on_vertices(theta: Any, hand: Any, corresponding: Any, points: Any)
 def jacobian_on_triangles(theta: Any, us: Any, hand: Any, corners: Any, points: Any) -> Any:
     """The derivatives of all coordinates of `on_triangles`, a row each, with respect to its point's own two barycentric
     coordinates and theta. No two points share barycentric coordinates, so that two tangents give all of the former."""
+    mesh = vertices(theta, hand)
 
     def of_us(at: Any) -> Any:
-        return on_triangles(theta, at, hand, corners, points)
+        return off_mesh(mesh, at, corners, points)
 
     rows = np.empty((len(points), 3, 2 + len(theta)))
     for k in range(2):

@@ -17,6 +17,7 @@ from .blocking import block_sweeps
 from .cleanup import cleanup
 from .forwarding import forward
 from .fuse_loops import fuse_loops
+from .jam import jam_rows
 from .lanes import use_lanes
 from .panels import make_panels
 from .parallel import mark
@@ -68,7 +69,9 @@ def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True
     block_sweeps(out)
     forward(out)
     cleanup(out)
-    use_lanes(out)
+    left_over = use_lanes(out)
+    cleanup(out)
+    jam_rows(out, left_over)
     cleanup(out)
     settle(out)
     if turns:

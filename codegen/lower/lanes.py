@@ -58,9 +58,11 @@ VECTORS = frozenset(
 """What is an instruction for vectors."""
 
 
-def use_lanes(function: Function) -> None:
-    """Run side by side what can be."""
-    Lanes(function).region(function.body)
+def use_lanes(function: Function) -> set[Op]:
+    """Run side by side what can be. Returns the loops of which few turns are left over."""
+    lanes = Lanes(function)
+    lanes.region(function.body)
+    return lanes.left_over
 
 
 def is_vector(op: Op) -> bool:
@@ -116,6 +118,7 @@ class Lanes:
         self.observed = bool(function.attrs.get("donated"))
         layouts = function.attrs["layouts"]
         self.strided = {a for a, layout in zip(function.args, layouts, strict=True) if layout in ("A", "F")}
+        self.left_over: set[Op] = set()
 
     def region(self, region: Region) -> None:
         for op in list(region.ops):
@@ -123,6 +126,7 @@ class Lanes:
             if group is not None:
                 at = region.ops.index(op)
                 region.ops[at:at] = self.blocks(group)
+                self.left_over.add(op)
             else:
                 for inner in op.regions:
                     self.region(inner)
