@@ -23,7 +23,7 @@ import importlib.util
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,28 @@ def key_of(function: Any, transform: Transform, call: Call) -> str | None:
 
 
 def options(transform: Transform) -> str:
-    return cache.digest(repr(transform), environment(), scipy_version(), optree.__version__, str(sys.flags.optimize))
+    versions = (environment(), own_sources(), scipy_version(), optree.__version__)
+    return cache.digest(repr(transform), *versions, str(sys.flags.optimize))
+
+
+@functools.cache
+def own_sources() -> str:
+    """A digest of adjit's modules as they are now: who changes them, or takes a newer commit, is not served traces and
+    derivatives made by what they were."""
+    return state_of(Path(__file__).resolve().parent.parent, ("api", "codegen", "ir", "tracer"))
+
+
+def state_of(package: Path, folders: Sequence[str]) -> str:
+    """A digest of the names, sizes and times of change of all modules in some folders."""
+    parts = []
+    for folder in folders:
+        for place, inner, files in os.walk(package / folder):
+            inner.sort()
+            for name in sorted(files):
+                if name.endswith(".py"):
+                    status = os.stat(os.path.join(place, name))
+                    parts.append(f"{place[len(str(package)) :]}/{name} {status.st_size} {status.st_mtime_ns}")
+    return cache.digest(*parts)
 
 
 @functools.cache

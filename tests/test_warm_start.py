@@ -636,3 +636,19 @@ def test_a_description_that_fails_does_not_fail_the_call(modules: Modules, monke
             patch.setattr(warm, name, fails)
             function = modules.load().closed
             assert grad(function)(1.5) == pytest.approx(slope(function, 1.5))
+
+
+def test_modules_that_changed_make_other_keys(tmp_path):
+    from adjit.api.warm import state_of
+
+    (tmp_path / "ir" / "passes").mkdir(parents=True)
+    module = tmp_path / "ir" / "passes" / "cse.py"
+    seen = {state_of(tmp_path, ("api", "ir"))}
+    for text in ("a = 1\n", "a = 12\n"):
+        module.write_text(text)
+        seen.add(state_of(tmp_path, ("api", "ir")))
+    os.utime(module, (1, 1))
+    seen.add(state_of(tmp_path, ("api", "ir")))
+    (tmp_path / "ir" / "notes.txt").write_text("no module")
+    seen.add(state_of(tmp_path, ("api", "ir")))
+    assert len(seen) == 4
