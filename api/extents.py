@@ -35,8 +35,7 @@ LONGEST = 4
 def may_fix_extents(transform: Transform) -> bool:
     """Whether there are such versions of a transform: not of halves that hand arrays to each other, not where memory is
     handed over, and only where the kernel itself looks at its arguments' extents."""
-    plain = transform.kind != "vjp" and not transform.donate and not transform.loose and transform.threads is None
-    return plain and entry.supported()
+    return transform.kind != "vjp" and not transform.donate and not transform.loose and entry.supported()
 
 
 def with_extents(call: Call) -> Call | None:

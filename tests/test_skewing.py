@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from random_programs import load
 
-from adjit import grad, jit
+from adjit import grad, jit, value_and_grad
 from adjit.api.arguments import flatten_call
 from adjit.api.specialize import Transform, specialize
 from adjit.codegen import scheduled
@@ -303,3 +303,23 @@ def test_what_a_loop_overwrites_in_no_turns_is_read_later(monkeypatch):
     primal = specialize(overwritten, Transform("jit", (), False, ()), flatten_call((x, 1), {})).stages.optimized
     for turns in (0, 1, 2):
         np.testing.assert_array_equal(scheduled.run(schedule(primal), [x, turns])[0], overwritten(x, turns))
+
+
+@pytest.mark.parametrize("n", [3, 4, 9, 5000])
+def test_with_two_threads_too(n):
+    """Sweeps over one axis in each step of a loop take turns there as well: the same bits."""
+
+    def steps(x, count):
+        for _ in range(count):
+            a = np.zeros(x.shape[0])
+            a[1:-1] = np.sin(x[2:]) - x[:-2] * x[1:-1]
+            b = np.zeros(x.shape[0])
+            b[1:-1] = a[2:] * a[:-2] + np.exp(-a[1:-1] * a[1:-1])
+            x = x + 0.01 * (a + b)
+        return np.sum(x * x)
+
+    x = np.random.default_rng(n).standard_normal(n)
+    value, gradient = value_and_grad(steps)(x, 5)
+    again, on_two = value_and_grad(steps, parallel=2)(x, 5)
+    np.testing.assert_array_equal(gradient, on_two)
+    np.testing.assert_allclose(value, again, rtol=1e-14)

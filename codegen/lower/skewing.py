@@ -61,9 +61,23 @@ ZERO, ONE = Const(0, I64), Const(1, I64)
 
 def skew(function: Function) -> None:
     """Let loops take turns; not where the function writes to arrays of the caller (which may overlap, and are looked at
-    where it fails half way), and not where loops are to be divided among threads."""
-    if not function.attrs.get("donated") and "threads" not in function.attrs:
+    where it fails half way), and not where loops are to be divided among threads. Two threads gain less than loops over
+    one axis do that take turns in each step of a loop, so there these do."""
+    threads = function.attrs.get("threads")
+    if function.attrs.get("donated"):
+        return
+    if threads is None:
         region(function, function.body)
+    elif threads in (1, 2):
+        for op in list(walk(function.body)):
+            for inner in op.regions if op.name in ("for", "while") else ():
+                sweeps(function, inner)
+
+
+def sweeps(function: Function, where: Region) -> None:
+    """`region`, of loops over one axis."""
+    if not any(op.regions and any(inner.name == "for" for inner in walk(op.regions[0])) for op in where.ops):
+        region(function, where)
 
 
 def region(function: Function, where: Region) -> None:
