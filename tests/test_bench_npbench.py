@@ -202,7 +202,10 @@ def options(root: Path, **more: Any) -> Options:
     return Options(effort=QUICK, quick=True, memory=False, root=str(root), **more)
 
 
-def test_the_tables_say_what_holds_and_what_does_not(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tables_say_what_holds_and_what_does_not(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADJIT_CACHE_DIR", str(root / "cache"))  # where nothing was compiled before
     report = root / "report.json"
     words = ["--root", str(root), "--quick", "--peers", "none", "--json", str(report)]
     assert main(["bench", "npbench", *words]) == 1
