@@ -20,7 +20,7 @@ def body(text: str) -> str:
 
 
 def passed(module: object, text: str) -> str:
-    function = module.run(parse(text))  # type: ignore[attr-defined]
+    function = module.run(parse(text))
     verify(function)
     return body(to_text(function))
 
@@ -211,7 +211,7 @@ def test_what_is_made_in_a_loop_stays_there() -> None:
 # ---------------------------------------------------------------- programs
 
 
-def cells(w, b, state, steps):  # type: ignore[no-untyped-def]
+def cells(w, b, state, steps):
     n = state.shape[1]
     h = state.copy()
     total = 0.0
@@ -227,7 +227,7 @@ def cells(w, b, state, steps):  # type: ignore[no-untyped-def]
     return total
 
 
-def counted(w, x, limit):  # type: ignore[no-untyped-def]
+def counted(w, x, limit):
     n = len(x)
     h = x * 1.0
     level = 0.0
@@ -300,7 +300,7 @@ def test_no_loop_runs_ahead_of_what_keeps_it_inside(args: tuple[np.ndarray, ...]
 
 
 def test_rows_that_are_written_are_checked_first() -> None:
-    def f(x, w, n):  # type: ignore[no-untyped-def]
+    def f(x, w, n):
         h = w.copy()
         total = 0.0
         for i in range(n):

@@ -12,17 +12,17 @@ from adjit.ir.core import walk
 from adjit.ir.text import parse, to_text
 
 
-def logsumexp(x):  # type: ignore[no-untyped-def]
+def logsumexp(x):
     top = np.max(x)
     return top + np.log(np.sum(np.exp(x - top)))
 
 
-def shifted(x, t):  # type: ignore[no-untyped-def]
+def shifted(x, t):
     """The sum's cotangent is a factor of the shift's."""
     return np.log(np.sum(np.exp(x - t))) * t
 
 
-def quotient(x, s, t):  # type: ignore[no-untyped-def]
+def quotient(x, s, t):
     """Signs, cancellation, a division by a scalar; the scalar met every element."""
     y = x * x * x
     total = np.sum(y)
@@ -30,7 +30,7 @@ def quotient(x, s, t):  # type: ignore[no-untyped-def]
     return z * 0.5 + total * total
 
 
-def on_a_plane(x, t):  # type: ignore[no-untyped-def]
+def on_a_plane(x, t):
     e = np.exp(x * t)
     return np.sum(e) * np.sum(e * t)
 
@@ -86,16 +86,16 @@ SPECIAL = [
 ]
 
 
-def raw(x, t):  # type: ignore[no-untyped-def]
+def raw(x, t):
     return np.log(np.sum(np.exp(x - t)))
 
 
-def scaled(x, t):  # type: ignore[no-untyped-def]
+def scaled(x, t):
     y = x * 1.5
     return np.sum(y) * np.sum(y + t)
 
 
-def divided(x, t):  # type: ignore[no-untyped-def]
+def divided(x, t):
     y = x * 1.5
     return np.sum(y) + np.sum((y * t) / t)
 
@@ -143,7 +143,7 @@ def test_text() -> None:
 def test_a_reciprocal() -> None:
     """The derivative of 1 / x is made of the result: -y * y."""
 
-    def f(x):  # type: ignore[no-untyped-def]
+    def f(x):
         return np.sum(1.0 / x)
 
     check_program(f, [(np.array([0.3, -1.2, 2.0]),)], compile=True, analytic=f)

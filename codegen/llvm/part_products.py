@@ -13,12 +13,9 @@ from llvmlite import ir
 
 from ...ir.types import F32, F64, DType
 from ..primitives.products import SMALL
-from . import alone
 from .memory import Memories, Memory
-from .numba_parts import cgutils
-from .products import LARGE, SHARED, find_blas
+from .products import by_blas, by_loops, find_blas
 from .scalars import integer, value_type
-from .shared_products import gemm
 
 __all__ = ["PART_PRODUCTS", "part_product"]
 
@@ -59,45 +56,8 @@ def function_for(module: ir.Module, kernel: str, dtype: DType) -> ir.Function:
     rows, columns, inner = extents
     size = b.mul(b.mul(rows, columns), inner)
     with b.if_then(b.icmp_signed(">=", size, integer(SMALL)), likely=True):
-        quick = b.and_(b.icmp_signed(">=", size, integer(SHARED)), b.icmp_signed("<", size, integer(LARGE)))
-        with b.if_then(quick):
-            alone.enter(b)
-        gemm(b, places, widths, extents, dtype, *PART_PRODUCTS[kernel], add=True)
-        with b.if_then(quick):
-            alone.leave(b)
+        by_blas(b, size, places, widths, extents, dtype, *PART_PRODUCTS[kernel], add=True)
         b.ret_void()
-    by_loops(b, places, widths, extents, dtype, *PART_PRODUCTS[kernel])
+    by_loops(b, places, widths, extents, dtype, *PART_PRODUCTS[kernel], add=True)
     b.ret_void()
     return function
-
-
-def by_loops(b: Any, places: Any, widths: Any, extents: Any, dtype: DType, left: bool, right: bool) -> None:
-    """Along rows where the second factor has rows, else as dot products."""
-    (out, x, y), (out_width, x_width, y_width), (rows, columns, inner) = places, widths, extents
-    zero = ir.Constant(value_type(dtype), 0.0)
-
-    def at(pointer: Any, row: Any, column: Any, width: Any) -> Any:
-        return b.gep(pointer, [b.add(b.mul(row, width), column)], inbounds=True)
-
-    def factor(i: Any, k: Any) -> Any:
-        return b.load(at(x, k, i, x_width) if left else at(x, i, k, x_width))
-
-    with cgutils.for_range(b, rows) as by_row:
-        i = by_row.index
-        if right:
-            with cgutils.for_range(b, columns) as by_column:
-                total = cgutils.alloca_once_value(b, zero)
-                b.store(zero, total)
-                with cgutils.for_range(b, inner) as by_term:
-                    k = by_term.index
-                    term = b.fmul(factor(i, k), b.load(at(y, by_column.index, k, y_width)))
-                    b.store(b.fadd(b.load(total), term, flags=("reassoc",)), total)
-                place = at(out, i, by_column.index, out_width)
-                b.store(b.fadd(b.load(place), b.load(total)), place)
-        else:
-            with cgutils.for_range(b, inner) as by_term:
-                scale = factor(i, by_term.index)
-                with cgutils.for_range(b, columns) as by_column:
-                    place = at(out, i, by_column.index, out_width)
-                    term = b.fmul(scale, b.load(at(y, by_term.index, by_column.index, y_width)))
-                    b.store(b.fadd(b.load(place), term), place)

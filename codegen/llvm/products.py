@@ -21,7 +21,7 @@ from .numba_parts import cgutils, linalg
 from .scalars import integer, value_type
 from .shared_products import gemm, shared
 
-__all__ = ["PRODUCTS", "product"]
+__all__ = ["PRODUCTS", "by_blas", "by_loops", "find_blas", "product"]
 
 I8, I32, I64 = (ir.IntType(n) for n in (8, 32, 64))
 PRODUCTS = {"matmul": (False, False), "matmul_nt": (False, True), "matmul_tn": (True, False), "matmul_tt": (True, True)}
@@ -68,59 +68,70 @@ def function_for(module: ir.Module, kernel: str, dtype: DType) -> ir.Function:
         function.args[k].add_attribute("noalias")
     b = ir.IRBuilder(function.append_basic_block("entry"))
     rows, columns, inner = function.args[3:]
+    places, widths, extents = whole(function.args, *PRODUCTS[kernel])
     size = b.mul(b.mul(rows, columns), inner)
     with b.if_then(b.icmp_signed(">=", size, integer(SMALL)), likely=True):
         if PRODUCTS[kernel] != (True, True):
             with b.if_then(narrow.fits(b, function.args, dtype, *PRODUCTS[kernel])):
                 narrow.by_blocks(b, function.args, dtype, *PRODUCTS[kernel])
                 b.ret_void()
-        quick = b.and_(b.icmp_signed(">=", size, integer(SHARED)), b.icmp_signed("<", size, integer(LARGE)))
-        with b.if_then(quick):
-            alone.enter(b)
-        by_blas(b, function.args, dtype, *PRODUCTS[kernel])
-        with b.if_then(quick):
-            alone.leave(b)
+        by_blas(b, size, places, widths, extents, dtype, *PRODUCTS[kernel])
         b.ret_void()
-    by_loops(b, function.args, dtype, *PRODUCTS[kernel])
+    by_loops(b, places, widths, extents, dtype, *PRODUCTS[kernel])
     b.ret_void()
     return function
 
 
-def by_blas(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> None:
-    """The whole product."""
+def whole(arguments: Any, left: bool, right: bool) -> Any:
+    """The places of a product's matrices, how wide their rows are, and the extents."""
     out, x, y, rows, columns, inner = arguments
-    widths = (columns, rows if left else inner, inner if right else columns)
-    gemm(b, (out, x, y), widths, (rows, columns, inner), dtype, left, right)
+    return (out, x, y), (columns, rows if left else inner, inner if right else columns), (rows, columns, inner)
 
 
-def by_loops(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> None:
-    """Along rows where the second factor has rows, else as dot products."""
-    out, x, y, rows, columns, inner = arguments
+def by_blas(
+    b: Any, size: Any, places: Any, widths: Any, extents: Any, dtype: DType, left: bool, right: bool, add: bool = False
+) -> None:
+    """On this thread alone where sharing out would cost more; `size`: the number of multiplications."""
+    quick = b.and_(b.icmp_signed(">=", size, integer(SHARED)), b.icmp_signed("<", size, integer(LARGE)))
+    with b.if_then(quick):
+        alone.enter(b)
+    gemm(b, places, widths, extents, dtype, left, right, add=add)
+    with b.if_then(quick):
+        alone.leave(b)
+
+
+def by_loops(
+    b: Any, places: Any, widths: Any, extents: Any, dtype: DType, left: bool, right: bool, add: bool = False
+) -> None:
+    """Along rows where the second factor has rows, else as dot products. `add`: to what is there."""
+    (out, x, y), (out_width, x_width, y_width), (rows, columns, inner) = places, widths, extents
     zero = ir.Constant(value_type(dtype), 0.0)
 
     def at(pointer: Any, row: Any, column: Any, width: Any) -> Any:
         return b.gep(pointer, [b.add(b.mul(row, width), column)], inbounds=True)
 
     def factor(i: Any, k: Any) -> Any:
-        return b.load(at(x, k, i, rows) if left else at(x, i, k, inner))
+        return b.load(at(x, k, i, x_width) if left else at(x, i, k, x_width))
 
-    with cgutils.for_range(b, rows) as loop_i:
-        i = loop_i.index
+    with cgutils.for_range(b, rows) as by_row:
+        i = by_row.index
         if right:
-            with cgutils.for_range(b, columns) as loop_j:
+            with cgutils.for_range(b, columns) as by_column:
                 total = cgutils.alloca_once_value(b, zero)
                 b.store(zero, total)
-                with cgutils.for_range(b, inner) as loop_k:
-                    k = loop_k.index
-                    term = b.fmul(factor(i, k), b.load(at(y, loop_j.index, k, inner)))
+                with cgutils.for_range(b, inner) as by_term:
+                    k = by_term.index
+                    term = b.fmul(factor(i, k), b.load(at(y, by_column.index, k, y_width)))
                     b.store(b.fadd(b.load(total), term, flags=("reassoc",)), total)
-                b.store(b.load(total), at(out, i, loop_j.index, columns))
+                place = at(out, i, by_column.index, out_width)
+                b.store(b.fadd(b.load(place), b.load(total)) if add else b.load(total), place)
         else:
-            with cgutils.for_range(b, columns) as loop_j:
-                b.store(zero, at(out, i, loop_j.index, columns))
-            with cgutils.for_range(b, inner) as loop_k:
-                scale = factor(i, loop_k.index)
-                with cgutils.for_range(b, columns) as loop_j:
-                    place = at(out, i, loop_j.index, columns)
-                    term = b.fmul(scale, b.load(at(y, loop_k.index, loop_j.index, columns)))
+            if not add:
+                with cgutils.for_range(b, columns) as by_column:
+                    b.store(zero, at(out, i, by_column.index, out_width))
+            with cgutils.for_range(b, inner) as by_term:
+                scale = factor(i, by_term.index)
+                with cgutils.for_range(b, columns) as by_column:
+                    place = at(out, i, by_column.index, out_width)
+                    term = b.fmul(scale, b.load(at(y, by_term.index, by_column.index, y_width)))
                     b.store(b.fadd(b.load(place), term), place)

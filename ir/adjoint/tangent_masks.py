@@ -17,11 +17,12 @@ popped with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..core import Builder, Const, Function, Op, Region, Value, builder
+from ..core import Builder, Const, Function, Op, Region, Value, builder, walk
 from ..errors import UnsupportedError
 from ..ops import call_rule, extents_of, lookup
 from ..types import BOOL, I64, Array, Scalar, Tape, Type
@@ -49,7 +50,7 @@ class Masks:
         self.varied = varied
         self.found: dict[Value, Value] = {}
         self.wanted: set[Value] = set()
-        steep = [op for op in every_op(function.body) if any(v in varied for v in op.results) and steep_operands(op)]
+        steep = [op for op in walk(function.body) if any(v in varied for v in op.results) and steep_operands(op)]
         if steep:
             partial = Partial(varied).run(function)
             if partial:
@@ -135,13 +136,6 @@ def separate(op: Op) -> bool:
     return True
 
 
-def every_op(region: Region) -> Iterator[Op]:
-    for op in region.ops:
-        yield op
-        for inner in op.regions:
-            yield from every_op(inner)
-
-
 def mask_type(type_: Type) -> Type:
     """The type of the mask of a value of some type."""
     if isinstance(type_, Tape):
@@ -221,7 +215,7 @@ def steep(op: Op) -> bool:
 # ---------------------------------------------------------------- which values
 
 
-class Flow:
+class Flow(ABC):
     """A set of values that grows until nothing changes."""
 
     def __init__(self) -> None:
@@ -231,15 +225,16 @@ class Flow:
         if not isinstance(value, Const):
             self.set.add(value)
 
-    def settle(self, function: Function) -> set[Value]:
+    def run(self, function: Function) -> set[Value]:
         before = -1
         while before < len(self.set):
             before = len(self.set)
             self.region(function.body)
         return self.set
 
+    @abstractmethod
     def region(self, region: Region) -> None:
-        raise NotImplementedError
+        """Add what one walk over a region finds."""
 
 
 def joins(op: Op) -> Iterable[tuple[list[Value], Value]]:
@@ -260,9 +255,6 @@ class Partial(Flow):
     def __init__(self, varied: set[Value]) -> None:
         super().__init__()
         self.varied = varied
-
-    def run(self, function: Function) -> set[Value]:
-        return self.settle(function)
 
     def full(self, value: Value) -> bool:
         return value in self.varied and value not in self.set
@@ -325,9 +317,6 @@ class Demand(Flow):
         for op in steep:
             for k in steep_operands(op):
                 self.add(op.operands[k])
-
-    def run(self, function: Function) -> set[Value]:
-        return self.settle(function)
 
     def add(self, value: Value) -> None:
         if value in self.partial:

@@ -24,7 +24,7 @@ from ..core import Const, Function, Op, Region, Value
 from ..ops import REGISTRY
 from ..rewrite import Rewriter
 
-__all__ = ["run"]
+__all__ = ["Scoped", "frozen", "run"]
 
 COMMUTATIVE = frozenset(
     "add mul eq ne logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor same_extent".split()
@@ -36,8 +36,8 @@ def run(function: Function) -> Function:
     return Numbering().function(function)
 
 
-class Numbering(Rewriter):
-    """Value numbering with one table per region on a stack of those in sight."""
+class Scoped(Rewriter):
+    """What is known, in one table per region on a stack of those in sight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,11 +51,8 @@ class Numbering(Rewriter):
             del self.known[key]
         return new
 
-    def visit(self, op: Op) -> None:
-        key = self.key(op) if not op.regions else None
-        if key is None:
-            self.while_(op) if op.name == "while" else self.copy(op)
-            return
+    def once(self, key: Hashable, op: Op) -> None:
+        """Copy an operation, or take the results of the one before it that has its key."""
         first = self.known.get(key)
         if first is None:
             self.known[key] = self.copy(op)
@@ -66,6 +63,19 @@ class Numbering(Rewriter):
             self.env[old] = new
             if new.name is None:
                 new.name = old.name
+
+
+class Numbering(Scoped):
+    """Value numbering."""
+
+    def visit(self, op: Op) -> None:
+        key = self.key(op) if not op.regions else None
+        if key is not None:
+            self.once(key, op)
+        elif op.name == "while":
+            self.while_(op)
+        else:
+            self.copy(op)
 
     def while_(self, op: Op) -> None:
         """The body sees what the condition computed."""

@@ -27,12 +27,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from ..core import Const, Function, Op, Region, Value, walk
+from ..core import Const, Function, Op, Value, walk
 from ..ops import REGISTRY
-from ..rewrite import Rewriter
 from ..types import Tape
 from . import cse, dce
-from .cse import frozen
+from .cse import Scoped, frozen
 
 __all__ = ["run"]
 
@@ -65,34 +64,14 @@ def may_repeat(function: Function) -> bool:
     return False
 
 
-class Once(Rewriter):
-    """Numbering of control flow, with one table per region on a stack of those in sight."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.known: dict[Hashable, Op] = {}
-        self.scopes: list[list[Hashable]] = []
-
-    def region(self, region: Region, args: list[Value] | None = None) -> Region:
-        self.scopes.append([])
-        new = super().region(region, args)
-        for key in self.scopes.pop():
-            del self.known[key]
-        return new
+class Once(Scoped):
+    """Numbering of control flow."""
 
     def visit(self, op: Op) -> None:
-        if not op.regions or not repeatable(op):
+        if op.regions and repeatable(op):
+            self.once(self.form(op, {}), op)
+        else:
             self.copy(op)
-            return
-        key = self.form(op, {})
-        first = self.known.get(key)
-        if first is None:
-            self.known[key] = self.copy(op)
-            self.scopes[-1].append(key)
-            return
-        self.changed = True
-        for old, result in zip(op.results, first.results, strict=True):
-            self.env[old] = result
 
     def form(self, op: Op, inside: dict[Value, int]) -> Hashable:
         """What an operation does, in terms of values from outside; `inside` numbers those that it defines itself."""
