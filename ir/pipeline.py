@@ -34,6 +34,7 @@ from .passes import (
     early_checks,
     equations,
     licm,
+    narrow,
     prove,
     repeats,
     share,
@@ -90,4 +91,4 @@ def finish(function: Function, writes: bool = False) -> Function:
         function = optimize(without_rules)
     function = share.run(repeats.run(function))
     function = function if writes else early_checks.run(sink.run(function))
-    return equations.run(stacks.run(function))
+    return equations.run(narrow.run(stacks.run(function)))

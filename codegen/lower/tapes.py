@@ -29,6 +29,7 @@ memory is reserved:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...ir.core import Const, Function, Op, Value, walk
@@ -229,6 +230,22 @@ TAPE_RULES: dict[str, Callable[[Any, Op], None]] = {
 }
 
 
+@dataclass(frozen=True)
+class Growth:
+    """By how many elements a turn of a loop makes a tape longer (`sign` 1) or shorter (-1): `size`, and `slope` times
+    the number of the turn."""
+
+    size: Value
+    slope: Value | None
+    sign: int
+
+
+def added(s: Scheduler, a: Value | None, b: Value | None) -> Value | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return s.b.emit1("add", [a, b])
+
+
 class Reserved:
     """The tapes of a `for` whose growth per turn is known at its start.
 
@@ -239,7 +256,7 @@ class Reserved:
     def __init__(self, s: Scheduler, op: Op, lo: Value, hi: Value) -> None:
         self.s = s
         self.op = op
-        self.slots: dict[int, tuple[Value, Value, Value, int]] = {}
+        self.slots: dict[int, tuple[Value, Value, Value, Growth]] = {}
         self.lo, self.hi = lo, hi
         self.block: int | None = op.attrs.get("block")
         rounded = op.operands[1].op
@@ -253,42 +270,83 @@ class Reserved:
             if isinstance(arg.type, Tape):
                 found = self.growth(op, slot) if self.block is None else self.growth_of_block(slot)
                 if found is not None:
-                    self.reserve(slot, op.operands[2 + slot], *found)
+                    self.reserve(slot, op.operands[2 + slot], found)
 
-    def growth(self, loop: Op, slot: int) -> tuple[Value, int] | None:
-        """(elements per turn of a loop, +1 for pushes or -1 for pops), where every turn does the same. Loops inside
-        count as well, if they run as often in every turn."""
+    def growth(self, loop: Op, slot: int) -> Growth | None:
+        """How much longer a turn of a loop makes a tape, where that is linear in the turn. Loops inside count as well,
+        if they run as often in every turn."""
         s, body = self.s, loop.regions[0]
         s.extents.keeps_shape(self.op)
         at, sign = body.args[1 + slot], 0
         total: Value = ZERO
+        slope: Value | None = None
         for op in body.ops[:-1]:
             if at not in op.operands:
                 continue
             if op.name == "for":
                 found = self.growth_of_inner(op, op.operands.index(at) - 2)
-                if found is None:
-                    return None
-                size, its_sign, at = *found, op.results[op.operands.index(at) - 2]
+                after = op.results[op.operands.index(at) - 2]
             elif op.name in ("tape.push", "tape.pop"):
                 terms = (
                     (s.extents.of[op.operands[1]] if op.operands[1].is_array else [])
                     if op.name == "tape.push"
                     else [term(x) for x in op.operands[1:]]
                 )
-                extents = [self.known_outside(t) for t in terms]
-                if not all(n is not None for n in extents):
-                    return None
-                size, its_sign, at = size_of(s, [n for n in extents if n is not None]), self.sign(op), op.results[0]
+                found, after = self.size_in_turn(terms, body.args[0], self.sign(op)), op.results[0]
             else:
                 return None
-            if sign == -its_sign:
+            if found is None or sign == -found.sign:
                 return None
-            sign = its_sign
-            total = s.b.emit1("add", [total, size])
+            sign, at = found.sign, after
+            total = s.b.emit1("add", [total, found.size])
+            slope = added(s, slope, found.slope)
         if sign == 0 or body.terminator.operands[slot] is not at:
             return None
-        return total, sign
+        return Growth(total, slope, sign)
+
+    def size_in_turn(self, terms: Sequence[Term], turn: Value, sign: int) -> Growth | None:
+        """The size of an array of which at most one extent depends, and that linearly, on the turn of a loop."""
+        emit = self.s.b.emit1
+        size: Value = Const(1, I64)
+        slope: Value | None = None
+        for t in terms:
+            extent = self.known_outside(t)
+            found = Growth(extent, None, sign) if extent is not None else self.linear_in(t, turn)
+            if found is None or (slope is not None and found.slope is not None):
+                return None
+            if slope is not None:
+                slope = emit("mul", [slope, found.size])
+            elif found.slope is not None:
+                slope = emit("mul", [size, found.slope])
+            size = emit("mul", [size, found.size])
+        return Growth(size, slope, sign)
+
+    def linear_in(self, t: Term, turn: Value) -> Growth | None:
+        """An extent as a linear form of a loop's turn; the sign does not matter."""
+        s = self.s
+        if t is turn:
+            return Growth(ZERO, Const(1, I64), 1)
+        known = self.known_outside(t)
+        if known is not None:
+            return Growth(known, None, 1)
+        op = t.op if isinstance(t, Value) else None
+        if op is None or op.name not in ("add", "sub", "mul"):
+            return None
+        one, other = (self.linear_in(term(x), turn) for x in op.operands)
+        if one is None or other is None:
+            return None
+        if op.name == "mul":
+            if one.slope is not None and other.slope is not None:
+                return None
+            size = s.b.emit1("mul", [one.size, other.size])
+            slopes = [(one.slope, other.size), (other.slope, one.size)]
+            slope = next((s.b.emit1("mul", [a, b]) for a, b in slopes if a is not None), None)
+            return Growth(size, slope, 1)
+        size = s.b.emit1(op.name, [one.size, other.size])
+        if other.slope is None:
+            return Growth(size, one.slope, 1)
+        mine = ZERO if one.slope is None else one.slope
+        return Growth(size, s.b.emit1(op.name, [mine, other.slope]), 1)
 
     def known_outside(self, t: Term) -> Value | None:
         """An extent of something in the loop, from values that are known before it."""
@@ -304,18 +362,19 @@ class Reserved:
                 return self.s.b.emit1(op.name, [x for x in operands if x is not None])
         return None
 
-    def growth_of_block(self, slot: int) -> tuple[Value, int] | None:
-        """Of a loop over blocks of turns (`panels`): (elements per turn, +1 or -1), where one loop over the turns of a
-        block is all that uses a tape."""
+    def growth_of_block(self, slot: int) -> Growth | None:
+        """Of a loop over blocks of turns (`panels`): the growth per turn, where one loop over the turns of a block is
+        all that uses a tape."""
         body = self.op.regions[0]
         arg = body.args[1 + slot]
         users = [op for op in body.ops if arg in op.operands]
         if len(users) != 1 or users[0].name != "for" or users[0].operands[2:].count(arg) != 1:
             return None
         at = users[0].operands.index(arg) - 2
-        return self.growth(users[0], at) if body.terminator.operands[slot] is users[0].results[at] else None
+        found = self.growth(users[0], at) if body.terminator.operands[slot] is users[0].results[at] else None
+        return None if found is None or found.slope is not None else found
 
-    def growth_of_inner(self, loop: Op, slot: int) -> tuple[Value, int] | None:
+    def growth_of_inner(self, loop: Op, slot: int) -> Growth | None:
         """By how much all turns of a loop in the body make a tape longer, where that is known outside already."""
         s = self.s
         bounds = [v if isinstance(v, Const) else s.scalars.get(v) for v in loop.operands[:2]]
@@ -323,7 +382,18 @@ class Reserved:
         lo, hi = bounds
         if found is None or lo is None or hi is None:
             return None
-        return s.b.emit1("mul", [self.turns(lo, hi), found[0]]), found[1]
+        return Growth(self.sum_over(found, lo, self.turns(lo, hi)), None, found.sign)
+
+    def sum_over(self, growth: Growth, first: Value, count: Value) -> Value:
+        """The growth of so many turns, from the first on."""
+        emit = self.s.b.emit1
+        total = emit("mul", [count, growth.size])
+        if growth.slope is None:
+            return total
+        # count (2 first + count - 1) is even: of the first and the last factor, one is
+        ends = emit("sub", [emit("add", [emit("mul", [Const(2, I64), first]), count]), Const(1, I64)])
+        turns = emit("floordiv", [emit("mul", [count, ends]), Const(2, I64)])
+        return emit("add", [total, emit("mul", [growth.slope, turns])])
 
     def turns(self, lo: Value, hi: Value) -> Value:
         turns = self.s.b.emit1("sub", [hi, lo])
@@ -335,16 +405,15 @@ class Reserved:
     def sign(op: Op) -> int:
         return 1 if op.name == "tape.push" else -1
 
-    def reserve(self, slot: int, init: Value, per_turn: Value, sign: int) -> None:
-        s = self.s
+    def reserve(self, slot: int, init: Value, growth: Growth) -> None:
+        s, sign = self.s, growth.sign
         data, length = s.tapes[init]
         turns = self.turns(self.lo, self.hi) if self.block is None else self.turns(ZERO, self.turns_in_all)
-        amount = s.b.emit1("mul", [turns, per_turn])
+        amount = self.sum_over(growth, self.lo, turns)
         end = s.b.emit1("add" if sign > 0 else "sub", [length, amount])
         if sign > 0 and init not in s.reserved:
             data = s.b.emit1("buffer.call", [data, length, end], {"kernel": "tape_reserve"}, names=[data.name])
-        self.slots[slot] = (data, length, end, sign)
-        self.per_turn = {**getattr(self, "per_turn", {}), slot: per_turn}
+        self.slots[slot] = (data, length, end, growth)
 
     def is_extent(self, value: Value) -> bool:
         """Whether a value cannot be negative: it is the extent of something."""
@@ -356,16 +425,18 @@ class Reserved:
 
     def enter(self, index: Value) -> None:
         s = self.s
-        for slot, (data, length, _, sign) in self.slots.items():
+        for slot, (data, length, _, growth) in self.slots.items():
             arg = self.op.regions[0].args[1 + slot]
+            first = self.lo
             if self.block is not None:
                 done = self.done_before(index, self.block)
             elif self.op.attrs.get("reverse"):
                 done = s.b.emit1("sub", [s.b.emit1("sub", [self.hi, Const(1, I64)]), index])
+                first = s.b.emit1("add", [index, Const(1, I64)]) if growth.slope is not None else first
             else:
                 done = s.b.emit1("sub", [index, self.lo])
-            moved = s.b.emit1("mul", [done, self.per_turn[slot]])
-            s.tapes[arg] = (data, s.b.emit1("add" if sign > 0 else "sub", [length, moved]))
+            moved = self.sum_over(growth, first, done)
+            s.tapes[arg] = (data, s.b.emit1("add" if growth.sign > 0 else "sub", [length, moved]))
             s.reserved.add(arg)
 
     def done_before(self, index: Value, size: int) -> Value:
