@@ -13,6 +13,7 @@ from ...ir.core import Function
 from ...ir.types import Tape
 from .. import scheduled as _operations
 from . import fusion
+from .abreast import abreast
 from .blocking import block_sweeps
 from .cleanup import cleanup
 from .forwarding import forward
@@ -73,6 +74,8 @@ def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True
     forward(out)
     cleanup(out)
     left_over = use_lanes(out)
+    cleanup(out)
+    left_over = abreast(out, left_over)
     cleanup(out)
     jam_rows(out, left_over)
     cleanup(out)
