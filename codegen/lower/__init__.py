@@ -17,6 +17,7 @@ from .blocking import block_sweeps
 from .cleanup import cleanup
 from .forwarding import forward
 from .fuse_loops import fuse_loops
+from .inheriting import inherit
 from .jam import jam_rows
 from .lanes import use_lanes
 from .panels import make_panels
@@ -86,6 +87,7 @@ def take_turns(function: Function) -> None:
     """The last step of a schedule, in place."""
     skew(function)
     cleanup(function)
+    inherit(function)
 
 
 _ = _operations
