@@ -33,7 +33,7 @@ Integers that index arrays are taken not to overflow i64.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from .core import Builder, Const, Function, Op, Region, Value
@@ -75,6 +75,11 @@ def is_pure_scalar(op: Op) -> bool:
     """Whether an operation computes one number from numbers, and nothing else."""
     rule = REGISTRY[op.name]
     return rule.category == "elementwise" and not rule.effect and not any(v.is_array for v in op.operands)
+
+
+def operation_of(op: Op, operands: Sequence[Hashable]) -> Hashable:
+    """What an operation does, to which operands."""
+    return (op.name, *operands, *((k, repr(v)) for k, v in sorted(op.attrs.items())))
 
 
 class Facts:
@@ -155,8 +160,11 @@ class Facts:
     def first_like(self, op: Op) -> Value:
         """The result of a pure operation on scalars, or of an equal one that was met before: one atom for both."""
         operands = [self.linear(v) if v.type == INTEGER else v for v in op.operands]
-        attrs = [(k, repr(v)) for k, v in sorted(op.attrs.items())]
-        return self.firsts.setdefault((op.name, *operands, *attrs), op.result)
+        return self.firsts.setdefault(operation_of(op, operands), op.result)
+
+    def like(self, op: Op, operands: Sequence[Hashable]) -> Value | None:
+        """The atom that the same operation on other operands is, if it was met: integers are given as forms."""
+        return self.firsts.get(operation_of(op, operands))
 
     def extent(self, value: Value, axis: int) -> Linear:
         """The extent of an array along an axis, from what made the array."""

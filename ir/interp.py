@@ -40,7 +40,7 @@ from . import callbacks, errors
 from .core import Const, Function, Op, Region, Span, Value
 from .errors import AdjitError, ArgumentError, BoundsError, CheckError, InternalError, ShapeError, show_span
 from .ops import REGISTRY
-from .ops.shape import split_spec
+from .ops.indexing import split_spec
 from .types import Array, Scalar, Tape, Type
 
 __all__ = ["Env", "Interpreter", "argument", "failure", "run", "run_region"]

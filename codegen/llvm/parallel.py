@@ -56,6 +56,9 @@ SHORT = 16
 """Operations of a loop that is written twice, so that it runs as if there were no threads where these do not pay."""
 MUCH = 1e9
 """More work than this is not counted."""
+APART = 128
+"""Bytes between the copies that threads write to: processors fetch cache lines in pairs, and wait for each other where
+they write to the same pair."""
 LINE = 64
 """Chunks of many turns begin at multiples of a quarter of this."""
 
@@ -213,8 +216,9 @@ def copies_of(low: Lowering, root: Value, count: Any) -> Memory:
     """Memory for copies of a buffer, owned here."""
     b = low.b
     original = low.memory(root)
-    value = Value(Buffer(original.type.dtype, original.type.rank + 1), "copies")
-    memory, enough = low.memories.allocate(value, [count, *original.extents], original.number)
+    value = Value(Buffer(original.type.dtype, 1), "copies")
+    size = b.add(b.mul(count, distance(b, original)), integer(apart(original)))
+    memory, enough = low.memories.allocate(value, [size], original.number)
     with b.if_then(b.not_(enough), likely=False):
         release = ir.FunctionType(ir.VoidType(), [])
         b.call(cgutils.get_or_insert_function(b.module, release, "adjit_threads_release"), [])
@@ -222,6 +226,23 @@ def copies_of(low: Lowering, root: Value, count: Any) -> Memory:
     memory = low.memories.with_data(memory)
     low.ownership.own(value, memory)
     return memory
+
+
+def apart(memory: Memory) -> int:
+    """How many elements lie between copies, and before the first: no cache line holds elements of two."""
+    return APART // memory.type.dtype.itemsize
+
+
+def distance(b: Any, memory: Memory) -> Any:
+    """From a copy of some memory to the next one, in elements: a multiple of `apart`."""
+    line = apart(memory)
+    rounded = b.and_(b.add(elements(b, memory), integer(line - 1)), integer(-line))
+    return b.add(rounded, integer(line))
+
+
+def place_of_copy(b: Any, original: Memory, copies: Any, number: Any) -> Any:
+    """Where a copy of `original` begins."""
+    return b.gep(copies, [b.add(b.mul(number, distance(b, original)), integer(apart(original)))])
 
 
 def prepare(low: Lowering, op: Op, plan: Plan) -> Frame:
@@ -329,10 +350,10 @@ def add_copies(low: Lowering, original: Memory, copies: Memory, count: Any) -> N
     b = low.b
     size = elements(b, original)
     with cgutils.for_range(b, count) as outer:
-        begin = b.mul(outer.index, size)
+        begin = place_of_copy(b, original, copies.data, outer.index)
         with cgutils.for_range(b, size) as inner:
             place = b.gep(original.data, [inner.index], inbounds=True)
-            part = b.load(b.gep(copies.data, [b.add(begin, inner.index)], inbounds=True))
+            part = b.load(b.gep(begin, [inner.index], inbounds=True))
             b.store(b.fadd(b.load(place), part), place)
 
 
@@ -412,7 +433,7 @@ class Body:
             size = elements(b, original)
             workspace = k < len(plan.workspaces)
             number = thread if workspace else b.sub(chunk, integer(1))
-            own = b.gep(copies[k], [b.mul(number, size)])
+            own = place_of_copy(b, original, copies[k], number)
             data = b.select(last if workspace else first, original.data, own)
             if not workspace:
                 with b.if_then(b.not_(first)):

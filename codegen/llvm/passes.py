@@ -72,6 +72,8 @@ def reads_neighbours(function: Function) -> bool:
 def is_short(loop: Op) -> bool:
     """Whether a `for` is to be unrolled: so many turns at most, known now, and no loops inside but such ones."""
     low, high = loop.operands[:2]
+    if loop.attrs.get("functions"):  # to be made a vector of
+        return False
     if not isinstance(low, Const) or not isinstance(high, Const):
         return False
     turns = high.value - low.value

@@ -3,7 +3,7 @@
 In: a function of the array IR. Out: a function of the scheduled IR (`codegen.scheduled`), same results. `panels` makes
 products of matrices of those of vectors in loops, `slice_sums` finds what is assembled from shifted slices, `fusion`
 decides what is stored at all and what is live, `storage` which memory it gets, `scheduler` walks the function, `rules`
-make the loop nests."""
+make the loop nests. `known_places` makes values of small workspaces."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from ...ir.core import Function
 from ...ir.types import Tape
 from .. import scheduled as _operations
 from . import fusion
+from .abreast import abreast
 from .blocking import block_sweeps
 from .cleanup import cleanup
 from .forwarding import forward
 from .fuse_loops import fuse_loops
 from .inheriting import inherit
 from .jam import jam_rows
+from .known_places import keep_values
 from .lanes import use_lanes
 from .panels import make_panels
 from .parallel import mark
@@ -67,10 +69,14 @@ def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True
         cleanup(out)
         if not fused:
             break
+    keep_values(out)
+    cleanup(out)
     block_sweeps(out)
     forward(out)
     cleanup(out)
     left_over = use_lanes(out)
+    cleanup(out)
+    left_over = abreast(out, left_over)
     cleanup(out)
     jam_rows(out, left_over)
     cleanup(out)

@@ -25,7 +25,7 @@ from ...ir.types import I64, Scalar
 from .blocking import sum_of
 from .loops import affine
 
-__all__ = ["LANES", "ONE", "WIDTH", "ZERO", "Column", "extent_of", "fill", "inside_of", "key_of"]
+__all__ = ["LANES", "ONE", "WIDTH", "ZERO", "Column", "extent_of", "fill", "inside_of", "key_of", "rebuilt"]
 
 LANES = 16
 """Turns side by side: as many chains as hide how long an addition takes, on machines with narrow vectors too."""

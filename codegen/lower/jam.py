@@ -59,8 +59,7 @@ PLAIN = frozenset({"buffer.load", "buffer.store", "yield"})
 
 def jam_rows(function: Function, left_over: Collection[Op] = ()) -> None:
     """Visit several rows at a time where it can be done. `left_over`: loops of which few turns are run."""
-    if "threads" not in function.attrs:
-        Jamming(function, left_over).region(function.body)
+    Jamming(function, left_over).region(function.body)
 
 
 @dataclass

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...ir.core import Const, Op, Value
 from ...ir.ops.callback import CALLBACKS
-from ...ir.ops.shape import split_spec
+from ...ir.ops.indexing import split_spec
 from ...ir.types import BOOL, F32, F64, I64, Array, DType
 from .callback import callback
 from .data import DATA_RULES

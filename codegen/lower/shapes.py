@@ -287,6 +287,8 @@ class Extents:
                 self.union(a, b)
             for (lo, hi), one in learned.inside:
                 self.learn((self.find(lo), self.find(hi)), one)
+        for arg in (arg for region in op.regions for arg in region.args):
+            self.met.setdefault(arg, len(self.met))
         inits = op.operands[2:] if op.name == "for" else op.operands
         args = carried_arguments(op)
         for arg, init, keeps in zip(args, inits, self.keeps_shape(op)):

@@ -24,7 +24,7 @@ import numpy as np
 
 from ...ir.core import Const, Function, Op, Region, Value, walk
 from ...ir.ops.declare import OpDef, declare, extents_of
-from ...ir.ops.shape import evaluate_accumulate, evaluate_update, infer_update, split_spec
+from ...ir.ops.indexing import evaluate_accumulate, evaluate_update, infer_update, split_spec
 from ...ir.rewrite import clone_function
 from ...ir.types import Type
 

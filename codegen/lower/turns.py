@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from ...ir.affine import Facts, Linear
 from ...ir.core import Const, Function, Op, Region, Value, walk
 from ...ir.ops import REGISTRY
-from ...ir.ops.shape import split_spec
+from ...ir.ops.indexing import split_spec
 from ...ir.rewrite import defined, free_values, uses
 from ...ir.types import Array, Tape
 

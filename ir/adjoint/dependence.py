@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from ..affine import Facts, Linear
 from ..core import Op, Region, Value
-from ..ops.shape import split_spec
+from ..ops.indexing import split_spec
 from ..types import I64, Scalar
 from .lineage import Lineages
 from .prepare import Prepared

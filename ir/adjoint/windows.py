@@ -31,7 +31,7 @@ from ..affine import Facts
 from ..core import Const, Function, Op, Region, Value, walk
 from ..linear import ZERO, Linear
 from ..ops import lookup
-from ..ops.shape import split_spec
+from ..ops.indexing import split_spec
 from ..types import Array
 from .activity import loop_parts
 

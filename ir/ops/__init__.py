@@ -12,6 +12,7 @@ from . import (  # noqa: F401
     custom,
     decompositions,
     functions,
+    indexing,
     integers,
     linalg,
     matrix_functions,

@@ -17,7 +17,17 @@ An equation holds from its check to the end of the region, and in later loops ov
 found in, as far as it is about values from outside: where one of their turns is run, one of that loop's was run before.
 So the reverse of a loop knows what the loop has tested, however deep: what an inner loop has found is found again in
 loops over its range, inside of loops over that of the outer one. The loop that mirrors a `while` runs over the count of
-its turns.
+its turns. An equation that is about the index of a `for` besides, or about a `minimum` or `maximum` of such forms,
+holds for the index of the later loop, which takes the same numbers:
+
+    for %i in (0, %n) {                                     for %i in (0, %n) {
+      %k: i64 = minimum %i, %m                                %k: i64 = minimum %i, %m
+      %e: i64 = same_extent %i, %k                            %e: i64 = same_extent %i, %k
+    }                                                       }
+    for %j in reverse(0, %n) {                              for %j in reverse(0, %n) {
+      %l: i64 = minimum %j, %m                                %l: i64 = minimum %j, %m
+      %v: f64[?] = index %x, 0, %l, 1 {spec="s"}     =>       %v: f64[?] = index %x, 0, %j, 1 {spec="s"}
+    }                                                       }
 """
 
 from __future__ import annotations
@@ -66,10 +76,24 @@ def counters(loop: Op) -> Iterator[Value]:
 
 @dataclass
 class Found:
-    """What a loop has found: equations (forms that are 0), and what loops inside have found, by their range."""
+    """What a loop has found: equations (forms that are 0), and what loops inside have found, by their range.
+    `turn`: what it has found about its index besides."""
 
     forms: list[Linear] = field(default_factory=list)
     inside: dict[Range, Found] = field(default_factory=dict)
+    turn: Turn | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.forms or self.inside or self.turn)
+
+
+@dataclass
+class Turn:
+    """Equations about the index of a loop, and about indices of loops around it for which `given` says what to put."""
+
+    index: Value
+    found: Found
+    given: dict[Atom, Linear] = field(default_factory=dict)
 
 
 class Solver(Rewriter):
@@ -215,15 +239,15 @@ class Solver(Rewriter):
                 if op.name == "for":
                     self.facts.enter_loop(op)
                 for one in known:
-                    self.found.update(one.inside)
-                    for form in one.forms:
-                        self.learn(form)
+                    self.recall(one)
+                    if one.turn is not None:
+                        self.recall(self.mirrored(one.turn, op))
             self.define(region.args)
             new.regions.append(self.region(region))
             self.settle()
             if k == len(op.regions) - 1 or op.name == "if":
                 self.facts.pop()
-        own = self.outside(op, solved, found) if op.name != "if" else Found()
+        own = self.learned(op, solved, found) if op.name != "if" else Found()
         self.solved, self.found, self.made = solved, found, made
         self.forget(seen)
         for old, result in zip(op.results, new.results):
@@ -231,22 +255,104 @@ class Solver(Rewriter):
             self.env[old] = result
         self.define(op.results)
         self.out.append(new)
-        if own.forms or own.inside:
+        if own:
             self.found = {**self.found, **dict.fromkeys(self.ranges(op), own)}
 
-    def outside(self, op: Op, solved: dict[Atom, Linear], found: dict[Range, Found]) -> Found:
-        """What was found in a loop about values from outside of it, and was not known before."""
+    # what one loop has found, in others
+
+    def learned(self, op: Op, solved: dict[Atom, Linear], found: dict[Range, Found]) -> Found:
+        """What was found in a loop about values from outside of it, and about its index, and was not known before."""
+        forms = [Linear(0, {atom: 1}) - form for atom, form in self.solved.items() if solved.get(atom) != form]
+        inside = {key: f for key, f in self.found.items() if found.get(key) is not f}
+        if not forms and not inside:
+            return Found()
         first = min((self.places[v] for v in defined(*op.regions)), default=len(self.places))
+        out = self.about(Found(forms, inside), first, frozenset())
+        if op.name == "for":
+            index = op.regions[0].args[0]
+            turn = self.about(Found(forms, inside), first, frozenset([index]), besides=True)
+            out.turn = Turn(index, turn) if turn else None
+        return out
+
+    def about(self, one: Found, first: int, indices: frozenset[Atom], besides: bool = False) -> Found:
+        """The part about what is defined before `first`, and `indices`; with `besides`, what is about an index."""
+
+        def follows(form: Linear) -> bool:
+            return all(self.follows(atom, first, indices) for atom in form.terms)
 
         def known(form: Linear) -> bool:
             return all(self.rank(atom) < first for atom in form.terms)
 
-        def part(one: Found) -> Found:
-            inside = {key: part(f) for key, f in one.inside.items() if all(map(known, key))}
-            return Found([f for f in one.forms if known(f)], inside)
+        out = Found([f for f in one.forms if follows(f) and not (besides and known(f))])
+        for key, found in one.inside.items():
+            if all(map(follows, key)):
+                inner = self.about(found, first, indices, besides and all(map(known, key)))
+                if inner:
+                    out.inside[key] = inner
+        if one.turn is not None and not one.turn.given:
+            inner = self.about(one.turn.found, first, indices | {one.turn.index}, besides)
+            out.turn = Turn(one.turn.index, inner) if inner else None
+        return out
 
-        forms = [Linear(0, {atom: 1}) - form for atom, form in self.solved.items() if solved.get(atom) != form]
-        return part(Found(forms, {key: f for key, f in self.found.items() if found.get(key) is not f}))
+    def follows(self, atom: Atom, first: int, indices: frozenset[Atom]) -> bool:
+        """Whether an atom is defined before `first`, or is made of such and of indices in a way that is found again."""
+        if self.rank(atom) < first or atom in indices:
+            return True
+        return any(form.terms for form in self.parts(atom)) and all(
+            self.follows(part, first, indices) for form in self.parts(atom) for part in form.terms
+        )
+
+    def parts(self, atom: Atom) -> list[Linear]:
+        """The operands of a `minimum` or `maximum`."""
+        op = atom.op if isinstance(atom, Value) else None
+        if op is None or op.name not in ("minimum", "maximum") or op.result.type != INTEGER:
+            return []
+        return [self.facts.linear(v) for v in op.operands]
+
+    def recall(self, one: Found) -> None:
+        """What is known in a loop from one before."""
+        self.found.update(one.inside)
+        for form in one.forms:
+            self.learn(form)
+
+    def mirrored(self, turn: Turn, loop: Op) -> Found:
+        """What one turn has found, for the turns of another loop over the same range."""
+        for op in walk(loop.regions[0]):
+            if op.name in ("minimum", "maximum") and op.result.type == INTEGER:
+                self.facts.linear(op.result)  # by which it is known as an atom
+        return self.put(turn.found, {**turn.given, turn.index: Linear(0, {loop.regions[0].args[0]: 1})})
+
+    def put(self, one: Found, given: dict[Atom, Linear]) -> Found:
+        """With other indices."""
+        out = Found([form for form in (self.form_with(f, given) for f in one.forms) if form is not None])
+        for (lo, hi), found in one.inside.items():
+            start, stop = self.form_with(lo, given), self.form_with(hi, given)
+            if start is not None and stop is not None:
+                out.inside[start, stop] = self.put(found, given)
+        if one.turn is not None:
+            out.turn = Turn(one.turn.index, one.turn.found, {**one.turn.given, **given})
+        return out
+
+    def form_with(self, form: Linear, given: dict[Atom, Linear]) -> Linear | None:
+        """A form with other indices; None where nothing in the loop is known to be that."""
+        out = Linear(form.const)
+        for atom, factor in form.terms.items():
+            new = self.atom_with(atom, given)
+            if new is None:
+                return None
+            out = out.plus(new, factor)
+        return out
+
+    def atom_with(self, atom: Atom, given: dict[Atom, Linear]) -> Linear | None:
+        if atom in given:
+            return given[atom]
+        parts = self.parts(atom)
+        new = [self.form_with(part, given) for part in parts]
+        if new == parts:
+            return Linear(0, {atom: 1})
+        assert isinstance(atom, Value) and atom.op is not None
+        same = self.facts.like(atom.op, new)
+        return None if same is None else Linear(0, {same: 1})
 
     # what may be used here
 

@@ -17,7 +17,7 @@ from ..affine import WRITES, shape_origin
 from ..core import Builder, Const, Op, Region, Value
 from ..ops import REGISTRY
 from ..ops.declare import same_extents
-from ..ops.shape import split_spec
+from ..ops.indexing import split_spec
 from ..types import I64, Array, Scalar, Type
 from .algebra import offset
 from .simplify import Rule, Simplifier
