@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from ..ir.core import Function, Op, Region, Value, walk
+from ..ir.core import Function, Op, Value
 from ..ir.errors import InternalError
 from ..ir.rewrite import clone_function, substitute
 from ..ir.types import Buffer

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from ..affine import Facts
 from ..core import Builder, Const, Function, Op, Region, Value, walk
 from ..linear import Linear
-from ..ops.shape import split_spec
+from ..ops.indexing import split_spec
 from ..rewrite import clone_function
 from ..types import I64, Array, Tape
 from .stacks import Follower, Site, Uses
