@@ -28,14 +28,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from ..ir.core import Function, Op, Region, Value, walk
+from ..ir.core import Function, Op, Value
 from ..ir.errors import InternalError
 from ..ir.rewrite import clone_function, substitute
 from ..ir.types import Buffer
 from .executable import Executable
 from .host import check_and_convert, leaf_of, require_disjoint
 from .lower import schedule, take_turns
-from .lower.accesses import Access, effects
+from .lower.accesses import effects
+from .lower.inheriting import element_by_element, is_carried
 
 __all__ = ["DonatedExecutable", "results_in_arguments"]
 
@@ -91,38 +92,6 @@ def may_take(function: Function, argument: Value, result: Value) -> bool:
     if last < first:
         return True
     return last == first and element_by_element(ops[last], known[last].accesses, argument, result)
-
-
-def is_carried(region: Region, buffer: Value) -> bool:
-    """Whether a buffer goes by other names in loops or branches, or in another shape."""
-    return any(
-        buffer in op.operands
-        and (op.regions or op.name in ("yield", "buffer.reshape", "buffer.view") or buffer in op.results)
-        for op in walk(region)
-    )
-
-
-def element_by_element(loop: Op, accesses: Sequence[Access], argument: Value, result: Value) -> bool:
-    """Whether every turn reads the elements of the argument that it then writes as elements of the result, and no
-    others."""
-    reads = [a for a in accesses if a.root is argument]
-    writes = [a for a in accesses if a.root is result]
-    if not writes or any(a.write for a in reads) or any(a.position is None for a in (*reads, *writes)):
-        return False
-    model = writes[0]
-    if not model.loops:
-        return False
-    regions = [region for op in (loop, *(inner for r in loop.regions for inner in walk(r))) for region in op.regions]
-    assert model.position is not None
-    indices = [loop.index for loop in model.loops]
-    if any(index not in model.position for index in indices) or any(x not in indices for x in model.position):
-        return False
-    if any(a.position != model.position or a.loops != model.loops for a in (*reads, *writes)):
-        return False
-    body = next((region.ops for region in regions if region.args and region.args[0] is indices[-1]), [])
-    if any(a.op not in body for a in (*reads, *writes)):
-        return False  # in a branch
-    return max(body.index(a.op) for a in reads) < min(body.index(a.op) for a in writes)
 
 
 def changes_nothing(op: Op) -> bool:

@@ -9,7 +9,8 @@ about values, it says about memory, so the order of operations that touch memory
     %v: f64 = buffer.load %b, %i, %j                    positions lie inside: checked before, never negative
     buffer.store %v, %b, %i, %j
     %n: i64 = buffer.dim %b {axis=0}
-    %c: &f64[?] = buffer.reshape %b, %k                 the same memory (in C order), seen in another shape
+    %c: &f64[?] = buffer.reshape %b, %k                 the same memory (in C order), seen in another shape,
+                                                        with {dtype=i64} as numbers of another type of the same size
     %c: &f64[?,?] = buffer.view %t, %at, %n, %m         memory in C order from element %at of a flat buffer, to be read
     buffer.call %out, %a, %b {kernel="matmul"}          a library kernel of `codegen.primitives`
     buffer.call %out, %a, %b, %i, %j, ... {kernel="add_product_nt"}    on parts of matrices (`lower.part_products`)
@@ -32,7 +33,7 @@ from ..ir.core import Function, Op, Region, Value
 from ..ir.interp import Env, Interpreter
 from ..ir.ops.declare import REGISTRY, OpDef, declare, scalar_type
 from ..ir.ops.shape import poison
-from ..ir.types import I64, Array, Buffer, Scalar, Type
+from ..ir.types import I64, Array, Buffer, DType, Scalar, Type
 from .callbacks import CALLBACK, call_python
 from .routines import ROUTINES, written_by
 
@@ -82,7 +83,7 @@ def infer_store(operands: list[Value], attrs: dict[str, Any], regions: list[Regi
 
 
 def infer_reshape(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
-    return [Buffer(buffer_of(operands[0]).dtype, len(operands) - 1)]
+    return [Buffer(attrs.get("dtype", buffer_of(operands[0]).dtype), len(operands) - 1)]
 
 
 def infer_view(operands: list[Value], attrs: dict[str, Any], regions: list[Region]) -> list[Type]:
@@ -97,6 +98,11 @@ def view(buffer: Any, start: Any, *extents: Any) -> Any:
     if not 0 <= start <= end <= len(buffer):
         raise IndexError(f"elements {start} to {end} of a buffer of {len(buffer)}")
     return buffer[int(start) : end].reshape([int(n) for n in extents])
+
+
+def reshape(buffer: Any, *extents: Any, dtype: DType | None = None) -> Any:
+    out = buffer.reshape([int(n) for n in extents])
+    return out if dtype is None else out.view(dtype.numpy)
 
 
 def store(value: Any, buffer: Any, *indices: Any) -> tuple[()]:
@@ -119,7 +125,7 @@ def inside(buffer: Any, indices: Sequence[Any]) -> None:
 memory("buffer.alloc", infer_alloc, lambda *extents, dtype: poison([int(n) for n in extents], dtype))
 memory("buffer.load", infer_load, load)
 memory("buffer.store", infer_store, store)
-memory("buffer.reshape", infer_reshape, lambda b, *extents: b.reshape([int(n) for n in extents]))
+memory("buffer.reshape", infer_reshape, reshape)
 memory("buffer.view", infer_view, view)
 declare(
     OpDef(

@@ -22,7 +22,7 @@ from ...ir.types import F64, I64, Buffer, Scalar
 from ..lower.parallel import plans
 from .classes import Classes
 from .loop_hints import FULL, LANES, MASKED, Hints, Vectors, calls_out, independent, innermost, short_rows
-from .memory import POINTER, Memories, Memory
+from .memory import POINTER, Memories, Memory, element_type
 from .numba_parts import types
 from .ownership import Link, Ownership
 from .parallel import parallel_loop
@@ -304,9 +304,10 @@ class Lowering:
         buffer, *extents = op.operands
         base = self.memory(buffer)
         assert isinstance(op.result.type, Buffer)
-        memory = Memory(
-            op.result.type, base.data, tuple(self.number(n) for n in extents), None, base.owner, base.number
-        )
+        data = base.data
+        if op.result.type.dtype is not base.type.dtype:
+            data = self.b.bitcast(data, element_type(op.result.type).as_pointer())
+        memory = Memory(op.result.type, data, tuple(self.number(n) for n in extents), None, base.owner, base.number)
         self.places[op.result] = self.in_form(memory, op.result)
 
     def view(self, op: Op) -> None:

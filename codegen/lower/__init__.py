@@ -18,6 +18,7 @@ from .blocking import block_sweeps
 from .cleanup import cleanup
 from .forwarding import forward
 from .fuse_loops import fuse_loops
+from .inheriting import inherit
 from .jam import jam_rows
 from .known_places import keep_values
 from .lanes import use_lanes
@@ -92,6 +93,7 @@ def take_turns(function: Function) -> None:
     """The last step of a schedule, in place."""
     skew(function)
     cleanup(function)
+    inherit(function)
 
 
 _ = _operations

@@ -97,7 +97,8 @@ class Writer:
             assert isinstance(op.results[0].type, Buffer)
             return f"np.empty({self.shape(op.operands)}, {dtype_text(op.results[0].type.dtype)})", ATOM
         if op.name == "buffer.reshape":
-            return f"{self.plain(op.operands[0])}.reshape({self.shape(op.operands[1:])})", ATOM
+            text = f"{self.plain(op.operands[0])}.reshape({self.shape(op.operands[1:])})"
+            return (f"{text}.view({dtype_text(op.attrs['dtype'])})" if "dtype" in op.attrs else text), ATOM
         if op.name == "buffer.view":
             start, *extents = (f"({text})" if bound < ATOM else text for text, bound in map(self.text, op.operands[1:]))
             part = f"{self.plain(op.operands[0])}[{start} : {start} + {' * '.join(extents)}]"
