@@ -1,4 +1,5 @@
-"""Fits the polynomials of the vector math, and quotients of them: in, a table of functions and intervals; out, `coefficients.py`.
+"""Fits the polynomials of the vector math, and a quotient of two: in, a table of functions and intervals; out,
+`coefficients.py`.
 
 A development tool (it needs mpmath), not imported by the package. `python -m adjit.codegen.vecmath.minimax`
 prints the text of `coefficients.py`; a test refits a part of the table and compares.
