@@ -38,7 +38,7 @@ from ..lower.fuse_loops import Fuser, sequential
 from ..lower.loops import affine
 from .work import INLINE
 
-__all__ = ["FULL", "LANES", "MASKED", "Hints", "Vectors", "calls_out", "independent", "short_rows"]
+__all__ = ["FULL", "LANES", "MASKED", "PAIRED", "SCALAR", "Hints", "Vectors", "calls_out", "independent", "short_rows"]
 
 ELEMENTARY = frozenset({"exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sin", "cos"})
 
@@ -104,15 +104,19 @@ def calls_out(blocks: Sequence[Any]) -> bool:
 
 @dataclass(frozen=True)
 class Vectors:
-    """How many turns at a time, and whether the last of them may be missing."""
+    """How many turns at a time (None: as LLVM likes), whether the last of them may be missing, how many such vectors
+    side by side."""
 
-    lanes: int
+    lanes: int | None
     masked: bool
+    several: int = 1
 
 
 LANES = 8
 """Turns at a time: a vector of the widest registers, two of the next narrower ones."""
-FULL, MASKED = Vectors(LANES, False), Vectors(LANES, True)
+FULL, MASKED, SCALAR = Vectors(LANES, False), Vectors(LANES, True), Vectors(1, False)
+PAIRED = Vectors(None, False, 2)
+"""Two vectors at a time, whatever is in one: elementary functions wait for their own results most of the time."""
 
 
 class Distinct(ir.MDValue):  # type: ignore[misc]
@@ -163,8 +167,9 @@ class Hints:
         if group is not None:
             hints.append(["llvm.loop.parallel_accesses", group])
         if vectors is not None:
-            hints.append(["llvm.loop.vectorize.width", ir.IntType(32)(vectors.lanes)])
-            hints.append(["llvm.loop.interleave.count", ir.IntType(32)(1)])
+            if vectors.lanes is not None:
+                hints.append(["llvm.loop.vectorize.width", ir.IntType(32)(vectors.lanes)])
+            hints.append(["llvm.loop.interleave.count", ir.IntType(32)(vectors.several)])
             if vectors.masked:
                 hints.append(["llvm.loop.vectorize.predicate.enable", ir.IntType(1)(1)])
         if hints:

@@ -21,7 +21,7 @@ from ...ir.ops.declare import lookup
 from ...ir.types import F64, I64, Buffer, Scalar
 from ..lower.parallel import plans
 from .classes import Classes
-from .loop_hints import FULL, LANES, MASKED, Hints, Vectors, calls_out, independent, innermost, short_rows
+from .loop_hints import FULL, LANES, MASKED, PAIRED, Hints, Vectors, calls_out, independent, innermost, short_rows
 from .memory import POINTER, Memories, Memory, element_type
 from .numba_parts import types
 from .ownership import Link, Ownership
@@ -30,6 +30,7 @@ from .part_products import PART_PRODUCTS, part_product
 from .passes import is_short
 from .products import PRODUCTS, product
 from .routines import call_routine, is_routine
+from .row_vectors import rows_of_vectors
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
 from .sums import corrected, error_of, in_blocks, long_sums, rows
 from .vectors import vectorized
@@ -476,10 +477,12 @@ class Lowering:
     ) -> list[list[Number]]:
         """As `turns`, with vectors of the kind that suits the loop."""
         b = self.b
+        if rows_of_vectors(self, op, low, high, whole):
+            return []
         if not short_rows(op):
             return self.turns(op, low, high, whole, starts, None, sums)
         if self.depth == 0:  # stretches of a sum are rows of whole vectors, but for the last one
-            return self.turns(op, low, high, whole, starts, FULL if long_sums(op) else None)
+            return self.turns(op, low, high, whole, starts, FULL if long_sums(op) else PAIRED)
         count = b.sub(high, low, flags=("nsw",))
         count = b.select(b.icmp_signed(">", count, integer(0)), count, integer(0))
         rest = b.and_(count, integer(LANES - 1))

@@ -46,7 +46,7 @@ from .scalars import BINARY, COMPARISONS, compare, constant, integer, value_type
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["vectorized"]
+__all__ = ["EMIT", "Vectors", "along_lanes", "vectorized"]
 
 WIDTHS = (8, 16)
 I32 = ir.IntType(32)
@@ -194,19 +194,25 @@ class Vectors:
             return ir.Constant(kind, list(range(self.first, self.first + self.width)))
         if isinstance(value, Const):
             return ir.Constant(kind, [constant(value)] * self.width)
-        one = self.b.insert_element(ir.Constant(kind, ir.Undefined), self.s.number(value), I32(0))
-        mask = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
-        out = self.repeated[value] = self.b.shuffle_vector(one, ir.Constant(kind, ir.Undefined), mask)
+        out = self.repeated[value] = self.repeat(self.s.number(value), kind)
         return out
+
+    def repeat(self, number: Any, kind: ir.VectorType) -> Any:
+        """A number in every lane."""
+        one = self.b.insert_element(ir.Constant(kind, ir.Undefined), number, I32(0))
+        mask = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
+        return self.b.shuffle_vector(one, ir.Constant(kind, ir.Undefined), mask)
 
     def place(self, buffer: Value, where: list[Value]) -> Any:
         """Where the first turn reads or writes, as memory of a vector."""
         s = self.s
         memory = s.memory(buffer)
         s.numbers[self.index] = ir.Constant(ir.IntType(64), self.first)
-        start = s.memories.place(memory, [self.number(p) for p in where])
-        kind = ir.VectorType(start.type.pointee, self.width)
-        return self.b.bitcast(start, kind.as_pointer())
+        return self.as_vector(s.memories.place(memory, [self.number(p) for p in where]))
+
+    def as_vector(self, start: Any) -> Any:
+        """Memory of a number as that of a vector."""
+        return self.b.bitcast(start, ir.VectorType(start.type.pointee, self.width).as_pointer())
 
     def number(self, position: Value) -> Any:
         """A position in the first turn: sums of the index were written as vectors, if at all."""

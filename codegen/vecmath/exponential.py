@@ -2,8 +2,8 @@
 
 All write x = n log(2) + r with |r| <= log(2) / 2 and take a polynomial for the exponential of r (W. Cody and
 W. Waite, "Software Manual for the Elementary Functions", 1980). The rounding error of r is kept and added to
-the polynomial's tail. The scaling by 2**n is two multiplications by half of it, so that results below the
-smallest normal number round once.
+the polynomial's tail, or r is had as a difference whose first part is exact. The scaling by 2**n is two multiplications
+by half of it, so that results below the smallest normal number round once.
 """
 
 from __future__ import annotations
@@ -24,6 +24,15 @@ def reduced(w: Writer, x: Real, low: Real | None = None) -> tuple[Word, Real, Re
     if low is not None:
         r, r_low = w.fast_two_sum(r, r_low + low)
     return shifted.word(), r, r_low
+
+
+def parted(w: Writer, x: Real, bias: int) -> tuple[Word, Real, Real]:
+    """(n, high, low) with x = n log(2) + high - low; high is exact, |low| < 2**-23; the low bits of the word hold
+    n + bias.
+    """
+    shifted = w.muladd(x, LOG2_E[0], ROUND + bias)
+    n = shifted - (ROUND + bias)
+    return shifted.word(), w.muladd(-n, w.real(LN2[0]), x), n * LN2[1]
 
 
 def scaled(w: Writer, value: Real, n: Word) -> Real:
@@ -48,8 +57,16 @@ def tail(w: Writer, r: Real, r_low: Real) -> Real:
 
 
 def exp(w: Writer, x: Real) -> Real:
-    """e**x, at most 1 ulp."""
-    return exp_of_sum(w, x, None)
+    """e**x, at most 1 ulp: (e**r - 1) 2**k + 2**k rounds once, so the sum in e**r - 1 is all that is lost before."""
+    if w.single:
+        return exp_of_sum(w, x, None)
+    n, high, low = parted(w, clamped(w, x, -760.0, 720.0), 2 * BIAS)
+    r = high - low
+    square = r * r
+    value = high + w.muladd(square, w.two_chains(r, square, EXPM1), -low)
+    half = n >> 1  # both halves are biased
+    scale = w.power_of_two(half)
+    return w.muladd(value, scale, scale) * w.power_of_two(n - half)
 
 
 def exp_of_sum(w: Writer, x: Real, low: Real | None) -> Real:

@@ -9,26 +9,32 @@ from __future__ import annotations
 
 import math
 
-from .coefficients import LN2, LOG, LOG_32
-from .exponential import BIAS, quarter_expm1, reduced, tail
+from .coefficients import EXPM1, LN2, LOG, LOG_32, TANH_ABOVE, TANH_BELOW
+from .exponential import BIAS, parted, quarter_expm1, reduced, tail
 from .lanes import Mask, Real, Writer
 from .logarithm import LARGEST, combined, exponent, log_of_sum, normalized
 
+SPLIT = 0.625
+"""Where `tanh` is 0.55: from here on, what 1 - 2 / (e**2x + 1) loses of its last term counts less than half."""
+
 
 def tanh(w: Writer, x: Real) -> Real:
-    """(e**2x - 1) / (e**2x + 1), at most 2 ulp."""
+    """x + x**3 P(x**2) / Q(x**2) near 0, 1 - 2 / (e**2x + 1) elsewhere; at most 2 ulp. One division serves both."""
     magnitude = abs(x)
-    u, v = quarter_expm1(w, w.at_most(2.0 * magnitude, 45.0))
     if w.single:
+        u, v = quarter_expm1(w, w.at_most(2.0 * magnitude, 45.0))
         value = (u + v) / ((u + v) + 0.5)
-    else:
-        total, low = w.fast_two_sum(u, v)
-        divisor, divisor_low = w.fast_two_sum(w.real(0.5), total)
-        quotient = total / divisor
-        rest = low - quotient * (divisor_low + low)
-        inverse = 2.0 - 2.0 * quotient  # of the divisor; near 1 it would cancel, and is not needed
-        value = w.muladd(rest, w.select(total < 1.0, inverse, 0.0), quotient)
-    return w.select(magnitude < 2.0**-60, magnitude, value).with_sign_of(x)
+        return w.select(magnitude < 2.0**-60, magnitude, value).with_sign_of(x)
+    n, high, low = parted(w, w.at_most(2.0 * magnitude, 45.0), BIAS)
+    r = high - low
+    square = r * r
+    scale = w.power_of_two(n)
+    divisor = w.muladd(w.muladd(square, w.two_chains(r, square, EXPM1), r), scale, scale + 1.0)
+    z = magnitude * magnitude
+    near = magnitude < SPLIT
+    above = (magnitude * z) * w.polynomial(z, TANH_ABOVE)
+    quotient = w.select(near, above, -2.0) / w.select(near, w.polynomial(z, TANH_BELOW), divisor)
+    return (w.select(near, magnitude, 1.0) + quotient).with_sign_of(x)
 
 
 def sinh(w: Writer, x: Real) -> Real:

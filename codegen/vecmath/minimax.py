@@ -1,4 +1,5 @@
-"""Fits the polynomials of the vector math: in, a table of functions and intervals; out, `coefficients.py`.
+"""Fits the polynomials of the vector math, and a quotient of two: in, a table of functions and intervals; out,
+`coefficients.py`.
 
 A development tool (it needs mpmath), not imported by the package. `python -m adjit.codegen.vecmath.minimax`
 prints the text of `coefficients.py`; a test refits a part of the table and compares.
@@ -98,6 +99,62 @@ def fit(spec: Fit) -> tuple[list[float], float]:
         points = [low + (high - low) * (2 * i + 1) / 2000 for i in range(1000)]
         largest = max(abs(spec.weight(t) * (evaluate(rounded, t) - spec.function(t))) for t in points if abs(t) > 1e-9)
         return rounded, float(mp.log(largest, 2))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Two polynomials, the second beginning with 1, whose quotient is near `function`, as for `Fit`."""
+
+    names: tuple[str, str]
+    function: Callable[[Real], Real]
+    weight: Callable[[Real], Real]
+    high: Real
+    degrees: tuple[int, int]
+
+
+def ratio(spec: Ratio) -> tuple[list[float], list[float], float]:
+    """As `fit`, for t in (0, high]: in each exchange the error and the divisor at the points are found in turn."""
+    above, below = spec.degrees
+    count = above + below + 2
+    with mp.workprec(PRECISION):
+        high = mp.mpf(spec.high)
+        grid = [high * i / 1000 for i in range(1, 1001)]
+        nodes = [high * (1 - mp.cos(mp.pi * (2 * i + 1) / (2 * count))) / 2 for i in range(count)]
+        p, q = [mp.mpf(0)], [mp.mpf(1)]
+        for step in range(40):
+            matrix, right = mp.matrix(count, count), mp.matrix(count, 1)
+            for row, t in enumerate(nodes):
+                value = right[row] = spec.function(t)
+                for k in range(above + 1):
+                    matrix[row, k] = t**k
+                for k in range(1, below + 1):
+                    matrix[row, above + k] = -value * t**k
+                matrix[row, count - 1] = (-1) ** row * evaluate(q, t) / spec.weight(t)
+            solution = list(mp.lu_solve(matrix, right))
+            p, q = solution[: above + 1], [mp.mpf(1), *solution[above + 1 : count - 1]]
+            if step % 4 == 3:
+                errors = [spec.weight(t) * (evaluate(p, t) / evaluate(q, t) - spec.function(t)) for t in grid]
+                runs = [list(run) for _, run in itertools.groupby(range(1000), key=lambda i: errors[i] > 0)]
+                nodes = [grid[max(run, key=lambda i: abs(errors[i]))] for run in runs]
+                assert len(nodes) == count, "the error does not alternate"
+        rounded = [float(c) for c in p], [float(c) for c in q]
+        largest = max(
+            abs(spec.weight(t) * (evaluate(rounded[0], t) / evaluate(rounded[1], t) - spec.function(t))) for t in grid
+        )
+        return *rounded, float(mp.log(largest, 2))
+
+
+def tanh_ratio() -> Ratio:
+    """(tanh(x) - x) / x**3 as a function of x**2, below the 0.625 from which on `tanh` is one minus something."""
+
+    def tail(z: Real) -> Real:
+        x = mp.sqrt(z)
+        return (mp.tanh(x) - x) / (x * z)
+
+    def weight(z: Real) -> Real:
+        return mp.sqrt(z) * z / mp.tanh(mp.sqrt(z))
+
+    return Ratio(("TANH_ABOVE", "TANH_BELOW"), tail, weight, mp.mpf("0.625") ** 2, (2, 3))
 
 
 def _log_ratio(s: Real) -> Real:
@@ -234,6 +291,10 @@ def text() -> str:
         for spec in table():
             coefficients, error = fit(spec)
             lines.append(assignment(spec.name, coefficients, f"  # 2**{error:.1f}"))
+        quotient = tanh_ratio()
+        above, below, error = ratio(quotient)
+        for name, values in zip(quotient.names, (above, below), strict=True):
+            lines.append(assignment(name, values, f"  # 2**{error:.1f}"))
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,181 @@
+"""Rows of elementary functions as pairs of vectors that may overlap.
+
+In: an innermost `for` of the scheduled IR, inside another loop, whose turns do not see each other and that carries
+nothing. Out: its body for two vectors of `LANES` turns; or False where it is not of this kind and nothing was written:
+
+    for %k in (0, %n) {                            for each stretch from:to of 8 to 16 turns of 0:n
+      %a: f64 = buffer.load %x, %i, %k               a, b = x[i, from : from+8], x[i, to-8 : to]
+      %b: f64 = exp %a                       =>      a, b = exp(a), exp(b)
+      buffer.store %b, %y, %i, %k                    y[i, from : from+8], y[i, to-8 : to] = a, b
+    }
+
+LLVM's own vectors leave the turns that do not fill one to a scalar loop, or mask them, and a store with a mask takes
+six cycles on some machines. Here stretches are of 16 turns, but for the last two; the two vectors of a stretch share
+elements if it is shorter. Both read before either writes, operation by operation, so that the elements they share are
+computed twice, from the same numbers, and written twice, with the same result. Two vectors at a time also hide the
+latency of their operations. Rows of 4 to 7 numbers are two vectors of 4; what is shorter runs turn by turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from llvmlite import ir
+
+from ...ir.core import Op, Value
+from ...ir.types import F64, I64
+from ..lower.lanes import is_vector, lane_dependent
+from ..primitives import FUNCTIONS
+from ..vecmath import FUNCTIONS as ELEMENTARY
+from ..vecmath.wide import call_wide, is_wide
+from .loop_hints import LANES, SCALAR, independent, innermost, short_rows
+from .scalars import integer, scalar
+from .vectors import EMIT, Vectors, along_lanes
+
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+__all__ = ["rows_of_vectors"]
+
+HALF = LANES // 2
+DIVISIONS = 2
+"""So many in a body are worth it, too: a scalar one takes half as long as four in a vector."""
+Number = Any  # an LLVM value
+
+
+def rows_of_vectors(s: Lowering, loop: Op, low: Number, high: Number, whole: tuple[Number, Number]) -> bool:
+    """Write the turns from `low` to `high` of a loop, out of the `whole`, as vectors, if they can be; whether they
+    were."""
+    if not suits(s, loop):
+        return False
+    b = s.b
+    begin, end = low, high
+    if loop.attrs.get("reverse"):  # in any order: forward, over the same elements
+        last = b.add(b.sub(whole[1], integer(1), flags=("nsw",)), whole[0], flags=("nsw",))
+        begin, end = b.add(b.sub(last, high, flags=("nsw",)), integer(1), flags=("nsw",)), b.sub(last, low)
+        end = b.add(end, integer(1), flags=("nsw",))
+    count = b.sub(end, begin, flags=("nsw",))
+    names = ("many", "vectors", "fewer", "half", "few", "endrow")
+    many, vectors, fewer, half, few, out = (b.append_basic_block(name) for name in names)
+    b.cbranch(b.icmp_signed(">=", count, integer(LANES)), many, fewer)
+    b.position_at_end(many)
+    b.branch(vectors)
+    b.position_at_end(vectors)
+    k = b.phi(begin.type)
+    left = b.sub(end, k, flags=("nsw",))
+    most = b.select(b.icmp_signed(">=", left, integer(3 * LANES)), integer(2 * LANES), b.sub(left, integer(LANES)))
+    following = b.add(k, b.select(b.icmp_signed("<=", left, integer(2 * LANES)), left, most), flags=("nsw",))
+    write(s, loop, [k, b.sub(following, integer(LANES), flags=("nsw",))], LANES)
+    s.hints.attach(b.cbranch(b.icmp_signed("<", following, end), vectors, out), None, None, few=True)
+    k.add_incoming(begin, many)
+    k.add_incoming(following, b.block)
+    b.position_at_end(fewer)
+    b.cbranch(b.icmp_signed(">=", count, integer(HALF)), half, few)
+    b.position_at_end(half)
+    write(s, loop, [begin, b.sub(end, integer(HALF), flags=("nsw",))], HALF)
+    b.branch(out)
+    b.position_at_end(few)
+    s.turns(loop, low, high, whole, [], SCALAR)
+    b.branch(out)
+    b.position_at_end(out)
+    return True
+
+
+def suits(s: Lowering, loop: Op) -> bool:
+    body = loop.regions[0]
+    index = body.args[0]
+    if s.depth == 0 or len(body.args) > 1 or not innermost(loop) or s.function.attrs.get("donated"):
+        return False
+    if not (short_rows(loop) or sum(op.name in ("div", "sqrt") for op in body.ops) >= DIVISIONS):
+        return False
+    if not independent(loop, s.inputs):
+        return False
+    varying = lane_dependent(body, {index})
+    places = positions_alone(loop)
+    for op in body.ops[:-1]:
+        if op.name in ("buffer.load", "buffer.store"):
+            buffer, *where = op.operands if op.name == "buffer.load" else op.operands[1:]
+            along = along_lanes(s, buffer, where, index, varying)
+            if not along and (op.name == "buffer.store" or not varying.isdisjoint(where)):
+                return False
+        elif varying.isdisjoint(op.operands):
+            if op.regions or op.name == "buffer.call":
+                return False
+        elif op not in places and not (op.name in EMIT and is_vector(op)) and not elementary(op):
+            return False
+    return True
+
+
+def elementary(op: Op) -> bool:
+    """Whether it is a function that `vecmath` has for vectors."""
+    if len(op.operands) != 1 or op.result.dtype is not F64 or op.operands[0].dtype is not F64:
+        return False
+    return FUNCTIONS.get(op.name) is ELEMENTARY.get(op.name, 0) and is_wide(op.name)
+
+
+def positions_alone(loop: Op) -> set[Op]:
+    """Sums of integers of which nothing but positions of elements is made."""
+    out: set[Op] = set()
+    users: dict[Value, list[tuple[Op, int]]] = {}
+    for op in reversed(loop.regions[0].ops):
+        if op.name in ("add", "sub", "mul", "neg") and op.result.dtype is I64:
+            first = {"buffer.load": 1, "buffer.store": 2}
+            if all(user in out or k >= first.get(user.name, k + 1) for user, k in users.get(op.result, ())):
+                out.add(op)
+        for k, operand in enumerate(op.operands):
+            users.setdefault(operand, []).append((op, k))
+    return out
+
+
+def write(s: Lowering, loop: Op, starts: Sequence[Number], width: int) -> None:
+    """One vector of turns from each start on, side by side."""
+    body = loop.regions[0]
+    index = body.args[0]
+    varying = lane_dependent(body, {index})
+    places = positions_alone(loop)
+    parts = [Row(s, index, start, width, varying) for start in starts]
+    for op in body.ops[:-1]:
+        if op.name != "buffer.store" and varying.isdisjoint(op.operands):
+            s.operation(op)
+        elif op not in places:
+            for part in parts:
+                part.operation(op)
+
+
+class Row(Vectors):
+    """Turns from one that is known when the kernel runs."""
+
+    def __init__(self, s: Lowering, index: Value, start: Number, width: int, varying: set[Value]) -> None:
+        super().__init__(s, index, 0, width)
+        self.start, self.varying = start, varying
+        self.places: dict[Value, Number] = {index: start}
+
+    def operation(self, op: Op) -> None:
+        if op.name not in EMIT and op.name not in ("buffer.load", "buffer.store"):
+            self.found[op.result] = call_wide(self.s.context, self.b, op.name, self.vector(op.operands[0]))
+        else:
+            super().operation(op)
+
+    def vector(self, value: Value) -> Any:
+        if value is not self.index or value in self.found:
+            return super().vector(value)
+        kind = self.type(value.dtype)
+        first = self.repeat(self.start, kind)
+        self.found[value] = self.b.add(first, ir.Constant(kind, list(range(self.width))))
+        return self.found[value]
+
+    def place(self, buffer: Value, where: list[Value]) -> Any:
+        memory = self.s.memory(buffer)
+        return self.as_vector(self.s.memories.place(memory, [self.number(p) for p in where]))
+
+    def number(self, position: Value) -> Any:
+        """A position in the first turn, from those of which it is a sum."""
+        if position in self.places:
+            return self.places[position]
+        if position not in self.varying:
+            return self.s.number(position)
+        assert position.op is not None
+        operands = [self.number(x) for x in position.op.operands]
+        self.places[position] = scalar(self.s.context, self.b, position.op, operands)
+        return self.places[position]
