@@ -37,10 +37,11 @@ from dataclasses import dataclass, field
 from ...ir.core import Builder, Const, Function, Op, Region, Value, builder, walk
 from ...ir.rewrite import Env, copy_op, mapped
 from ...ir.types import I64, Buffer, Scalar
+from . import lanes
 from .accesses import CHECKS, effects, root_of
 from .blocking import sum_of
 from .columns import ONE, ZERO, rebuilt
-from .lanes import is_arithmetic, is_vector
+from .lanes import is_vector
 from .loops import affine
 
 __all__ = ["abreast"]
@@ -129,8 +130,13 @@ def cost_of(region: Region) -> int:
     return total
 
 
+def is_arithmetic(op: Op) -> bool:
+    """Whether an operation computes numbers from numbers."""
+    return lanes.is_arithmetic(op) and all(isinstance(v.type, Scalar) for v in (*op.operands, *op.results))
+
+
 def cost(op: Op) -> int:
-    if not any(isinstance(v.type, Scalar) and v.type.dtype.is_float for v in (*op.operands, *op.results)):
+    if not any(v.dtype.is_float for v in (*op.operands, *op.results)):
         return 0
     return COSTS.get(op.name, 1) if is_vector(op) else FUNCTION
 
@@ -296,7 +302,7 @@ class Parts:
     # whether it pays
 
     def pays(self) -> bool:
-        worth = sum(cost(op) for ops in (*self.levels, *self.functions) for op in ops if op.name != "buffer.load")
+        worth = sum(cost(op) for ops in (*self.levels, *self.functions) for op in ops if is_arithmetic(op))
         self.columns = self.needed_columns()
         return worth >= LEAST and worth >= COPIES * len(self.columns)
 
