@@ -37,10 +37,11 @@ from dataclasses import dataclass, field
 from ...ir.core import Builder, Const, Function, Op, Region, Value, builder, walk
 from ...ir.rewrite import Env, copy_op, mapped
 from ...ir.types import I64, Buffer, Scalar
+from . import lanes
 from .accesses import CHECKS, effects, root_of
 from .blocking import sum_of
 from .columns import ONE, ZERO, rebuilt
-from .lanes import is_arithmetic, is_vector
+from .lanes import is_vector
 from .loops import affine
 
 __all__ = ["abreast"]
@@ -129,8 +130,13 @@ def cost_of(region: Region) -> int:
     return total
 
 
+def is_arithmetic(op: Op) -> bool:
+    """Whether an operation computes numbers from numbers."""
+    return lanes.is_arithmetic(op) and all(isinstance(v.type, Scalar) for v in (*op.operands, *op.results))
+
+
 def cost(op: Op) -> int:
-    if not any(isinstance(v.type, Scalar) and v.type.dtype.is_float for v in (*op.operands, *op.results)):
+    if not any(v.dtype.is_float for v in (*op.operands, *op.results)):
         return 0
     return COSTS.get(op.name, 1) if is_vector(op) else FUNCTION
 
@@ -175,10 +181,13 @@ class Parts:
         """Tell the parts apart; whether the order that matters is kept."""
         body = self.loop.regions[0]
         inside = set(body.args)
+        uses = set(body.terminator.operands)
         for op in walk(body):
+            uses.update(op.operands)
             inside.update(op.results)
             for region in op.regions:
                 inside.update(region.args)
+        outside = uses - inside
         read = {self.index}
         early = self.needed_to_read()
         checked = late = scattered = ordered = False
@@ -206,7 +215,7 @@ class Parts:
                 read.update(op.results)
             elif not op.regions and computes(op) and known(op):
                 self.place(op)
-            elif op.name == "if" and self.selectable(op, inside, read):
+            elif op.name == "if" and self.selectable(op, outside | read):
                 self.select(op)
             else:
                 late |= bool(op.regions) and effects(op).checks
@@ -254,27 +263,34 @@ class Parts:
             self.functions[level].append(op)
             self.level[op.result] = level + 1
 
-    def selectable(self, op: Op, inside: set[Value], read: set[Value]) -> bool:
-        """Whether both sides of a branch may be computed."""
+    def selectable(self, op: Op, outer: set[Value]) -> bool:
+        """Whether both sides of a branch may be computed, of values from `outer` places and those before."""
         own: set[Value] = set()
-        for region in op.regions:
-            for inner in region.ops:
-                if any(v in inside and v not in read and v not in self.level and v not in own for v in inner.operands):
+
+        def known(inner: Op) -> bool:
+            return all(v in outer or v in self.level or v in own for v in inner.operands)
+
+        def side(region: Region) -> bool:
+            for inner in region.ops[:-1]:
+                if not (branch(inner) if inner.name == "if" else known(inner) and computes(inner)):
                     return False
-                if inner is not region.terminator:
-                    if inner.regions or not computes(inner):
-                        return False
-                    own.update(inner.results)
-        (condition,) = op.operands
-        if condition in inside and condition not in read and condition not in self.level:
-            return False
-        return all(isinstance(v.type, Scalar) for v in op.results)
+                own.update(inner.results)
+            return known(region.terminator)
+
+        def branch(inner: Op) -> bool:
+            numbers = all(isinstance(v.type, Scalar) for v in inner.results)
+            return numbers and known(inner) and all(map(side, inner.regions))
+
+        return branch(op)
 
     def select(self, op: Op) -> None:
         """Both sides, and a selection for each result."""
         for region in op.regions:
             for inner in region.ops[:-1]:
-                self.place(inner)
+                if inner.name == "if":
+                    self.select(inner)
+                else:
+                    self.place(inner)
         first, second = (region.terminator.operands for region in op.regions)
         for result, yes, no in zip(op.results, first, second, strict=True):
             made = Op("select", [op.operands[0], yes, no], [result.type], {}, [], op.span)
@@ -286,7 +302,7 @@ class Parts:
     # whether it pays
 
     def pays(self) -> bool:
-        worth = sum(cost(op) for ops in (*self.levels, *self.functions) for op in ops if op.name != "buffer.load")
+        worth = sum(cost(op) for ops in (*self.levels, *self.functions) for op in ops if is_arithmetic(op))
         self.columns = self.needed_columns()
         return worth >= LEAST and worth >= COPIES * len(self.columns)
 
