@@ -13,9 +13,11 @@ put into a loop that reads the example's part of each batched argument and write
       yield %next
     }
 
-so that it is fused, differentiated and nested like any loop that a user writes. The arrays' extents come from the part
-of the program that computes extents, which stands before the loop. So does what a result without an axis (None) is
-computed from; it must not depend on the example.
+so that it is fused, differentiated and nested like any loop that a user writes. A few examples along last axes, whose
+number is known, are no loop: they run side by side, in lanes (`ir.adjoint.lanes`), and share what is the same for all.
+
+The arrays' extents come from the part of the program that computes extents, which stands before the loop. So does what
+a result without an axis (None) is computed from; it must not depend on the example.
 """
 
 from __future__ import annotations
@@ -26,12 +28,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir import pipeline
+from ..ir.adjoint.lanes import in_lanes
 from ..ir.core import Builder as RegionBuilder
 from ..ir.core import Const, Function, Op, Region, Value, builder, const, walk
 from ..ir.ops import extents_of, lookup
-from ..ir.ops.callback import refuse_effects
+from ..ir.ops.callback import CALLBACKS, refuse_effects
 from ..ir.rewrite import clone_region, free_values, inline
-from ..ir.types import I64
+from ..ir.types import I64, Array
 from . import views
 from .broadcasting import agree
 from .context import Tracer
@@ -40,6 +43,10 @@ from .programs import Derivative, Output, Program, abstract, fill, leaves, only,
 from .values import DictObject, Instance, ListObject, Number, Reference
 
 __all__ = ["ByKey", "vmap"]
+
+
+FEWEST, MOST = 2, 32
+"""How many examples run in lanes."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +209,11 @@ def stacked(t: Tracer, p: Program, count: Value, places: dict[int, Row], out_axe
     same: list[int] = []
     place_outputs(t, p, out_axes, p.result, outputs, same)
     known = dict(zip(same, for_all(t, p, places, same), strict=True))
+    lanes = None if same else side_by_side(p, count, places, outputs)
+    if lanes is not None:
+        operands = [places[k].array if k in places else v for k, v in enumerate(p.operands)]
+        known = dict(enumerate(inline(lanes, operands)))
+        return fill(t, p.result, lambda o: abstract(t, known[o.index], o))
     extents = extents_of_results(t, p, count)
     order = sorted(outputs)
     initial = []
@@ -224,6 +236,29 @@ def stacked(t: Tracer, p: Program, count: Value, places: dict[int, Row], out_axe
     arrays = t.emit("for", [Const(0, I64), count, *initial], {"reverse": False}, regions=[body])
     known |= zip(order, arrays, strict=True)
     return fill(t, p.result, lambda o: abstract(t, known[o.index], o))
+
+
+def side_by_side(p: Program, count: Value, places: dict[int, Row], outputs: dict[int, int]) -> Function | None:
+    """The program with a last axis for the examples in every batched argument and in all results; None where that is
+    not what is asked for, or not known to be as good as a loop: a loop reads and writes parts that are far apart."""
+    known = int(count.value) if isinstance(count, Const) else 0
+    results = p.function.results
+    if not FEWEST <= known <= MOST:
+        return None
+    if any(row.axis != row.array.rank - 1 or last_extent(row.array) != known for row in places.values()):
+        return None
+    if any(outputs[k] != v.rank for k, v in enumerate(results)):
+        return None
+    if not all(v.dtype.is_float for v in (*results, *(row.array for row in places.values()))):
+        return None
+    if any(op.name in CALLBACKS or lookup(op.name).effect == "call" for op in walk(p.function.body)):
+        return None
+    return in_lanes(p.function, list(places), known)
+
+
+def last_extent(array: Value) -> int | None:
+    """The extent of an array's last axis, as its type knows it."""
+    return array.type.dims[-1] if isinstance(array.type, Array) else None
 
 
 def for_all(t: Tracer, p: Program, places: dict[int, Row], same: Sequence[int]) -> list[Value]:
