@@ -8,9 +8,8 @@ structure, which such a slope must leave a zero:
     %e = index %y, 1               =>     %y_adj = accumulate(%zeros, %e_adj, 1)
     return %e                             %x_adj = select(%m, %y_adj * (0.5 / %y), 0)
 
-Arrays that are written to in places are left alone: what is overwritten is read before, as a rule, and masks of whole
-arrays beside every array that a loop writes to would cost as much as the arrays. So are arrays of which each turn of a
-loop reads a slice: the slices may overlap, and all of them would be marked.
+A choice (`select`, `maximum`, ...) leaves parts, too. Arrays of which each turn of a loop reads a slice are left alone:
+the slices may overlap, and all of them would be marked. Of arrays that are written to in places see `overwritten`.
 """
 
 from __future__ import annotations
@@ -76,4 +75,6 @@ def leaves_parts(user: Op, value: Value, active: set[Value], partial: set[Value]
         return True
     if user.name == "index":
         return set(user.attrs["spec"]) != {":"}
+    if lookup(user.name).masks is not None:
+        return True
     return passes(user) and all(v in partial for v in user.results if v in active)

@@ -24,6 +24,7 @@ from ..ops.declare import OpDef, declare
 from ..types import I64, Scalar, Tape
 from .activity import is_differentiable_type, loop_parts
 from .cotangents import FALSE, TRUE, Cotangent, Cotangents, both_masks, masked, merge_masks
+from .overwritten import overwritten
 from .partly_read import partly_read
 from .prepare import Prepared
 from .scaled_sums import total, total_sums
@@ -85,7 +86,8 @@ class Reverse:
         self.direct: dict[Value, Value] = {}
         self.inductions: dict[Value, Induction] = {}
         self.masks_on_tapes = has_masks(prepared)
-        self.partly_read = partly_read(prepared.function, active)
+        self.overwritten = overwritten(prepared.function, active)
+        self.partly_read = partly_read(prepared.function, active) | self.overwritten
         self.sums = total_sums(prepared.function)
         self.lane_extents: dict[Value, tuple[Region, Value, int]] = {}
         """Extents that change from iteration to iteration: read off the cotangent that arrives there."""
@@ -325,6 +327,11 @@ class Reverse:
         if op.name in ("scatter", "scatter_add") and k == 1 and operands[1].is_array:
             found = call_rule(rule.transpose, operands, op.attrs, dy=mask)[k]()
             return found
+        if op.name in ("update", "accumulate") and op.result in self.overwritten:
+            part = builder().emit1("index", [mask, *operands[2:]], op.attrs)
+            if operands[1].is_array or not part.is_array:
+                return part
+            return builder().emit1("reduce_any", [part], {"axes": tuple(range(part.rank))})
         if op.name in ("fill", "broadcast"):  # elements are added: how many of them count?
             count = builder().emit1("cast", [mask], {"dtype": I64})
             total: Value = call_rule(rule.transpose, operands, op.attrs, dy=count)[k]
@@ -332,7 +339,16 @@ class Reverse:
         return None
 
     def kept_mask(self, op: Op, operands: list[Value], mask: Value | None) -> Value | None:
-        """The mask of what positions of an array that a `scatter` writes to held before: nothing depends on that."""
+        """The mask of what positions of an array that is written to held before: nothing depends on that."""
+        if op.name in ("update", "accumulate") and op.result in self.overwritten:
+            whole = (
+                self.everywhere(op.result, TRUE if mask is None else mask)
+                if mask is None or not mask.is_array
+                else mask
+            )
+            if op.name == "accumulate":
+                return whole
+            return builder().emit1("update", [whole, FALSE, *operands[2:]], op.attrs)
         if mask is not None and not mask.is_array:
             return None
         if op.name == "scatter_add":
@@ -518,6 +534,7 @@ class _Lane:
         self.has_mask = isinstance(carried.type, Scalar) and (start is None or scalar_mask)
         self.has_tape = reverse.carries_masks(carried) and (start is None or mask_tape(start) is not None)
         self.has_array = carried in reverse.partly_read and (start is None or start.mask is not None)
+        self.has_array |= carried in reverse.overwritten and named is not carried
         self.has_mask |= self.has_tape or self.has_array
 
     def initial(self, reverse: Reverse) -> list[Value]:
