@@ -20,6 +20,7 @@ import numpy as np
 import optree
 
 from ..codegen.host import require_disjoint
+from ..ir import collection
 from ..ir.adjoint.explain import explain
 from ..ir.core import Function
 from ..ir.errors import ArgumentError, ShapeError
@@ -138,7 +139,11 @@ class Compiled:
         if disabled and self._transform.kind == "jit":
             return self.__wrapped__(*args, **kwargs)
         call = self._flatten(args, kwargs)
-        call, (spec, captured) = (call, self._specialization(call)) if disabled else self._at_extents(call)
+        known = call.key in self._specializations or call.key in self._fixed
+        with contextlib.nullcontext() if known else collection.rarely():
+            call, (spec, captured) = (call, self._specialization(call)) if disabled else self._at_extents(call)
+            if not disabled:
+                _ = spec.executable.kernel
         leaves = [*call.dynamic, *captured]
         if spec.written:
             names = [*leaf_names(call, self._program), *(c.path for c in spec.captures)]
@@ -165,9 +170,10 @@ class Compiled:
 
     def compile(self, *args: Any, **kwargs: Any) -> Compiled:
         """Compile for the types of these arguments without running; returns the object itself."""
-        spec, _ = self._specialization(self._flatten(args, kwargs))
-        if not jit_disabled():
-            _ = spec.executable.kernel
+        with collection.rarely():
+            spec, _ = self._specialization(self._flatten(args, kwargs))
+            if not jit_disabled():
+                _ = spec.executable.kernel
         return self
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:

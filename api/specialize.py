@@ -26,7 +26,7 @@ from ..codegen import Executable, compile_function
 from ..codegen.build import stats
 from ..codegen.donation import DonatedExecutable
 from ..codegen.host import kernel_type, leaf_of
-from ..ir import interp, pipeline
+from ..ir import collection, interp, pipeline
 from ..ir.adjoint import Adjoint, vjp
 from ..ir.core import Function
 from ..ir.errors import ArgumentError
@@ -163,6 +163,7 @@ class Specialization:
         return out
 
 
+@collection.rarely()
 def specialize(function: Callable[..., Any], transform: Transform, call: Call) -> Specialization:
     """Trace, optimize and differentiate `function` for the types of `call`."""
     stats.traces += 1

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+from ..ir import collection
 from ..ir.core import Function
 from ..ir.errors import InternalError
 from ..ir.interp import failure
@@ -65,6 +66,7 @@ class Executable:
         return self.rendered.source
 
     @cached_property
+    @collection.rarely()
     def kernel(self) -> Kernel:
         """The machine code."""
         types: list[Scalar | Array] = []
