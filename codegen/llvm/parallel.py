@@ -31,7 +31,7 @@ from ..lower.induction import defined_in
 from ..lower.parallel import Plan
 from . import alone
 from .loop_hints import innermost
-from .memory import POINTER, Memory, element_type
+from .memory import ALIGNMENT, POINTER, Memory, element_type
 from .numba_parts import cgutils
 from .ownership import Ownership
 from .scalars import integer, scalar, value_type
@@ -372,6 +372,7 @@ class Body:
         kind = ir.FunctionType(I32, [POINTER, excinfo, frame.context.type, I64, I64])
         self.function = ir.Function(module, kind, name)
         self.function.linkage = "internal"
+        self.function.attributes.alignstack = ALIGNMENT  # or vectors for which there is no register lie across lines
         self.write()
         self.task = self.make_task(module, name)
 
@@ -415,7 +416,9 @@ class Body:
         for value in frame.captured:
             if isinstance(value.type, Buffer):
                 low.places[value] = outer.memory(value)  # in form
-            low.bind(value, value, [next_word() for _ in outer.parts(value)])
+            words_of = [(part, next_word()) for part in outer.parts(value)]
+            # an extent that is known stays known
+            low.bind(value, value, [part if isinstance(part, ir.Constant) else word for part, word in words_of])
         slots = [b.gep(records, [chunk, I32(k)]) for k in range(3)]
         low.status = slots
         low.way_out = b.append_basic_block("failed")
