@@ -31,7 +31,7 @@ from ..lower.induction import defined_in
 from ..lower.parallel import Plan
 from . import alone
 from .loop_hints import innermost
-from .memory import ALIGNMENT, POINTER, Memory, element_type
+from .memory import POINTER, Memory, element_type
 from .numba_parts import cgutils
 from .ownership import Ownership
 from .scalars import integer, scalar, value_type
@@ -385,7 +385,6 @@ class Body:
         kind = ir.FunctionType(I32, [POINTER, excinfo, frame.context.type, I64, I64])
         self.function = ir.Function(module, kind, name)
         self.function.linkage = "internal"
-        self.function.attributes.alignstack = ALIGNMENT  # or vectors for which there is no register lie across lines
         self.write()
         self.task = self.make_task(module, name)
 
