@@ -301,7 +301,7 @@ def test_many_small_pieces_wake_threads(tmp_path: Path) -> None:
         def f(x):
             return np.sum(np.exp(x))
 
-        small, tiny = np.ones(20000), np.ones(100)
+        small, tiny = np.ones(40000), np.ones(100)
         first = f(small)
         assert threads.started() == 0
         for _ in range(1000):

@@ -50,6 +50,9 @@ COPIES = 16
 """The most chunks of a loop that accumulates: each has its own copy of the memory."""
 GRAIN = 8000.0
 """The least work in a chunk, in nanoseconds."""
+LEAST = 40000.0
+"""The least work that goes to threads: for less, the data that comes from another processor's cache takes as long as
+the second thread saves."""
 COPY_COST = 16.0
 """The least work, in nanoseconds, for each element of an accumulated copy: twenty times what a copy costs."""
 SHORT = 16
@@ -81,14 +84,20 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
     low_, high = low.number(op.operands[0]), low.number(op.operands[1])
     trips = b.sub(high, low_)
     trips = b.select(b.icmp_signed(">", trips, integer(0)), trips, integer(0))
-    work = Work(low, op).of_loop()
-    parts = parts_worth_it(low, work, plan)
-    several = b.and_(b.fcmp_ordered(">=", parts, ir.Constant(F64, 2.0)), b.icmp_signed(">", trips, integer(1)))
+    least = None if plan.accumulated else Work(low, op).least_trips(LEAST)
+    if least is not None:  # one comparison: short loops get here often
+        several = b.icmp_signed(">=", trips, integer(max(least, 2)))
+    else:
+        work = Work(low, op).of_loop()
+        parts = parts_worth_it(low, work, plan)
+        several = b.and_(b.fcmp_ordered(">=", parts, ir.Constant(F64, 2.0)), b.icmp_signed(">", trips, integer(1)))
+        several = b.and_(several, b.fcmp_ordered(">=", work, ir.Constant(F64, LEAST)))
     size = sum(1 for _ in walk(op.regions[0]))
     if low.depth == 0 and not plan.accumulated and size > SHORT:
         # run once in a call: one code for all
-        chunks = b.select(several, chunk_count(low, plan, parts, trips), integer(1))
-        run(low, op, plan, chunks, work)
+        work = Work(low, op).of_loop()
+        chunks = chunk_count(low, plan, parts_worth_it(low, work, plan), trips)
+        run(low, op, plan, b.select(several, chunks, integer(1)), work)
         return
     start = low.ownership.last
     after = b.append_basic_block("joined")
@@ -101,9 +110,13 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
         ends.append(([low.number(v) for v in op.results], b.block))
         b.branch(after)
 
+    def in_chunks() -> None:
+        work = Work(low, op).of_loop()
+        run(low, op, plan, chunk_count(low, plan, parts_worth_it(low, work, plan), trips), work)
+
     threads, alone = (b.append_basic_block(name) for name in ("threads", "alone"))
     b.cbranch(several, threads, alone)
-    write(threads, lambda: run(low, op, plan, chunk_count(low, plan, parts, trips), work))
+    write(threads, in_chunks)
     b.position_at_end(alone)
     inside = [inner for inner in walk(op.regions[0]) if inner in low.plans]
     if inside:
@@ -127,7 +140,7 @@ def large_inside(low: Lowering, op: Op, inside: Sequence[Op]) -> Any:
     out: Any = None
     for inner in inside:
         work = Work(low, op).of_loop_inside(inner)
-        large = b.fcmp_ordered(">=", work, ir.Constant(F64, GRAIN))
+        large = b.fcmp_ordered(">=", work, ir.Constant(F64, LEAST))
         out = large if out is None else b.or_(out, large)
     return out
 
@@ -415,7 +428,9 @@ class Body:
         for value in frame.captured:
             if isinstance(value.type, Buffer):
                 low.places[value] = outer.memory(value)  # in form
-            low.bind(value, value, [next_word() for _ in outer.parts(value)])
+            words_of = [(part, next_word()) for part in outer.parts(value)]
+            # an extent that is known stays known
+            low.bind(value, value, [part if isinstance(part, ir.Constant) else word for part, word in words_of])
         slots = [b.gep(records, [chunk, I32(k)]) for k in range(3)]
         low.status = slots
         low.way_out = b.append_basic_block("failed")

@@ -15,6 +15,7 @@ What LLVM vectorizes costs a fraction: lanes, and innermost loops along rows who
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
@@ -71,6 +72,11 @@ class Work:
     def of_loop(self) -> Number:
         """Of the whole loop, as an LLVM value."""
         return self.llvm(self.loop_cost(self.loop))
+
+    def least_trips(self, work: float) -> int | None:
+        """How many turns are that much work; None where that depends on more than constants."""
+        _, turn, start = self.loop_costs(self.loop)
+        return math.ceil((work - start) / turn) if isinstance(turn, float) else None
 
     def of_loop_inside(self, inner: Op) -> Any:
         """Of a loop inside, in a turn in the middle, as an LLVM value."""
@@ -185,6 +191,11 @@ class Work:
         return size
 
     def loop_cost(self, op: Op) -> Number:
+        trips, turn, start = self.loop_costs(op)
+        return self.add(self.mul(trips, turn), start)
+
+    def loop_costs(self, op: Op) -> tuple[Number, Number, float]:
+        """Trips of a loop, the cost of each, and what is added to them."""
         lo, hi = (self.value(v) for v in op.operands[:2])
         if lo is None or hi is None:
             trips: Number = UNKNOWN_TRIPS
@@ -196,7 +207,7 @@ class Work:
         self.wide = before or rows or bool(op.attrs.get("lanes"))
         turn = self.add(self.region(op.regions[0]), TURN_COST / WIDE if self.wide else TURN_COST)
         self.wide = before
-        return self.add(self.mul(trips, turn), START_COST if rows else 0.0)
+        return trips, turn, START_COST if rows else 0.0
 
     def middle(self, op: Op) -> None:
         lo, hi = (self.value(v) for v in op.operands[:2])
