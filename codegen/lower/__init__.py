@@ -24,6 +24,7 @@ from .known_places import keep_values
 from .lanes import use_lanes
 from .panels import make_panels
 from .parallel import mark
+from .parking import park
 from .scheduler import Scheduler
 from .settling import settle
 from .skewing import skew
@@ -81,6 +82,8 @@ def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True
     jam_rows(out, left_over)
     cleanup(out)
     settle(out)
+    park(out)
+    cleanup(out)
     if turns:
         take_turns(out)
     if "threads" in out.attrs:
