@@ -41,6 +41,8 @@ __all__ = ["rows_of_vectors"]
 HALF = LANES // 2
 DIVISIONS = 2
 """So many in a body are worth it, too: a scalar one takes half as long as four in a vector."""
+OPERATIONS = 192
+"""In a body, which is written for 16, 8 and one turn."""
 Number = Any  # an LLVM value
 
 
@@ -85,7 +87,13 @@ def rows_of_vectors(s: Lowering, loop: Op, low: Number, high: Number, whole: tup
 def suits(s: Lowering, loop: Op) -> bool:
     body = loop.regions[0]
     index = body.args[0]
-    if s.depth == 0 or len(body.args) > 1 or not innermost(loop) or s.function.attrs.get("donated"):
+    if (
+        s.depth == 0
+        or len(body.args) > 1
+        or len(body.ops) > OPERATIONS
+        or not innermost(loop)
+        or s.function.attrs.get("donated")
+    ):
         return False
     if not (short_rows(loop) or sum(op.name in ("div", "sqrt") for op in body.ops) >= DIVISIONS):
         return False

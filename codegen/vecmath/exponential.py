@@ -62,8 +62,7 @@ def exp(w: Writer, x: Real) -> Real:
         return exp_of_sum(w, x, None)
     n, high, low = parted(w, clamped(w, x, -760.0, 720.0), 2 * BIAS)
     r = high - low
-    square = r * r
-    value = high + w.muladd(square, w.two_chains(r, square, EXPM1), -low)
+    value = high + w.muladd(r * r, w.polynomial(r, EXPM1), -low)
     half = n >> 1  # both halves are biased
     scale = w.power_of_two(half)
     return w.muladd(value, scale, scale) * w.power_of_two(n - half)

@@ -27,9 +27,8 @@ def tanh(w: Writer, x: Real) -> Real:
         return w.select(magnitude < 2.0**-60, magnitude, value).with_sign_of(x)
     n, high, low = parted(w, w.at_most(2.0 * magnitude, 45.0), BIAS)
     r = high - low
-    square = r * r
     scale = w.power_of_two(n)
-    divisor = w.muladd(w.muladd(square, w.two_chains(r, square, EXPM1), r), scale, scale + 1.0)
+    divisor = w.muladd(w.muladd(r * r, w.polynomial(r, EXPM1), r), scale, scale + 1.0)
     z = magnitude * magnitude
     near = magnitude < SPLIT
     above = (magnitude * z) * w.polynomial(z, TANH_ABOVE)

@@ -307,19 +307,6 @@ class Writer:
                 power = power * power
         return self.real(terms[0])
 
-    def two_chains(self, x: Real, square: Real, coefficients: Sequence[float]) -> Real:
-        """As `polynomial`, by W. G. Horner's rule for the even and the odd powers: one step longer, but fewer
-        instructions and fewer values at a time, which counts where registers are full.
-        """
-        chains = []
-        for own in (coefficients[::2], coefficients[1::2]):
-            value = self.real(own[-1])
-            for coefficient in own[-2::-1]:
-                value = self.muladd(square, value, coefficient)
-            chains.append(value)
-        even, odd = chains
-        return self.muladd(x, odd, even)
-
     def power_of_two(self, exponent: Word) -> Real:
         """2**n for the n in the low 12 bits of `exponent` plus 1023, from -1022 to 1023: the caller adds the
         bias.
