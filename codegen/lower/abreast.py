@@ -56,6 +56,8 @@ LEAST = 96
 """What a turn must cost,"""
 COPIES = 3
 """and so many times the numbers that are copied."""
+CHEAP = 8
+"""What may be computed for a check, or to know where to read, turn by turn."""
 OPERATIONS = 1500
 """In a turn: they are written twice."""
 ANY_ORDER = frozenset({"add_any_order", "mul_any_order"})
@@ -135,6 +137,11 @@ def is_arithmetic(op: Op) -> bool:
     return lanes.is_arithmetic(op) and all(isinstance(v.type, Scalar) for v in (*op.operands, *op.results))
 
 
+def in_vectors(op: Op) -> bool:
+    """Whether what is computed is an instruction for vectors."""
+    return op.name == "buffer.load" or is_vector(op)
+
+
 def cost(op: Op) -> int:
     if not any(v.dtype.is_float for v in (*op.operands, *op.results)):
         return 0
@@ -150,13 +157,14 @@ def computes(op: Op) -> bool:
 
 @dataclass
 class Parts:
-    """The parts of a turn. `reads`: operations that read and check; `levels`: those that compute, by how many functions
-    come before them; `rest`: all others."""
+    """The parts of a turn. `reads`: operations that read and check; `order`: those that compute, in `levels` by how
+    many functions come before them, and these; `rest`: all others."""
 
     loop: Op
     written: set[Value]
     strided: set[Value]
     reads: list[Op] = field(default_factory=list)
+    order: list[Op] = field(default_factory=list)
     levels: list[list[Op]] = field(default_factory=list)
     functions: list[list[Op]] = field(default_factory=list)
     rest: list[Op] = field(default_factory=list)
@@ -190,7 +198,7 @@ class Parts:
         outside = uses - inside
         read = {self.index}
         early = self.needed_to_read()
-        checked = late = scattered = ordered = False
+        tested = checked = late = scattered = ordered = False
 
         def known(op: Op) -> bool:
             return all(v not in inside or v in read or v in self.level for v in op.operands)
@@ -198,10 +206,12 @@ class Parts:
         for op in body.ops[:-1]:
             only_read = all(v not in inside or v in read for v in op.operands)
             if op.name in CHECKS:
-                checked |= only_read
+                tested = True
+                varying = any(v in inside for v in op.operands)  # else the first turn fails, or none
+                checked |= only_read and (varying or late)
                 late |= not only_read
+                (self.reads if only_read else self.rest).append(op)
                 if only_read:
-                    self.reads.append(op)
                     read.update(op.results)
             elif op.name == "buffer.load" and only_read and root_of(op.operands[0]) not in self.written:
                 if op.result not in early and self.contiguous(op, inside):
@@ -221,16 +231,24 @@ class Parts:
                 late |= bool(op.regions) and effects(op).checks
                 ordered |= bool(op.regions) or (is_arithmetic(op) and cost(op) > 0 and op.name not in ANY_ORDER)
                 self.rest.append(op)
-        return (checked or scattered or ordered) and not (checked and late)
+        return (tested or scattered or ordered) and not (checked and late)
 
     def needed_to_read(self) -> set[Value]:
-        """What checks are about, and where is read."""
+        """What checks are about and where is read, as far as it costs little."""
+        made = {v: op for op in self.loop.regions[0].ops for v in op.results}
         found: set[Value] = set()
-        for op in reversed(self.loop.regions[0].ops):
-            if op.name in CHECKS or (not op.regions and not found.isdisjoint(op.results)):
-                found.update(op.operands)
-            elif op.name == "buffer.load":
-                found.update(op.operands[1:])
+        for op in self.loop.regions[0].ops:
+            if op.name in CHECKS or op.name == "buffer.load":
+                needed: set[Value] = set()
+                waiting, total = list(op.operands), 0
+                while waiting and total <= CHEAP:
+                    maker = made.get(waiting.pop())
+                    if maker is not None and not needed.issuperset(maker.results):
+                        needed.update(maker.results)
+                        waiting += maker.operands
+                        total += CHEAP + 1 if maker.regions else cost(maker) if is_arithmetic(maker) else 0
+                if total <= CHEAP:
+                    found |= needed
         return found
 
     def anywhere(self, load: Op, inside: set[Value]) -> bool:
@@ -253,15 +271,8 @@ class Parts:
 
     def computed(self, op: Op, level: int) -> None:
         """An operation comes after so many functions."""
-        while len(self.levels) <= level + 1:
-            self.levels.append([])
-            self.functions.append([])
-        if op.name == "buffer.load" or is_vector(op):
-            self.levels[level].append(op)
-            self.level[op.result] = level
-        else:
-            self.functions[level].append(op)
-            self.level[op.result] = level + 1
+        self.level[op.result] = level if in_vectors(op) else level + 1
+        self.order.append(op)
 
     def selectable(self, op: Op, outer: set[Value]) -> bool:
         """Whether both sides of a branch may be computed, of values from `outer` places and those before."""
@@ -301,7 +312,26 @@ class Parts:
 
     # whether it pays
 
+    def arrange(self) -> None:
+        """What is computed as late as possible: less is given from step to step."""
+        last = max(self.level.values(), default=0)
+        latest: dict[Value, int] = {}
+        self.levels = [[] for _ in range(last + 1)]
+        self.functions = [[] for _ in range(last + 1)]
+        for op in reversed(self.order):
+            if in_vectors(op):
+                level = latest.get(op.result, last)
+                self.levels[level].append(op)
+            else:
+                level = self.level[op.result] - 1
+                self.functions[level].append(op)
+            for v in map(self.final, op.operands):
+                latest[v] = min(level, latest.get(v, last))
+        for ops in (*self.levels, *self.functions):
+            ops.reverse()
+
     def pays(self) -> bool:
+        self.arrange()
         worth = sum(cost(op) for ops in (*self.levels, *self.functions) for op in ops if is_arithmetic(op))
         self.columns = self.needed_columns()
         return worth >= LEAST and worth >= COPIES * len(self.columns)
