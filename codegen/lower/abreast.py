@@ -43,6 +43,7 @@ from .blocking import sum_of
 from .columns import ONE, ZERO, rebuilt
 from .lanes import is_vector
 from .loops import affine
+from .parallel import Analysis
 
 __all__ = ["abreast"]
 
@@ -67,12 +68,16 @@ UNSUITED = frozenset({"while", "buffer.call", "buffer.alloc", "buffer.reshape", 
 def abreast(function: Function, left_over: set[Op]) -> set[Op]:
     """Run turns abreast where that pays. `left_over`: loops of few turns; returns them and new ones."""
     found = Finder(function, left_over)
+    if "threads" in function.attrs:
+        found.parallel.update(Analysis(function).outermost(function.body, True))
     found.region(function.body)
     return found.left_over
 
 
 class Finder:
     def __init__(self, function: Function, left_over: set[Op]) -> None:
+        self.function = function
+        self.parallel: set[Op] = set()
         self.arguments = {a for a in function.args if isinstance(a.type, Buffer)}
         self.observed = bool(function.attrs.get("donated"))
         layouts = function.attrs["layouts"]
@@ -84,13 +89,23 @@ class Finder:
             if op.attrs.get("lanes"):
                 continue
             parts = self.parts(op) if op.name == "for" and op not in self.left_over else None
-            if parts is not None:
-                at = region.ops.index(op)
-                region.ops[at:at] = parts.blocks()
+            if parts is not None and self.put(region, op, parts):
                 self.left_over.add(op)
             else:
                 for inner in op.regions:
                     self.region(inner)
+
+    def put(self, region: Region, loop: Op, parts: Parts) -> bool:
+        """Blocks before the loop; not where threads could share its turns and cannot share the blocks."""
+        operands = list(loop.operands)
+        before = list(region.ops)
+        at = region.ops.index(loop)
+        made = parts.blocks()
+        region.ops[at:at] = made
+        if loop in self.parallel and Analysis(self.function).plan(made[parts.at]) is None:
+            region.ops[:], loop.operands[:] = before, operands
+            return False
+        return True
 
     def parts(self, loop: Op) -> Parts | None:
         """The parts of a turn, if it pays to run turns abreast."""
@@ -178,6 +193,8 @@ class Parts:
     """Where that is."""
     again: set[Value] = field(default_factory=set)
     """What the rest computes for itself."""
+    at: int = 0
+    """Where among the operations that are made the loop over blocks stands."""
 
     @property
     def index(self) -> Value:
@@ -409,6 +426,7 @@ class Parts:
                 ends = self.turn_by_turn(base, given)
                 inner.emit("yield", ends)
             done = Op("for", [ZERO, blocks, *carried], [v.type for v in carried], {}, [body], loop.span)
+            self.at = len(new.ops)
             new.ops.append(done)
             covered = blocks * WIDTH
             if backwards:
