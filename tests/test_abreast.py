@@ -91,6 +91,17 @@ def raised(x: Any, at: Any) -> Any:
     return out
 
 
+def raised_late(x: Any, at: Any) -> Any:
+    """A check of what was computed, the only one."""
+    total = 0.0
+    for i in range(len(x)):
+        u, v = much(x[i, 0], x[i, 1])
+        if not u < 1e6:
+            raise ValueError("too far")
+        total = total * 0.5 + v
+    return total
+
+
 def written(x: Any, at: Any) -> Any:
     """Not abreast: a turn reads what the one before has written."""
     x = x.copy()
@@ -127,7 +138,7 @@ def little(x: Any, at: Any) -> Any:
     return out
 
 
-ABREAST = [anywhere, both_sides, one_after_the_other, rows, raised]
+ABREAST = [anywhere, both_sides, one_after_the_other, rows, raised, raised_late]
 KEPT = [written, carried, checked_late, little]
 
 
@@ -172,7 +183,7 @@ def test_values(function: Any) -> None:
                 same(compiled(*given), function(*given))
 
 
-@pytest.mark.parametrize("function", [*ABREAST, *KEPT])
+@pytest.mark.parametrize("function", [f for f in (*ABREAST, *KEPT) if f is not raised_late])
 def test_what_is_no_number(function: Any) -> None:
     x, at = inputs(40)
     x[::3, 0], x[1::7, 1], x[2::7, 0], x[3::11] = np.nan, np.inf, -np.inf, -0.0
@@ -248,6 +259,17 @@ def test_the_first_turn_that_fails(at: int, what: tuple[int, type[Exception]]) -
     compiled = adjit.jit(raised)
     for function in (compiled, raised):
         with pytest.raises(error):
+            function(x, places)
+
+
+@pytest.mark.parametrize("at", [0, 7, 8, 20, 23])
+def test_a_turn_that_fails_late(at: int) -> None:
+    x, places = inputs(24)
+    compiled = adjit.jit(raised_late)
+    same(compiled(x, places), raised_late(x, places))
+    x[at, 1] = np.nan
+    for function in (compiled, raised_late):
+        with pytest.raises(ValueError, match="too far"):
             function(x, places)
 
 

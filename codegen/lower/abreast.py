@@ -43,6 +43,7 @@ from .blocking import sum_of
 from .columns import ONE, ZERO, rebuilt
 from .lanes import is_vector
 from .loops import affine
+from .parallel import Analysis
 
 __all__ = ["abreast"]
 
@@ -56,6 +57,8 @@ LEAST = 96
 """What a turn must cost,"""
 COPIES = 3
 """and so many times the numbers that are copied."""
+CHEAP = 8
+"""What may be computed for a check, or to know where to read, turn by turn."""
 OPERATIONS = 1500
 """In a turn: they are written twice."""
 ANY_ORDER = frozenset({"add_any_order", "mul_any_order"})
@@ -65,12 +68,16 @@ UNSUITED = frozenset({"while", "buffer.call", "buffer.alloc", "buffer.reshape", 
 def abreast(function: Function, left_over: set[Op]) -> set[Op]:
     """Run turns abreast where that pays. `left_over`: loops of few turns; returns them and new ones."""
     found = Finder(function, left_over)
+    if "threads" in function.attrs:
+        found.parallel.update(Analysis(function).outermost(function.body, True))
     found.region(function.body)
     return found.left_over
 
 
 class Finder:
     def __init__(self, function: Function, left_over: set[Op]) -> None:
+        self.function = function
+        self.parallel: set[Op] = set()
         self.arguments = {a for a in function.args if isinstance(a.type, Buffer)}
         self.observed = bool(function.attrs.get("donated"))
         layouts = function.attrs["layouts"]
@@ -82,13 +89,23 @@ class Finder:
             if op.attrs.get("lanes"):
                 continue
             parts = self.parts(op) if op.name == "for" and op not in self.left_over else None
-            if parts is not None:
-                at = region.ops.index(op)
-                region.ops[at:at] = parts.blocks()
+            if parts is not None and self.put(region, op, parts):
                 self.left_over.add(op)
             else:
                 for inner in op.regions:
                     self.region(inner)
+
+    def put(self, region: Region, loop: Op, parts: Parts) -> bool:
+        """Blocks before the loop; not where threads could share its turns and cannot share the blocks."""
+        operands = list(loop.operands)
+        before = list(region.ops)
+        at = region.ops.index(loop)
+        made = parts.blocks()
+        region.ops[at:at] = made
+        if loop in self.parallel and Analysis(self.function).plan(made[parts.at]) is None:
+            region.ops[:], loop.operands[:] = before, operands
+            return False
+        return True
 
     def parts(self, loop: Op) -> Parts | None:
         """The parts of a turn, if it pays to run turns abreast."""
@@ -135,6 +152,11 @@ def is_arithmetic(op: Op) -> bool:
     return lanes.is_arithmetic(op) and all(isinstance(v.type, Scalar) for v in (*op.operands, *op.results))
 
 
+def in_vectors(op: Op) -> bool:
+    """Whether what is computed is an instruction for vectors."""
+    return op.name == "buffer.load" or is_vector(op)
+
+
 def cost(op: Op) -> int:
     if not any(v.dtype.is_float for v in (*op.operands, *op.results)):
         return 0
@@ -150,13 +172,14 @@ def computes(op: Op) -> bool:
 
 @dataclass
 class Parts:
-    """The parts of a turn. `reads`: operations that read and check; `levels`: those that compute, by how many functions
-    come before them; `rest`: all others."""
+    """The parts of a turn. `reads`: operations that read and check; `order`: those that compute, in `levels` by how
+    many functions come before them, and these; `rest`: all others."""
 
     loop: Op
     written: set[Value]
     strided: set[Value]
     reads: list[Op] = field(default_factory=list)
+    order: list[Op] = field(default_factory=list)
     levels: list[list[Op]] = field(default_factory=list)
     functions: list[list[Op]] = field(default_factory=list)
     rest: list[Op] = field(default_factory=list)
@@ -170,6 +193,8 @@ class Parts:
     """Where that is."""
     again: set[Value] = field(default_factory=set)
     """What the rest computes for itself."""
+    at: int = 0
+    """Where among the operations that are made the loop over blocks stands."""
 
     @property
     def index(self) -> Value:
@@ -190,7 +215,7 @@ class Parts:
         outside = uses - inside
         read = {self.index}
         early = self.needed_to_read()
-        checked = late = scattered = ordered = False
+        tested = checked = late = scattered = ordered = False
 
         def known(op: Op) -> bool:
             return all(v not in inside or v in read or v in self.level for v in op.operands)
@@ -198,10 +223,12 @@ class Parts:
         for op in body.ops[:-1]:
             only_read = all(v not in inside or v in read for v in op.operands)
             if op.name in CHECKS:
-                checked |= only_read
+                tested = True
+                varying = any(v in inside for v in op.operands)  # else the first turn fails, or none
+                checked |= only_read and (varying or late)
                 late |= not only_read
+                (self.reads if only_read else self.rest).append(op)
                 if only_read:
-                    self.reads.append(op)
                     read.update(op.results)
             elif op.name == "buffer.load" and only_read and root_of(op.operands[0]) not in self.written:
                 if op.result not in early and self.contiguous(op, inside):
@@ -221,16 +248,24 @@ class Parts:
                 late |= bool(op.regions) and effects(op).checks
                 ordered |= bool(op.regions) or (is_arithmetic(op) and cost(op) > 0 and op.name not in ANY_ORDER)
                 self.rest.append(op)
-        return (checked or scattered or ordered) and not (checked and late)
+        return (tested or scattered or ordered) and not (checked and late)
 
     def needed_to_read(self) -> set[Value]:
-        """What checks are about, and where is read."""
+        """What checks are about and where is read, as far as it costs little."""
+        made = {v: op for op in self.loop.regions[0].ops for v in op.results}
         found: set[Value] = set()
-        for op in reversed(self.loop.regions[0].ops):
-            if op.name in CHECKS or (not op.regions and not found.isdisjoint(op.results)):
-                found.update(op.operands)
-            elif op.name == "buffer.load":
-                found.update(op.operands[1:])
+        for op in self.loop.regions[0].ops:
+            if op.name in CHECKS or op.name == "buffer.load":
+                needed: set[Value] = set()
+                waiting, total = list(op.operands), 0
+                while waiting and total <= CHEAP:
+                    maker = made.get(waiting.pop())
+                    if maker is not None and not needed.issuperset(maker.results):
+                        needed.update(maker.results)
+                        waiting += maker.operands
+                        total += CHEAP + 1 if maker.regions else cost(maker) if is_arithmetic(maker) else 0
+                if total <= CHEAP:
+                    found |= needed
         return found
 
     def anywhere(self, load: Op, inside: set[Value]) -> bool:
@@ -253,15 +288,8 @@ class Parts:
 
     def computed(self, op: Op, level: int) -> None:
         """An operation comes after so many functions."""
-        while len(self.levels) <= level + 1:
-            self.levels.append([])
-            self.functions.append([])
-        if op.name == "buffer.load" or is_vector(op):
-            self.levels[level].append(op)
-            self.level[op.result] = level
-        else:
-            self.functions[level].append(op)
-            self.level[op.result] = level + 1
+        self.level[op.result] = level if in_vectors(op) else level + 1
+        self.order.append(op)
 
     def selectable(self, op: Op, outer: set[Value]) -> bool:
         """Whether both sides of a branch may be computed, of values from `outer` places and those before."""
@@ -301,7 +329,26 @@ class Parts:
 
     # whether it pays
 
+    def arrange(self) -> None:
+        """What is computed as late as possible: less is given from step to step."""
+        last = max(self.level.values(), default=0)
+        latest: dict[Value, int] = {}
+        self.levels = [[] for _ in range(last + 1)]
+        self.functions = [[] for _ in range(last + 1)]
+        for op in reversed(self.order):
+            if in_vectors(op):
+                level = latest.get(op.result, last)
+                self.levels[level].append(op)
+            else:
+                level = self.level[op.result] - 1
+                self.functions[level].append(op)
+            for v in map(self.final, op.operands):
+                latest[v] = min(level, latest.get(v, last))
+        for ops in (*self.levels, *self.functions):
+            ops.reverse()
+
     def pays(self) -> bool:
+        self.arrange()
         worth = sum(cost(op) for ops in (*self.levels, *self.functions) for op in ops if is_arithmetic(op))
         self.columns = self.needed_columns()
         return worth >= LEAST and worth >= COPIES * len(self.columns)
@@ -379,6 +426,7 @@ class Parts:
                 ends = self.turn_by_turn(base, given)
                 inner.emit("yield", ends)
             done = Op("for", [ZERO, blocks, *carried], [v.type for v in carried], {}, [body], loop.span)
+            self.at = len(new.ops)
             new.ops.append(done)
             covered = blocks * WIDTH
             if backwards:
