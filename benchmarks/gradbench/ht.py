@@ -173,12 +173,11 @@ def vertices_by_theta(theta: Any, hand: Any) -> tuple[Any, Any]:
     parents, _, _, base, weights, _ = hand
     rotation, angles = pose(theta)
 
-    def changed(change: Any) -> Any:
-        return matrices(rotation, angles + change, hand)
+    def changed(turned: Any, change: Any) -> Any:
+        out = matrices(turned, angles + change, hand)
+        return out, out
 
-    placed = matrices(rotation, angles, hand)
-    by_rotation = jacfwd(matrices)(rotation, angles, hand)
-    by_angles = jacfwd(changed)(np.array([0.0, 0.0, 0.0, 0.0]))
+    (by_rotation, by_angles), placed = jacfwd(changed, (0, 1), True)(rotation, np.array([0.0, 0.0, 0.0, 0.0]))
     fingers = fingers_of(parents)
     out, by_theta = np.empty((len(base), 3)), np.empty((len(base), 3, THETA))
     row = np.empty((3, THETA))
