@@ -134,4 +134,5 @@ def lineages(ops: list[tuple[Op, int]], active: set[Value]) -> list[States]:
 
 def axes_of(op: Op) -> int:
     """How many axes a read or a write runs over."""
-    return len(op.attrs["spec"]) - op.attrs["spec"].count("i")
+    spec: str = op.attrs["spec"]
+    return len(spec) - spec.count("i")
