@@ -94,6 +94,22 @@ def test_what_was_written_before_an_exception_stays():
         assert list(x) == [5.0, 1.0]
 
 
+def test_slices_that_were_written_before_an_exception_stay_written():
+    def step(x, rows):
+        for t in range(2):
+            x[:2] *= 0.5
+            x[1:] = rows[t] + x[1:]
+            x[:2] = rows[t + 1, :2]
+
+    for rows in (np.ones((2, 3)), np.ones((2, 2))):
+        expected, x = np.ones(3), np.ones(3)
+        with pytest.raises((IndexError, ValueError)):
+            step(expected, rows)
+        with pytest.raises((IndexError, ValueError)):
+            jit(step)(x, rows)
+        assert x.tolist() == expected.tolist()
+
+
 def test_sums_differ_by_rounding_only_and_are_the_same_in_every_run():
     x = np.arange(1000) * 0.1
     total = jit(lambda x: np.sum(x))
