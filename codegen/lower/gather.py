@@ -29,6 +29,7 @@ from ...ir.core import Const, Op, Region, Value
 from ...ir.types import I64, Scalar
 from .hazards import may_overwrite
 from .loops import difference
+from .samples import Samples
 from .scheduler import Scheduler
 from .shapes import Term
 from .slice_sums import Piece, common, margins, pieces_of
@@ -89,7 +90,7 @@ def all_own(s: Scheduler, base: Value, pieces: Sequence[Piece]) -> bool:
         def own(dim: Value, extent: Term = extent) -> bool:
             return s.extents.equal(dim, extent)
 
-        if any(margins(base, piece, k, own) is None for piece in pieces):
+        if any(margins(base, piece, k, Samples(own)) is None for piece in pieces):
             return False
     return True
 
@@ -139,7 +140,7 @@ def axis(s: Scheduler, op: Op, pieces: Sequence[Piece], k: int, whole: bool) -> 
     if not whole:
         begin = s.b.emit1("minimum", [of_all(s, "minimum", lows), extent])
         end = s.b.emit1("minimum", [of_all(s, "maximum", highs), extent])
-    cut = tuple(margins(op.operands[0], p, k) or (0, 0) for p in pieces)
+    cut = tuple(of_piece[k] for of_piece in op.attrs["margins"])
     return Axis("ends", extent, lo, hi, begin, end, ranges, cut, stop)
 
 

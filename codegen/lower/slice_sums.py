@@ -6,7 +6,7 @@ Such chains are what the adjoint of an expression of shifted slices is:
 
     %a_1: f64[?] = accumulate %a, %v, 0, %m, 1 {spec="s"}        %a_3: f64[?] = assemble %a, %v, 0, %m, 1,
     %a_2: f64[?] = accumulate %a_1, %w, 1, %m, 1 {spec="s"}  =>      %w, 1, %m, 1, %v, 2, %m, 1
-    %a_3: f64[?] = accumulate %a_2, %v, 2, %m, 1 {spec="s"}          {specs=("s","s","s"), sets=(false,false,false)}
+    %a_3: f64[?] = accumulate %a_2, %v, 2, %m, 1 {spec="s"}          {specs=("s","s","s"), sets=..., ...}
 
 A link is an `accumulate`, or an `update` (which overwrites: `sets`), with steps of 1. The links of a chain stand in one
 region, and nothing but the next link reads what a link gives. Along each axis all links take the same part, or each
@@ -16,7 +16,7 @@ little in common would leave no interior.) Every element sees the links in their
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,12 @@ from ...ir.ops.declare import OpDef, declare, extents_of
 from ...ir.ops.indexing import evaluate_accumulate, evaluate_update, infer_update, split_spec
 from ...ir.rewrite import clone_function
 from ...ir.types import Type
+from .samples import SAMPLES, Samples, samples_of
 
 __all__ = ["Piece", "assemble_slices", "common", "margins", "pieces_of"]
 
 MARGIN = 16
 """How much of an axis the parts of a chain may leave out."""
-SAMPLES = (1000, 2000)
-"""Extents with which it is tried out how much they leave out."""
 PIECES = 24
 """A chain longer than this is cut: one loop that reads too much runs out of registers."""
 
@@ -75,7 +74,7 @@ def infer_assemble(operands: list[Value], attrs: dict[str, Any], regions: list[R
     return [operands[0].type]
 
 
-def evaluate_assemble(array: Any, *rest: Any, specs: tuple[str, ...], sets: tuple[bool, ...], whole: bool) -> Any:
+def evaluate_assemble(array: Any, *rest: Any, specs: tuple[str, ...], sets: tuple[bool, ...], **_: Any) -> Any:
     at = 0
     for spec, overwrites in zip(specs, sets, strict=True):
         evaluate = evaluate_update if overwrites else evaluate_accumulate
@@ -102,13 +101,16 @@ def assemble_slices(function: Function) -> Function:
     """The function with its chains assembled; see the module's docstring."""
     if function.attrs.get("donated"):  # what is written is seen where the program fails half way: not to be put off
         return function
-    if not any(chains(region, uses_in(function)) for region in regions_of(function)):
+    if not any(is_link(op) for op in walk(function.body)):
+        return function
+    samples, uses = samples_of(function), uses_in(function)
+    if not any(chains(region, uses, samples) for region in regions_of(function)):
         return function
     out = clone_function(function)
-    uses = uses_in(out)
+    samples, uses = samples_of(out), uses_in(out)
     for region in regions_of(out):
-        for chain in chains(region, uses):
-            replace(region, chain)
+        for chain in chains(region, uses, samples):
+            replace(region, chain, samples)
     return out
 
 
@@ -125,7 +127,7 @@ def uses_in(function: Function) -> dict[Value, int]:
     return out
 
 
-def chains(region: Region, uses: Mapping[Value, int]) -> list[list[Op]]:
+def chains(region: Region, uses: Mapping[Value, int], samples: Samples) -> list[list[Op]]:
     """The chains of a region that are worth it."""
     open_chains: dict[Value, list[Op]] = {}
     found: list[list[Op]] = []
@@ -135,12 +137,12 @@ def chains(region: Region, uses: Mapping[Value, int]) -> list[list[Op]]:
         if not is_link(op):
             continue
         chain = open_chains.pop(op.operands[0], None) if uses[op.operands[0]] == 1 else None
-        if chain is None or len(chain) == PIECES or not fit([*chain, op]):
+        if chain is None or len(chain) == PIECES or not fit([*chain, op], samples):
             chain = []
             found.append(chain)
         chain.append(op)
         open_chains[op.result] = chain
-    return [chain for chain in found if worth(chain)]
+    return [chain for chain in found if worth(chain, samples)]
 
 
 def is_link(op: Op) -> bool:
@@ -150,20 +152,20 @@ def is_link(op: Op) -> bool:
     return all(len(part) != 3 or (isinstance(part[2], Const) and part[2].value == 1) for part in piece.parts)
 
 
-def fit(chain: Sequence[Op]) -> bool:
+def fit(chain: Sequence[Op], samples: Samples) -> bool:
     """Whether links may be one chain: along each axis the same part or nearly all."""
     pieces = [piece for op in chain for piece in pieces_of(op)]
     array = chain[0].operands[0]
-    return all(same_part(pieces, k) or nearly_all(array, pieces, k) for k in range(array.rank))
+    return all(same_part(pieces, k) or nearly_all(array, pieces, k, samples) for k in range(array.rank))
 
 
-def worth(chain: Sequence[Op]) -> bool:
+def worth(chain: Sequence[Op], samples: Samples) -> bool:
     """Whether one nest is better than one for each link."""
     if not chain:
         return False
     pieces = [piece for op in chain for piece in pieces_of(op)]
     array = chain[0].operands[0]
-    if is_fill(array) and covers(array, pieces):
+    if is_fill(array) and covers(array, pieces, samples):
         return True  # no loop that fills
     if all(same_part(pieces, k) for k in range(array.rank)):
         return False  # loops over one range are fused later
@@ -174,9 +176,9 @@ def is_fill(array: Value) -> bool:
     return array.op is not None and array.op.name == "fill"
 
 
-def covers(array: Value, pieces: Sequence[Piece]) -> bool:
+def covers(array: Value, pieces: Sequence[Piece], samples: Samples) -> bool:
     """Whether a nest over the whole array does little that need not be done."""
-    return all(nearly_all(array, pieces, k) for k in range(array.rank))
+    return all(nearly_all(array, pieces, k, samples) for k in range(array.rank))
 
 
 def same_part(pieces: Sequence[Piece], axis: int) -> bool:
@@ -184,29 +186,25 @@ def same_part(pieces: Sequence[Piece], axis: int) -> bool:
     return all(p.spec[axis] == first.spec[axis] and p.parts[axis] == first.parts[axis] for p in pieces)
 
 
-def nearly_all(array: Value, pieces: Sequence[Piece], axis: int) -> bool:
+def nearly_all(array: Value, pieces: Sequence[Piece], axis: int, samples: Samples) -> bool:
     """Whether what the parts of an axis have in common lacks only a few elements at its ends, for any extent."""
-    cut = [margins(array, piece, axis) for piece in pieces]
+    cut = [margins(array, piece, axis, samples) for piece in pieces]
     known = array.type.dims[axis]  # type: ignore[union-attr]
     room = min(MARGIN, known // 2) if known is not None else MARGIN
     return all(c is not None for c in cut) and sum(common([c for c in cut if c is not None])) <= room
 
 
-def margins(
-    array: Value, piece: Piece, axis: int, own: Callable[[Value], bool] = lambda dim: True
-) -> tuple[int, int] | None:
-    """How many elements at either end of an axis a part leaves out, if it is the same number for any large extent.
-    (`own`: which extents are that of the axis. Where others matter, it is so only if they are as large.)"""
+def margins(array: Value, piece: Piece, axis: int, samples: Samples) -> tuple[int, int] | None:
+    """How many elements at either end of an axis a part leaves out, if it is the same number for any large extent."""
     if piece.spec[axis] != "s":
         return None if piece.spec[axis] == "i" else (0, 0)
     start, length, _ = piece.parts[axis]
-    known = array.type.dims[axis]  # type: ignore[union-attr]
     found: set[tuple[int, int]] = set()
     for sample in SAMPLES:
-        a, n = tried(start, sample, own), tried(length, sample, own)
+        a, n = samples.number(start, sample), samples.number(length, sample)
         if a is None or n is None:
             return None
-        found.add((a, (sample if known is None else known) - a - n))
+        found.add((a, samples.extent(array, axis, sample) - a - n))
     (one, *others) = found
     return None if others or min(one) < 0 else one
 
@@ -216,37 +214,7 @@ def common(cut: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return max(low for low, _ in cut), max(high for _, high in cut)
 
 
-TRIED: dict[str, Any] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "neg": lambda a: -a,
-    "minimum": min,
-    "maximum": max,
-    "same_extent": lambda a, b: a,
-}
-
-
-def tried(value: Value, sample: int, own: Callable[[Value], bool], depth: int = 24) -> int | None:
-    """An integer where every extent is `sample`; None where it depends on something else."""
-    if isinstance(value, Const):
-        return int(value.value)
-    op = value.op
-    if op is None or not depth:
-        return None
-    if op.name == "dim":
-        return sample if own(value) else None
-    rule = TRIED.get(op.name)
-    if rule is None:
-        return None
-    operands = [tried(x, sample, own, depth - 1) for x in op.operands]
-    if any(x is None for x in operands):
-        return None
-    out: int = rule(*operands)
-    return out
-
-
-def replace(region: Region, chain: Sequence[Op]) -> None:
+def replace(region: Region, chain: Sequence[Op], samples: Samples) -> None:
     """Put one operation in place of the last link, and take the others away."""
     pieces = [piece for op in chain for piece in pieces_of(op)]
     last = chain[-1]
@@ -256,7 +224,10 @@ def replace(region: Region, chain: Sequence[Op]) -> None:
     attrs = {
         "specs": tuple(p.spec for p in pieces),
         "sets": tuple(p.sets for p in pieces),
-        "whole": covers(operands[0], pieces),
+        "whole": covers(operands[0], pieces, samples),
+        "margins": tuple(
+            tuple(margins(operands[0], p, k, samples) or (0, 0) for k in range(operands[0].rank)) for p in pieces
+        ),
     }
     last.name, last.operands, last.attrs = "assemble", operands, attrs
     gone = set(chain[:-1])
