@@ -87,7 +87,7 @@ def test_fluxes_between_fluxes(shape: tuple[int, int]) -> None:
     x, c = draw.normal(size=(shape[0] + 4, shape[1] + 4)), draw.normal(size=shape)
     gradient = adjit.grad(fluxes, argnums=(0, 1))
     for found, wanted in zip(gradient(x, c), numerically(x, c), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-7)
     found = [op for op in walk(assemble_slices(parse(gradient.ir("adjoint"))).body) if op.name == "assemble"]
     if min(shape) > 1:  # extents of 1 belong to the signature: other additions remain
         assert [len(op.attrs["specs"]) for op in found] == [2, 2, 4, 6]
@@ -99,10 +99,10 @@ def numerically(x: np.ndarray, c: np.ndarray) -> list[np.ndarray]:
         slope = np.zeros_like(array)
         for at in np.ndindex(array.shape):
             kept = array[at]
-            array[at] = kept + 1e-5
+            array[at] = kept + 1e-2
             above = fluxes(x, c)
-            array[at] = kept - 1e-5
-            slope[at] = (above - fluxes(x, c)) / 2e-5
+            array[at] = kept - 1e-2
+            slope[at] = (above - fluxes(x, c)) / 2e-2
             array[at] = kept
         out.append(slope)
     return out
