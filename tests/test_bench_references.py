@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_gradbench import CONSTANTS, ba_input, draws, gmm_input, ht_input, lstm_input
+from test_gradbench import CONSTANTS, ba_input, draws, gmm_input, ht_input, interpreted, lstm_input
 
 from adjit.benchmarks.gradbench import tool
 
@@ -113,7 +113,7 @@ def compare(package: str, prefix: str, name: str, given: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", INPUTS)
 def test_references(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ADJIT_DISABLE_JIT", "1")
+    interpreted(name, monkeypatch)
     for given in INPUTS[name]():
         compare("reference", "", name, given)
 
@@ -137,7 +137,7 @@ def test_memory_is_not_shared_between_sizes() -> None:
 @pytest.mark.parametrize("name", sorted(INPUTS.keys() - {"det"}))
 def test_peers_in_jax(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("jax")
-    monkeypatch.setenv("ADJIT_DISABLE_JIT", "1")
+    interpreted(name, monkeypatch)
     for given in INPUTS[name]():
         compare("peers", "jax_", name, given)
 

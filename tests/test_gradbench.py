@@ -48,6 +48,12 @@ def lstm_input(layers: int = 2, bits: int = 3, count: int = 4) -> dict[str, Any]
     return {**{name: r(s).tolist() for name, s in names.items()}, "sequence": sequence.tolist()}
 
 
+def interpreted(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run adjit's programs in the interpreter; compiled only where loops over single numbers would take minutes."""
+    if module != "ht":
+        monkeypatch.setenv("ADJIT_DISABLE_JIT", "1")
+
+
 def ht_input(us: bool, vertices: int = 5, points: int = 3) -> dict[str, Any]:
     r = draws()
     bones = 22
@@ -323,7 +329,7 @@ def question(module: str, function: str, given: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("module", sorted(INPUTS.keys() - CONSTANTS.keys()))
 def test_answers_are_what_the_functions_say(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ADJIT_DISABLE_JIT", "1")
+    interpreted(module, monkeypatch)
     given = {**INPUTS[module], "min_runs": 2, "min_seconds": 0}
     known = tool.functions(module)
     questions = [question(module, name, given) for name in known]
