@@ -9,8 +9,7 @@ compiler does with its first kernel (`start`). `process` is all of it, from the 
 Memory is how much the peak of resident memory grows over one call, results and workspaces included. Linux is asked to
 forget the peak so far; elsewhere a call that stays below an earlier peak, that of compiling for example, seems to need
 nothing. A call before it has compiled everything and made libraries allocate what they keep; what adjit keeps between
-calls is given back after it, and so counts as the call's. What others keep between calls, or give back some time later,
-differs from call to call, by more than the whole of a small one: it is the median of some calls.
+calls is given back after it, and so counts as the call's.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import ctypes
 import gc
 import importlib
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -38,9 +36,6 @@ __all__ = ["ask", "growth", "main", "module_of", "stages"]
 
 LIMIT = 1800.0
 """Seconds after which a process is given up."""
-CALLS = 7
-"""Of which the memory is measured, as long as they take no more than `SECONDS`."""
-SECONDS = 20.0
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
@@ -94,17 +89,13 @@ def growth(contender: Contender, quantity: str) -> int:
     """Bytes by which the peak grows over one call."""
     side = contender.side(quantity)
     first_call(side)
-    found: list[int] = []
-    begin = time.perf_counter()
-    while len(found) < CALLS and (not found or time.perf_counter() - begin < SECONDS):
-        clear_memory()
-        settle()
-        before = resident("VmRSS")
-        result = first_call(side)[1]
-        after = resident("VmHWM")
-        del result
-        found.append(max(0, after - before))
-    return int(statistics.median(found))
+    clear_memory()
+    settle()
+    before = resident("VmRSS")
+    result = first_call(side)[1]
+    after = resident("VmHWM")
+    del result
+    return max(0, after - before)
 
 
 def memory(contender: Contender, job: Mapping[str, Any]) -> dict[str, Any]:
