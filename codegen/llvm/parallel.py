@@ -36,7 +36,7 @@ from .numba_parts import cgutils
 from .ownership import Ownership
 from .scalars import integer, scalar, value_type
 from .sums import BLOCK, SINGLE, in_blocks, long_sums
-from .work import Work
+from .work import Work, most_turns
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -62,6 +62,9 @@ MUCH = 1e9
 APART = 128
 """Bytes between the copies that threads write to: processors fetch cache lines in pairs, and wait for each other where
 they write to the same pair."""
+SELDOM = (1, 2000)
+"""How often threads are asked for: where they are, what it costs to get there is little; where not, registers are for
+the loop."""
 LINE = 64
 """Chunks of many turns begin at multiples of a quarter of this."""
 
@@ -85,6 +88,9 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
     trips = b.sub(high, low_)
     trips = b.select(b.icmp_signed(">", trips, integer(0)), trips, integer(0))
     least = None if plan.accumulated else Work(low, op).least_trips(LEAST)
+    if least is not None and least > most_turns(op):
+        low.serial_loop(op)
+        return
     if least is not None:  # one comparison: short loops get here often
         several = b.icmp_signed(">=", trips, integer(max(least, 2)))
     else:
@@ -115,13 +121,13 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
         run(low, op, plan, chunk_count(low, plan, parts_worth_it(low, work, plan), trips), work)
 
     threads, alone = (b.append_basic_block(name) for name in ("threads", "alone"))
-    b.cbranch(several, threads, alone)
+    b.cbranch(several, threads, alone).set_weights(SELDOM)
     write(threads, in_chunks)
     b.position_at_end(alone)
     inside = [inner for inner in walk(op.regions[0]) if inner in low.plans]
     if inside:
         together, alone = (b.append_basic_block(name) for name in ("inside", "alone"))
-        b.cbranch(large_inside(low, op, inside), together, alone)
+        b.cbranch(large_inside(low, op, inside), together, alone).set_weights(SELDOM)
         write(together, lambda: low.serial_loop(op))
         low.inside = True
     write(alone, lambda: low.serial_loop(op))

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from ...ir.core import Const, Op, Region, Value
+from ...ir.core import Const, Op, Region, Value, walk
 from ...ir.types import Buffer, Scalar
+from ..lower.accesses import root_of
 from ..lower.loops import affine
 
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["INLINE", "Work"]
+__all__ = ["INLINE", "Work", "most_turns"]
 
 F64 = ir.DoubleType()
 FREE = frozenset("buffer.dim buffer.reshape buffer.view yield same_extent bound check cast stop_gradient".split())
@@ -55,8 +56,23 @@ WIDE = 8.0
 START_COST = 3.0
 """Before and after the vectors of a loop."""
 UNKNOWN_TRIPS = 16.0
+SQUARE = 10_000
+"""The largest extent that is thought of where it is that of two axes of an array: 0.8 GB of float64."""
 Number = Any
 """A Python float, or an LLVM value."""
+
+
+def most_turns(loop: Op) -> float:
+    """More turns than a loop can have: one that runs along two axes of an array does not run as far as one of them
+    could."""
+    index = loop.regions[0].args[0]
+    axes: dict[Value, set[int]] = {}
+    for op in walk(loop.regions[0]):
+        if op.name in ("buffer.load", "buffer.store"):
+            buffer, *positions = op.operands[op.name == "buffer.store" :]
+            along = {k for k, position in enumerate(positions) if index in affine(position)[0]}
+            axes.setdefault(root_of(buffer), set()).update(along)
+    return SQUARE if any(len(found) > 1 for found in axes.values()) else math.inf
 
 
 class Work:
