@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...ir.core import Const, Function, Op, Value, walk
+from ...ir.types import Array
 
 __all__ = ["SAMPLES", "Samples", "samples_of"]
 
@@ -69,7 +70,7 @@ class Samples:
 
     def extent(self, array: Value, axis: int, sample: int) -> int:
         """That of an array along an axis."""
-        known: int | None = array.type.dims[axis]  # type: ignore[union-attr]
+        known = array.type.dims[axis] if isinstance(array.type, Array) else None
         if known is not None:
             return known
         if self.own is not None:

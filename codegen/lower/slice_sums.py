@@ -103,15 +103,12 @@ def assemble_slices(function: Function) -> Function:
         return function
     if not any(is_link(op) for op in walk(function.body)):
         return function
-    samples, uses = samples_of(function), uses_in(function)
-    if not any(chains(region, uses, samples) for region in regions_of(function)):
-        return function
     out = clone_function(function)
     samples, uses = samples_of(out), uses_in(out)
-    for region in regions_of(out):
-        for chain in chains(region, uses, samples):
-            replace(region, chain, samples)
-    return out
+    found = [(region, chain) for region in regions_of(out) for chain in chains(region, uses, samples)]
+    for region, chain in found:
+        replace(region, chain, samples)
+    return out if found else function
 
 
 def regions_of(function: Function) -> list[Region]:
