@@ -28,6 +28,7 @@ from ..codegen.donation import DonatedExecutable
 from ..codegen.host import kernel_type, leaf_of
 from ..ir import collection, interp, pipeline
 from ..ir.adjoint import Adjoint, vjp
+from ..ir.adjoint.growing_tapes import with_checkpoints
 from ..ir.core import Function
 from ..ir.errors import ArgumentError
 from ..ir.types import Array, Scalar
@@ -201,6 +202,8 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
         out.cotangents = [number.get(leaf.index) if isinstance(leaf, Result) else None for leaf in value_leaves]
     with timed(seconds, "adjoint"):
         out.plan = vjp(optimized, out.wrt, seeds, keep)
+        if transform.kind == "grad" and (thrifty := with_checkpoints(optimized, out.plan.plan)) is not None:
+            out.plan = vjp(thrifty, out.wrt, seeds, keep)
         out.kept = out.plan.function.attrs["kept"]
     renumbered = {old: new for new, old in enumerate(keep)}
     out.results = [renumbered_result(leaf, renumbered) for leaf in results]

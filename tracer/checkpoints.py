@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.adjoint.checkpoint import capacity, recomputed, segmented
+from ..ir.adjoint.checkpoint import bytes_of, capacity, recomputed, segmented
 from ..ir.core import Const, Region, Value, const
-from ..ir.ops import extents_of
 from ..ir.types import I64
 from .context import Tracer
 from .numeric import describe
@@ -79,19 +78,8 @@ def check_limit(t: Tracer, how: Checkpointed, count: Value, inits: Sequence[Valu
         held = t.emit1("minimum", [held, t.emit1("maximum", [count, const(1)])])
         allowed, what = how.snapshots, "{0} states, and {1} are allowed"
     else:
-        held = t.emit1("mul", [held, bytes_of(t, inits)])
+        held = t.emit1("mul", [held, bytes_of(inits)])
         allowed, what = how.bytes or 0, "{0} bytes, and {1} are allowed"
     limit = Const(allowed, I64)
     message = f"to reverse this loop with three forward sweeps takes {what} by checkpoint"
     t.emit("check", [t.emit1("le", [held, limit]), held, limit], {"error": "ValueError", "message": message})
-
-
-def bytes_of(t: Tracer, values: Sequence[Value]) -> Value:
-    """The bytes of a state."""
-    total: Value = const(0)
-    for v in values:
-        size: Value = Const(v.dtype.itemsize if v.is_array else 8, I64)
-        for n in extents_of(v):
-            size = t.emit1("mul", [size, n])
-        total = t.emit1("add", [total, size])
-    return total

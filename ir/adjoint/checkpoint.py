@@ -10,7 +10,9 @@ sweep included, at the place of the reverse sweep. So only what the function rea
 at their starts are kept (snapshots). Segments become shorter towards the end, where more snapshots are held at the same
 time: with two levels, c, c-1, ..., 1 steps, hence about sqrt(2 T) snapshots and steps on tape, for one more forward
 sweep; with three, c(c+1)/2, ..., 3, 1 steps, about cbrt(6 T), for two more. These are the binomial schedules of
-Griewank and Walther (Algorithm 799: revolve, ACM TOMS 26, 2000) for that many sweeps.
+Griewank and Walther (Algorithm 799: revolve, ACM TOMS 26, 2000) for that many sweeps. `evenly` segmented, a loop keeps
+the states at `SEGMENTS` steps, whatever T is, or at every eighth where these are fewer: for one more forward sweep, a
+tape for so few steps that it stays in a cache, and memory that grows no faster than a state.
 
     %y: f64 = for %i in (0, %n) (%s = %x) {         %y: f64 = for %j in (0, %c) (%s = %x) {
       ...                                             %a: i64, %b: i64 = ... the j-th segment ...
@@ -22,16 +24,22 @@ Griewank and Walther (Algorithm 799: revolve, ACM TOMS 26, 2000) for that many s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ..core import Builder, Const, Function, Region, Value, builder, const
+from ..ops import extents_of
 from ..ops.callback import refuse_effects
 from ..pipeline import optimize
 from ..rewrite import clone_region, free_values, inline
 from ..types import F64, I64, Scalar
 from .activity import is_differentiable_type
 
-__all__ = ["capacity", "recomputed", "segmented"]
+__all__ = ["bytes_of", "capacity", "recomputed", "segmented"]
+
+SEGMENTS = 384
+SHORTEST = 8
+"""The shortest segment of those of even length: to copy the state costs little next to so many steps."""
 
 
 def recomputed(function: Function, operands: Sequence[Value]) -> list[Value]:
@@ -49,15 +57,19 @@ def recomputed(function: Function, operands: Sequence[Value]) -> list[Value]:
     return found
 
 
-def segmented(lo: Value, hi: Value, inits: Sequence[Value], body: Region, reverse: bool, levels: int) -> list[Value]:
+def segmented(
+    lo: Value, hi: Value, inits: Sequence[Value], body: Region, reverse: bool, levels: int, evenly: bool = False
+) -> list[Value]:
     """The results of ``for i in (lo, hi) (inits) body``, in segments of `levels` levels (1: the loop as it is)."""
+    assert levels == 2 or not evenly
     free = free_values(body)
-    types = [v.type for v in body.args[1:]]
-    whole = level(body, free, [Value(t, v.name) for t, v in zip(types, body.args[1:], strict=True)], reverse, levels)
-    return inline(whole, [lo, hi, *inits, *free])
+    carried = [Value(v.type, v.name) for v in body.args[1:]]
+    return inline(level(body, free, carried, reverse, levels, evenly), [lo, hi, *inits, *free])
 
 
-def level(body: Region, free: Sequence[Value], carried: Sequence[Value], reverse: bool, levels: int) -> Function:
+def level(
+    body: Region, free: Sequence[Value], carried: Sequence[Value], reverse: bool, levels: int, evenly: bool = False
+) -> Function:
     """The loop as a function of its bounds, its carried values and what it reads."""
     lo, hi = Value(Scalar(I64), "lo"), Value(Scalar(I64), "hi")
     begins = [Value(v.type, v.name) for v in carried]
@@ -71,19 +83,42 @@ def level(body: Region, free: Sequence[Value], carried: Sequence[Value], reverse
         else:
             segment = level(body, free, carried, reverse, levels - 1)
             count = b.emit1("maximum", [hi - lo, const(0)])
-            most = capacity(count, levels)
+            begin = even_segments(count) if evenly else binomial_segments(count, levels)
             turns = Region([Value(Scalar(I64), "segment"), *(Value(v.type, v.name) for v in carried)])
             with Builder(turns, b.span) as inside:
                 j, *now = turns.args
-                total = steps(most, levels)
-                first, last = (
-                    inside.emit1("minimum", [total - steps(most - k, levels), count]) for k in (j, j + const(1))
-                )
+                first, last = begin.step(j), begin.step(j + const(1))
                 bounds = [hi - last, hi - first] if reverse else [lo + first, lo + last]
                 inside.emit("yield", recomputed(segment, [*bounds, *now, *read]))
-            ends = b.emit("for", [const(0), most, *begins], {"reverse": False}, [turns])
+            ends = b.emit("for", [const(0), begin.segments, *begins], {"reverse": False}, [turns])
         b.emit("return", ends)
     return optimize(Function("segment" if levels == 1 else "segments", region))
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How many segments there are, and the step with which the k-th begins."""
+
+    segments: Value
+    step: Callable[[Value], Value]
+
+
+def binomial_segments(count: Value, levels: int) -> Segments:
+    """Segments that become shorter towards the end."""
+    most = capacity(count, levels)
+    total = steps(most, levels)
+    return Segments(most, lambda k: builder().emit1("minimum", [total - steps(most - k, levels), count]))
+
+
+def even_segments(count: Value) -> Segments:
+    """Segments of one length (the last may be shorter)."""
+    length = builder().emit1("maximum", [ceiling(count, const(SEGMENTS)), const(SHORTEST)])
+    return Segments(ceiling(count, length), lambda k: builder().emit1("minimum", [k * length, count]))
+
+
+def ceiling(a: Value, b: Value) -> Value:
+    """a / b, rounded up."""
+    return builder().emit1("floordiv", [a + b - const(1), b])
 
 
 def steps(c: Value, levels: int) -> Value:
@@ -104,3 +139,14 @@ def capacity(count: Value, levels: int) -> Value:
         assert levels == 3, levels
         root = builder().emit1("cbrt", [number * const(6.0)])
     return builder().emit1("cast", [builder().emit1("ceil", [root])], {"dtype": I64}) + const(1)
+
+
+def bytes_of(values: Sequence[Value]) -> Value:
+    """The bytes of a state."""
+    total: Value = const(0)
+    for v in values:
+        size: Value = Const(v.dtype.itemsize if v.is_array else 8, I64)
+        for n in extents_of(v):
+            size = size * n
+        total = total + size
+    return total

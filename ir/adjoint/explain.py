@@ -17,7 +17,8 @@ __all__ = ["Row", "explain", "rows"]
 
 @dataclass(frozen=True)
 class Row:
-    """One kept value. `how`: "tape" (once per iteration), "value" (once) or "undo" (what a write overwrote)."""
+    """One kept value. `how`: "tape" (once per iteration), "segment" (once per segment of a loop under checkpoints),
+    "value" (once) or "undo" (what a write overwrote)."""
 
     name: str
     type: str
@@ -32,10 +33,13 @@ def rows(plan: Plan) -> list[Row]:
     out = []
     uses = _reasons(plan)
     for value in plan.saved_in_order():
-        loops = plan.prepared.loops(plan.prepared.home[value])
+        home = plan.prepared.home[value]
+        how = "tape" if plan.prepared.loops(home) else "value"
+        if how == "tape" and any("recompute" in op.attrs for op in home.ops):
+            how = "segment"
         span = value.op.span if value.op is not None else _owner_span(plan, value)
         reasons = tuple(sorted({f"{s}" for s in uses.get(value, ()) if s is not None}))
-        out.append(Row(value.name or "?", str(value.type), span, "tape" if loops else "value", _bytes(value), reasons))
+        out.append(Row(value.name or "?", str(value.type), span, how, _bytes(value), reasons))
     for op in sorted(plan.undone_writes, key=lambda op: plan.prepared.order[op]):
         name = op.result.name or "?"
         count = "".join(" x extent" for letter in op.attrs.get("spec", "s") if letter != "i")
@@ -52,6 +56,7 @@ def explain(plan: Plan) -> str:
         where = f" ({row.span})" if row.span else ""
         how = {
             "tape": "on a tape, for each iteration",
+            "segment": "where a segment of the loop begins, whose iterations are computed again",
             "value": "once",
             "undo": "before it is overwritten, each time, to be put back",
         }[row.how]
