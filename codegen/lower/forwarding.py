@@ -6,11 +6,12 @@ In: a scheduled function, changed in place. Out: nothing.
     %c: f64 = buffer.load %t, %i          =>    %d: f64 = mul %b, 2.0
     %d: f64 = mul %c, 2.0
 
-and where all uses of `%t` are stores, they and its allocation go too.
+and where all uses of `%t` are stores, they and its allocation go too; stores go, too, after which `%t` is not read.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from ...ir.core import Const, Function, Op, Region, Value, walk
@@ -123,33 +124,80 @@ def known_op(value: Value) -> Op:
 
 
 def drop_unread(function: Function) -> None:
-    """Remove stores to buffers that are allocated here and never read, and the buffers."""
+    """Remove stores to buffers of the function's own that nobody reads afterwards, and the buffers that nobody reads at
+    all."""
     while True:
-        read: set[Value] = set()
-        for op in walk(function.body):
-            for k, operand in enumerate(op.operands):
-                if (
-                    isinstance(operand.type, Buffer)
-                    and not (op.name == "buffer.store" and k == 1)
-                    and op.name != "buffer.dim"
-                ):
-                    read.add(operand)
-        unread = {op.result for op in walk(function.body) if op.name == "buffer.alloc" and op.result not in read}
-        if not unread:
+        uses = Uses(function)
+        unread = {op.result for op in walk(function.body) if op.name == "buffer.alloc" and op.result not in uses.last}
+        if not unread and not uses.dead:
             return
-        remove(function.body, unread)
+        remove(function.body, unread, uses.dead)
 
 
-def remove(region: Region, unread: set[Value]) -> None:
+class Uses:
+    """`last`: the number, in program order, of the last operation that does something else with a buffer than to store
+    to it. `dead`: the stores that no such operation comes after, nor is in a loop around the store with."""
+
+    def __init__(self, function: Function) -> None:
+        self.last: dict[Value, float] = {}
+        self.dead: set[Op] = set()
+        self.depth: dict[Value, int] = {}
+        """Around each value's definition there are so many operations."""
+        self.carrier: dict[Value, Op] = {}
+        """The loops of block arguments."""
+        self.stores: list[tuple[Op, tuple[int, ...]]] = []
+        self.count = 0
+        self.region(function.body, ())
+        for store, around in self.stores:
+            buffer = store.operands[1]
+            if self.own(buffer) and self.last.get(buffer, -1) < around[self.depth[buffer]]:
+                self.dead.add(store)
+
+    def region(self, region: Region, around: tuple[int, ...]) -> None:
+        """`around`: the numbers of the operations around the region."""
+        for op in region.ops:
+            self.count += 1
+            here = (*around, self.count)
+            for k, operand in enumerate(op.operands):
+                if not isinstance(operand.type, Buffer):
+                    continue
+                if op.name == "buffer.store" and k == 1:
+                    self.stores.append((op, here))
+                elif op.name != "buffer.dim":  # what is seen in another shape, too, is read by that name at any time
+                    self.last[operand] = inf if op.name in FIRST_EXTENT else self.count
+            for inner in op.regions:
+                for arg in inner.args:
+                    self.carrier[arg] = op
+                    self.depth[arg] = len(here)
+                self.region(inner, here)
+            for result in op.results:
+                self.depth[result] = len(around)
+
+    def own(self, buffer: Value) -> bool:
+        """Whether a buffer is allocated here, or buffers allocated here are handed on by that name."""
+        made = self.carrier[buffer] if buffer in self.carrier else buffer.op
+        if made is None or made.name == "buffer.alloc":
+            return made is not None
+        if made.name in ("for", "while"):
+            given = made.operands
+        elif made.name == "if":
+            given = [v for region in made.regions for v in region.terminator.operands]
+        else:
+            return False
+        return all(self.own(v) for v in given if isinstance(v.type, Buffer))
+
+
+def remove(region: Region, unread: set[Value], dead: set[Op]) -> None:
     region.ops[:] = [
         op
         for op in region.ops
-        if not (op.name == "buffer.store" and op.operands[1] in unread)
+        if op not in dead
+        and not (op.name == "buffer.store" and op.operands[1] in unread)
         and not (op.name == "buffer.alloc" and op.result in unread)
     ]
     for op in region.ops:
         for inner in op.regions:
-            remove(inner, unread)
+            remove(inner, unread, dead)
 
 
 _ = Const

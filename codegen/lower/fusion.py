@@ -11,6 +11,8 @@ A value that can be virtual is stored all the same where
   several consumers, and it is not trivial (fills, index views, transposes and the like cost nothing),
 * it is a sum or product in any order, and two loops would compute it: in other orders, so that it would not be equal to
   itself (what attains a minimum is found by comparing),
+* it is a reduction of an array of which there are others (over its columns), and is added to an array: the loop that
+  stores it can become one with the others',
 * it reads memory that is about to be overwritten in place (the alternative, copying that memory, costs more).
 
 Consumers in a branch that is hardly ever run (an `if` with the attribute `rare`, its number) do not count, as long as
@@ -235,6 +237,8 @@ class Pulls:
         self.home: dict[Value, tuple[Op, ...]] = {}
         self.rare = False
         self.price: dict[Value, int] = {}
+        self.reduced: dict[Value, int] = {}
+        """Arrays that are reduced, and how often: over rows and over columns, say."""
         self.prices(plan.function.body, ())
 
     def prices(self, region: Region, loops: tuple[Op, ...]) -> None:
@@ -244,6 +248,8 @@ class Pulls:
                 self.prices(inner, (*loops, op) if op.name in ("for", "while") else loops)
             for result in op.results:
                 self.home[result] = loops
+            if op.name in REDUCTIONS:
+                self.reduced[op.operands[0]] = self.reduced.get(op.operands[0], 0) + 1
             if fusible(op):
                 own = 0 if op.name in TRIVIAL else 100 if row_reduction(op) else lookup(op.name).cost
                 below = sum(self.price.get(x, 0) for x in set(op.operands))
@@ -283,6 +289,8 @@ class Pulls:
             return True
         if op.name in TRIVIAL or not pulls:
             return False
+        if self.reduced.get(op.operands[0], 0) > 1 and any(p.anchor.name in WRITES for p in pulls):
+            return True
         if not in_any_order(op):  # which has to be equal to itself
             pulls = [p for p in pulls if not p.rare] or pulls
         if in_any_order(op) and len({p.loop for p in pulls}) > 1:

@@ -15,7 +15,7 @@ from ...ir.ops.declare import lookup
 from ...ir.types import BOOL, I64, Array, Buffer, Scalar, Tape
 from ..scheduled import buffer_type
 from . import fusion
-from .fusion import Plan, closure, element_of, reached, row_reduction
+from .fusion import WRITES, Plan, closure, element_of, reached, row_reduction
 from .hazards import may_overwrite
 from .loops import LoopBuilder
 from .reserving import room_of
@@ -50,6 +50,8 @@ class Scheduler:
         self.rows: dict[Value, tuple[Value, Value]] = {}
         self.recorder: list[Read] | None = None
         self.live: set[Value] = set()
+        self.carried_on: dict[Value, Value] = {}
+        """What a loop carries from turn to turn, and what becomes of it in a turn."""
 
     def run(self) -> Function:
         donated = [self.function.args[k] for k in (self.function.attrs.get("donated") or {}).values()]
@@ -215,10 +217,21 @@ class Scheduler:
                 and buffer not in self.storage.foreign
                 and buffer.type == buffer_type(value.type)
                 and self.extents.same_shape(self.storage.shape[buffer], shape)
+                and not self.needed_for_another(source, value)
                 and self.identity_safe(value, buffer)
             ):
                 return buffer
         return self.storage.fresh(value.type.dtype, shape, value.name)
+
+    def needed_for_another(self, carried: Value, value: Value) -> bool:
+        """Whether a loop carries on something else in the memory of `carried` that is made while `value` is alive: it
+        would have to be in other memory, and every turn would write to both."""
+        next_one = self.carried_on.get(carried)
+        while next_one is not None and next_one.op is not None and next_one.op.name in WRITES:
+            next_one = next_one.op.operands[0]
+        if next_one is None or next_one is value or next_one.op is None:
+            return False
+        return self.plan.is_live(value, self.plan.live_after.get(next_one.op, ()))
 
     def leaves(self, value: Value) -> list[Value]:
         """The values in memory that a virtual value reads."""
@@ -460,6 +473,7 @@ class Scheduler:
             storage.frame = frame
             self.extents.enter_loop(op)
             self.bind_carried(args, carried, starts)
+            self.carried_on.update(zip(args, (op.regions[-1].terminator.operands[k] for k in kept)))
             self.storage.foreign.update(a for a, init in zip(carried, start_values) if init in storage.foreign)
             enter()
             if len(regions) == 2:
