@@ -19,9 +19,9 @@ address out of a slot owns the block: there is no lock, so threads never wait, a
 child's pool intact. An allocation takes a block of its size or the next larger ones, up to about twice its own. Where
 too much is idle, what has waited longest is freed.
 
-A block knows its capacity and where it begins, in the two words before its data, which begin at a cache line. On Linux,
-blocks of `HUGE` bytes are mappings of their own: between the pieces of a heap, the system would go on to make large pages
-of what was asked for as such once, and of the room of other blocks with it.
+A block knows its capacity and where it begins, in the two words before its data, which begin at a cache line. On
+Linux, blocks of `HUGE` bytes are mappings of their own: in a heap, the system would go on to make large pages of what was
+asked for as such once, and of the room of other blocks with it.
 """
 
 from __future__ import annotations
