@@ -20,8 +20,8 @@ child's pool intact. An allocation takes a block of its size or the next larger 
 too much is idle, what has waited longest is freed.
 
 A block knows its capacity and where it begins, in the two words before its data, which begin at a cache line. On
-Linux, blocks of `HUGE` bytes are mappings of their own: in a heap, the system would go on to make large pages of what was
-asked for as such once, and of the room of other blocks with it.
+Linux, blocks of `HUGE` bytes are mappings of their own: in a heap, the system would go on to make large pages of what
+was asked for as such once, and of the room of other blocks with it.
 """
 
 from __future__ import annotations
