@@ -9,7 +9,8 @@ compiler does with its first kernel (`start`). `process` is all of it, from the 
 Memory is how much the peak of resident memory grows over one call, results and workspaces included. Linux is asked to
 forget the peak so far; elsewhere a call that stays below an earlier peak, that of compiling for example, seems to need
 nothing. A call before it has compiled everything and made libraries allocate what they keep; what adjit keeps between
-calls is given back after it, and so counts as the call's.
+calls is given back after it, and so counts as the call's. What the C library's allocator keeps of freed blocks would
+hide some of what a call needs, or all of it, on whichever side: glibc is told to give blocks of `BLOCK` bytes back.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import ctypes
 import gc
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -36,6 +38,7 @@ __all__ = ["ask", "growth", "main", "module_of", "stages"]
 
 LIMIT = 1800.0
 """Seconds after which a process is given up."""
+BLOCK = 1 << 14
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
@@ -49,6 +52,8 @@ def ask(job: str, suite: str, row: str, side: str, options: Options, **more: Any
     given, is the environment of the process."""
     environment: Mapping[str, str] | None = more.pop("environment", None)
     data = {"job": job, "suite": suite, "row": row, "side": side, "options": options.to_json(), **more}
+    if job == "memory":
+        environment = {**(os.environ if environment is None else environment), "MALLOC_MMAP_THRESHOLD_": str(BLOCK)}
     command = [sys.executable, "-m", "adjit.benchmarks.worker", json.dumps({**data, "begin": time.time()})]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment, check=False)

@@ -17,14 +17,16 @@ In: a scheduled function, changed in place. Out: whether any loops were fused.
 after which `forwarding` sees that `%c` is `%b`, and, where nothing else reads `%t`, that it need not exist. Two
 loops may be fused if every element that both touch (and one writes) is touched in the same turn of both; then,
 whatever vectorized, still does. What stands between them and is needed by the second moves in front of the first,
-checks among it: they may be what keeps the second loop inside its memory.
+checks among it: they may be what keeps the second loop inside its memory. Of loops, only those move that set sums of
+rows to their first value: the rows are then read once by both loops.
 """
 
 from __future__ import annotations
 
-from ...ir.core import Function, Op, Region, Value, walk
+from ...ir.core import Const, Function, Op, Region, Value, walk
 from ...ir.types import Buffer
 from .accesses import Access, Effects, Loop, apart, effects, moves_buffers, same_position
+from .loops import affine
 
 __all__ = ["fuse_loops"]
 
@@ -79,10 +81,22 @@ class Fuser:
                 self.merge(region, at - back, at, needed)
                 return True
             if self.effects(op).checks or self.depends(op, second) or any(self.depends(op, n) for n in needed):
-                if op.regions:
+                if op.regions and not (clears(op) and self.sums_of_rows(op, second)):
                     return False  # moving whole loops around is not worth the trouble
                 needed.append(op)
         return False
+
+    def sums_of_rows(self, clearing: Op, loop: Op) -> bool:
+        """Whether what is cleared are sums that a nest adds to, at places that are known before it runs."""
+        known = self.effects(loop)
+        sums = self.effects(clearing).roots
+        places = [a for a in known.accesses if a.root in sums]
+        return bool(places) and all(
+            a.position is not None
+            and len(a.loops) > 1
+            and all(not affine(p)[0].keys() & known.defines - {inner.index for inner in a.loops} for p in a.position)
+            for a in places
+        )
 
     def depends(self, first: Op, second: Op) -> bool:
         """Whether the order of two operations matters."""
@@ -168,9 +182,19 @@ class Fuser:
 
 
 def uses(position: Value, index: Value) -> bool:
-    from .loops import affine
-
     return index in affine(position)[0]
+
+
+def clears(loop: Op) -> bool:
+    """Whether a nest of loops does nothing but store constants."""
+    return (
+        loop.name == "for"
+        and not loop.results
+        and all(
+            isinstance(op.operands[0], Const) if op.name == "buffer.store" else op.name in ("for", "yield")
+            for op in walk(loop.regions[0])
+        )
+    )
 
 
 def character(loop: Op) -> tuple[int, bool, bool]:

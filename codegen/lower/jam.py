@@ -50,7 +50,7 @@ SHORT = 64
 """The longest rows."""
 FEW = 8
 """Turns of an inner loop that is unrolled altogether."""
-OPERATIONS = 20
+OPERATIONS = 28
 """In a turn of the outer loop: they are written `ROWS` times more."""
 CHEAP = 8
 """What an operation of a row may cost: larger ones are not written `ROWS` times more."""

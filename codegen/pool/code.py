@@ -19,7 +19,9 @@ address out of a slot owns the block: there is no lock, so threads never wait, a
 child's pool intact. An allocation takes a block of its size or the next larger ones, up to about twice its own. Where
 too much is idle, what has waited longest is freed.
 
-A block knows its capacity and where it begins, in the two words before its data, which begin at a cache line.
+A block knows its capacity and where it begins, in the two words before its data, which begin at a cache line. On
+Linux, blocks of `HUGE` bytes are mappings of their own: in a heap, the system would go on to make large pages of what
+was asked for as such once, and of the room of other blocks with it.
 """
 
 from __future__ import annotations
@@ -45,8 +47,10 @@ NEAR = STEPS + 1  # how many sizes an allocation looks at
 LINE = 64
 HEAD = 2 * LINE
 HUGE = 1 << 22  # from here on the system is asked for large pages, as NumPy does: a fifth of the faults
-PAGE, LARGE_PAGE = 4096, 1 << 21
+LARGE_PAGE = 1 << 21
 MADV_HUGEPAGE = 14
+MAPPINGS = sys.platform == "linux"
+READ_WRITE, PRIVATE_ANONYMOUS = 1 | 2, 2 | 32  # of `mmap`
 
 I1, I8, I32, I64 = (ir.IntType(n) for n in (1, 8, 32, 64))
 POINTER = I8.as_pointer()
@@ -64,6 +68,8 @@ EXTERNAL = {
     "adjit_system_malloc": ir.FunctionType(POINTER, [I64]),
     "adjit_system_free": ir.FunctionType(VOID, [POINTER]),
     "adjit_system_madvise": ir.FunctionType(I32, [POINTER, I64, I32]),
+    "adjit_system_mmap": ir.FunctionType(POINTER, [POINTER, I64, I32, I32, I32, I64]),
+    "adjit_system_munmap": ir.FunctionType(I32, [POINTER, I64]),
     "adjit_manage_memory": ir.FunctionType(POINTER, [POINTER, POINTER]),
     "NRT_MemInfo_alloc_aligned": ir.FunctionType(POINTER, [I64, I32]),
     "NRT_MemInfo_data": ir.FunctionType(POINTER, [POINTER]),
@@ -179,27 +185,42 @@ class _Pool:
         what is wanted now: a large page is memory as a whole as soon as one byte of it is touched."""
         b = ir.IRBuilder(self.fresh.append_basic_block())
         capacity, wanted = self.fresh.args
-        total = b.add(capacity, word(HEAD))
-        start = b.call(self.external["adjit_system_malloc"], [total])
+        if MAPPINGS:
+            with b.if_then(b.icmp_unsigned(">=", capacity, word(HUGE)), likely=False):
+                flags = [ir.Constant(I32, n) for n in (READ_WRITE, PRIVATE_ANONYMOUS, -1)]
+                total = b.add(capacity, word(HEAD))
+                start = b.call(self.external["adjit_system_mmap"], [ir.Constant(POINTER, None), total, *flags, word(0)])
+                with b.if_then(b.icmp_signed("==", b.ptrtoint(start, I64), word(-1)), likely=False):
+                    b.ret(ir.Constant(POINTER, None))
+                data = self.headed(b, start, capacity)
+                end = b.and_(b.add(b.ptrtoint(data, I64), wanted), word(-LARGE_PAGE))
+                size = b.sub(end, b.ptrtoint(start, I64))
+                b.call(self.external["adjit_system_madvise"], [start, size, ir.Constant(I32, MADV_HUGEPAGE)])
+                b.ret(data)
+        start = b.call(self.external["adjit_system_malloc"], [b.add(capacity, word(HEAD))])
         with b.if_then(b.icmp_unsigned("==", start, ir.Constant(POINTER, None)), likely=False):
             b.ret(start)
+        b.ret(self.headed(b, start, capacity))
+
+    def headed(self, b: Any, start: Any, capacity: Any) -> Any:
+        """Where the data of a block begin, which is told there what it has to know."""
         address = b.ptrtoint(start, I64)
         data = b.inttoptr(b.and_(b.add(address, word(2 * LINE - 1)), word(-LINE)), POINTER)
         b.store(address, self.field(b, data, 1))
         b.store(capacity, self.field(b, data, 2))
-        if sys.platform == "linux":
-            with b.if_then(b.icmp_unsigned(">=", capacity, word(HUGE)), likely=False):
-                page = b.and_(b.add(address, word(PAGE - 1)), word(-PAGE))
-                end = b.and_(b.add(b.ptrtoint(data, I64), wanted), word(-LARGE_PAGE))
-                arguments = [b.inttoptr(page, POINTER), b.sub(end, page), ir.Constant(I32, MADV_HUGEPAGE)]
-                b.call(self.external["adjit_system_madvise"], arguments)
-        b.ret(data)
+        return data
 
     def write_give_back(self) -> None:
         """adjit_pool_give_back(data): to the system."""
         b = ir.IRBuilder(self.give_back.append_basic_block())
         (data,) = self.give_back.args
-        b.call(self.external["adjit_system_free"], [b.inttoptr(b.load(self.field(b, data, 1)), POINTER)])
+        start = b.inttoptr(b.load(self.field(b, data, 1)), POINTER)
+        if MAPPINGS:
+            capacity = self.capacity(b, data)
+            with b.if_then(b.icmp_unsigned(">=", capacity, word(HUGE)), likely=False):
+                b.call(self.external["adjit_system_munmap"], [start, b.add(capacity, word(HEAD))])
+                b.ret_void()
+        b.call(self.external["adjit_system_free"], [start])
         b.ret_void()
 
     def write_evict(self) -> None:

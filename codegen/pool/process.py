@@ -47,7 +47,7 @@ def register() -> None:
 def linked() -> dict[str, Callable[..., Any]]:
     llvm = importlib.import_module("llvmlite.binding")
     system = ctypes.CDLL(None) if os.name == "posix" else ctypes.CDLL("msvcrt")
-    for name in ("malloc", "free", *(("madvise",) if sys.platform == "linux" else ())):
+    for name in ("malloc", "free", *(("madvise", "mmap", "munmap") if sys.platform == "linux" else ())):
         llvm.add_symbol(f"adjit_system_{name}", ctypes.cast(getattr(system, name), ctypes.c_void_p).value)
     llvm.add_symbol("adjit_manage_memory", bridge.record_maker())
     text = Path(__file__).with_name("code.py").read_text(encoding="utf-8")
