@@ -252,3 +252,52 @@ def test_random_programs(seed):
         reverse = grad(function)(x.copy())
         known = np.isfinite(forward)
         assert np.allclose(reverse[known], forward[known], rtol=1e-11, atol=1e-13), program(seed)
+
+
+def of_another_origin(x):
+    """Whether the extents agree is seen when the loop runs."""
+    a, b = np.ones(4), np.logaddexp(x, 0.2)
+    for _ in range(3):
+        if x[0] < 0.5:
+            a[:] = b
+        a[0] -= 0.3 * a[1]
+    return np.sum(a)
+
+
+def shorter_each_turn(x):
+    y = np.sqrt(x)
+    for i in range(2):
+        y[0] = x[i]
+        y = y[1:] * 2.0
+    return y[-1] + y[0]
+
+
+def longer_each_turn(x):
+    y = np.sqrt(x[:2])
+    for i in range(3):
+        y[0] = 0.5
+        y = np.append(y, x[i] * y[-1])
+    return np.sum(y[1:])
+
+
+def from_another_argument(x, z):
+    for i in range(3):
+        if x[i] > 0.1:
+            x = z.copy()
+        x[0] = 0.5 * x[1]
+        x[i] *= np.sqrt(x[2])
+    return np.sum(x)
+
+
+@pytest.mark.parametrize("function", [of_another_origin, shorter_each_turn, longer_each_turn])
+@pytest.mark.parametrize("x", [np.array([0.3, 0.2, 0.7, 0.4]), np.array([0.9, 0.1, 0.6, 0.5])])
+def test_extents_that_change_in_the_loop(function, x):
+    found = grad(function)(x.copy())
+    np.testing.assert_allclose(found, jacfwd(function)(x.copy()), rtol=1e-12)
+
+
+def test_extents_of_two_arguments():
+    x, z = np.array([0.05, 0.2, 0.7, 0.4]), np.array([0.9, 0.3, 0.6, 0.5])
+    slopes = jacfwd(from_another_argument, argnums=(0, 1))(x, z)
+    for found, expected in zip(grad(from_another_argument, argnums=(0, 1))(x, z), slopes, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)

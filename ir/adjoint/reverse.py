@@ -431,11 +431,15 @@ class Reverse:
         if self.carries_masks(primal):
             return mask_tape(cotangent) or no_masks(primal)
         if primal in self.partly_read:
-            mask = FALSE if cotangent is None else TRUE if cotangent.mask is None else cotangent.mask
-            return mask if mask.is_array else self.everywhere(primal, mask)
+            return self.array_mask(cotangent, primal)
         if cotangent is None:
             return FALSE
         return cotangent.mask if cotangent.mask is not None and not cotangent.mask.is_array else TRUE
+
+    def array_mask(self, cotangent: Cotangent | None, primal: Value) -> Value:
+        """A mask of each element of an array's cotangent."""
+        mask = FALSE if cotangent is None else TRUE if cotangent.mask is None else cotangent.mask
+        return mask if mask.is_array else self.everywhere(primal, mask)
 
     def outer_values(self, op: Op) -> set[Value]:
         """Values defined outside an operation that its regions use, nested uses included."""
@@ -544,7 +548,7 @@ class _Lane:
         if self.has_tape:
             return [value, mask_tape(self.start) or no_masks(self.carried)]
         if self.has_array:
-            return [value, reverse.mask_of(self.start, self.carried)]
+            return [value, reverse.array_mask(self.start, self.named)]  # the result's extents may be others
         return [value, FALSE if self.start is None or self.start.mask is None else self.start.mask]
 
     def arguments(self) -> list[Value]:
