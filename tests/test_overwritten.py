@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from differential import check_program
 from random_programs import load
 
 from adjit import grad, hessian, jacfwd, jacrev, jit, jvp, vmap
@@ -252,3 +253,19 @@ def test_random_programs(seed):
         reverse = grad(function)(x.copy())
         known = np.isfinite(forward)
         assert np.allclose(reverse[known], forward[known], rtol=1e-11, atol=1e-13), program(seed)
+
+
+def changing_shapes(x, a, b):
+    w = a[1:3]
+    for i in range(1, len(a)):
+        for _ in w:
+            w = 0.6 * a[1:3]
+        b[1, 1] += x
+        x *= np.where(a[i] <= 1.25, np.arctan2(w[i % 1], 1.3), b[2, i])
+    return x
+
+
+def test_masks_begin_outside_of_loops_in_which_extents_are_computed():
+    """Arrays whose extents are asked of what a loop carries, inside of it."""
+    rng = np.random.default_rng(4)
+    check_program(changing_shapes, [(1.0, rng.standard_normal(4), rng.standard_normal((5, 5)))], (0, 1, 2))

@@ -425,14 +425,14 @@ class Reverse:
             value = next(rest)
             scope.set(v, Cotangent(value, next(rest) if wants else None))
 
-    def mask_of(self, cotangent: Cotangent | None, primal: Value) -> Value:
+    def mask_of(self, cotangent: Cotangent | None, primal: Value, named: Value | None = None) -> Value:
         """A scalar mask; an array mask is not carried out of a branch (its zeros stay mere numbers), but for those
-        arrays that are read in parts."""
+        arrays that are read in parts. `named`: what has the extents of `primal`, if that is not known here yet."""
         if self.carries_masks(primal):
             return mask_tape(cotangent) or no_masks(primal)
         if primal in self.partly_read:
             mask = FALSE if cotangent is None else TRUE if cotangent.mask is None else cotangent.mask
-            return mask if mask.is_array else self.everywhere(primal, mask)
+            return mask if mask.is_array else self.everywhere(primal if named is None else named, mask)
         if cotangent is None:
             return FALSE
         return cotangent.mask if cotangent.mask is not None and not cotangent.mask.is_array else TRUE
@@ -544,7 +544,7 @@ class _Lane:
         if self.has_tape:
             return [value, mask_tape(self.start) or no_masks(self.carried)]
         if self.has_array:
-            return [value, reverse.mask_of(self.start, self.carried)]
+            return [value, reverse.mask_of(self.start, self.carried, self.named)]
         return [value, FALSE if self.start is None or self.start.mask is None else self.start.mask]
 
     def arguments(self) -> list[Value]:
