@@ -99,3 +99,34 @@ def test_what_follows_a_check_that_fails_goes() -> None:
     done = pipeline.optimize(parse(text), verify=True)
     names = [op.name for op in walk(done.body)]
     assert "same_extent" in names and not {"add", "update", "fill"} & set(names), to_text(done)
+
+
+def contradictions(x: Any, n: Any) -> Any:
+    """What is known after an index that is outside would prove anything."""
+    y = x.copy()
+    z = 0.5 * x[::-1]
+    for k in range(1, n):
+        y[k] = z[n - k]
+        y[: n - k] = 0.2 * (z[: n - k][::-1] * x[k:])
+        z[1:] = np.tanh(y[:-1] + x[:-1])
+    for k in range(-n, -1):
+        y[k] *= z[k + 1]
+        z[: n + k + 1] += 0.1 * (y[k:][: n + k + 1] * x[: n + k + 1])
+    return np.sum(y * z)
+
+
+def test_facts_that_contradict_each_other() -> None:
+    rng = np.random.default_rng(5)
+    sets = []
+    for n in (1, 2, 5):
+        try:
+            contradictions(rng.uniform(0.2, 0.9, n), n)
+        except ValueError:
+            continue
+        sets.append((rng.uniform(0.2, 0.9, n), n))
+    assert len(sets) >= 2
+    check_program(contradictions, sets)
+    with pytest.raises(IndexError):
+        value_and_grad(contradictions)(np.array([0.7]), 2)
+    with pytest.raises(IndexError):
+        jit(contradictions)(np.array([0.7]), 2)

@@ -9,8 +9,7 @@ walk that applies them and control flow:
 * a ``for`` that runs never or once is its initial values or its body; a ``while`` whose condition is false at once
   is its initial values;
 * a carried value that is yielded as it came is its initial value;
-* what follows a check that two different numbers are one extent is never run, and goes: `n > 1` may promise a slice of
-  an array of one element more elements than it has, and types that do not fit. (What a region yields then is anything.)
+* what follows a check that two different numbers are one extent goes (`never`).
 
     func @f(%x: f64) -> f64 {                              func @f(%x: f64) -> f64 {
       %c: bool = lt 1, 2
@@ -29,10 +28,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..affine import WRITES, shape_origin
-from ..core import Builder, Const, Function, Op, Region, Span, Value
+from ..core import Builder, Const, Function, Op, Region, Value
 from ..ops import REGISTRY
-from ..rewrite import Rewriter, clone_args
-from ..types import BOOL, I64, Array, Scalar, Tape, Type, fits
+from ..rewrite import clone_args
+from ..types import BOOL, I64, Array, Scalar, Type, fits
+from .never import Cutter
 
 __all__ = ["Simplifier", "run"]
 
@@ -47,52 +47,16 @@ def run(function: Function) -> Function:
     return Simplifier().function(function)
 
 
-class Simplifier(Rewriter):
+class Simplifier(Cutter):
     """Applies the rules to every operation, operands first, so that one walk reaches nearly everything."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.span: Span | None = None
         self.hint: str | None = None
         self.extent_source: dict[Value, Value] = {}
         """For a carried array or its result, an array outside the loop that has the same extents."""
         self.overwritten: set[Value] = set()
         """Arrays of which a newer version may exist: reading them later than the program does costs a copy."""
-        self.failed = False
-        """Whether what comes next in the region is never run."""
-
-    def region(self, region: Region, args: list[Value] | None = None) -> Region:
-        new = Region(clone_args(region.args, self.env) if args is None else args)
-        saved, self.out, failed, self.failed = self.out, new.ops, self.failed, False
-        ends = self.inline(region)
-        end = region.terminator
-        new.ops.append(Op(end.name, ends, [], dict(end.attrs), (), end.span))
-        self.out, self.failed = saved, failed
-        return new
-
-    def inline(self, region: Region) -> list[Value]:
-        end = region.terminator
-        for k, op in enumerate(region.ops[:-1]):
-            self.visit(op)
-            if self.failed:
-                self.changed |= k + 2 < len(region.ops)
-                never = {v for later in region.ops[k + 1 : -1] for v in later.results}
-                return [self.anything(v, never) for v in end.operands]
-        return self.operands(end)
-
-    def anything(self, value: Value, never: set[Value]) -> Value:
-        """What stands for a value that is never computed: an older version of the array, if there is one."""
-        type_ = value.type
-        while value in never and value.op is not None and value.op.name in (*WRITES, "tape.push"):
-            value = value.op.operands[0]
-        if value not in never and fits(self.get(value).type, type_):
-            return self.get(value)
-        if isinstance(type_, Array):
-            extents = [self.integer(extent or 0) for extent in type_.dims]
-            return self.emit("empty", extents, {"dtype": type_.dtype}, self.span)
-        if isinstance(type_, Tape):
-            return self.emit("tape.new", [], {"element": type_.element}, self.span)
-        return Const(0, type_.dtype)
 
     def visit(self, op: Op) -> None:
         if op.regions:
