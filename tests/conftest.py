@@ -1,5 +1,6 @@
 """Options of the test suite. Kernels get memory full of NaNs: what reads it before writing it fails."""
 
+import gc
 import os
 
 import pytest
@@ -13,3 +14,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the texts of golden cases whose meaning holds, instead of comparing them",
     )
+
+
+def pytest_collection_finish() -> None:
+    """What collecting has made stays until the end: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()

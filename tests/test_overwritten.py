@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from differential import check_program
 from random_programs import load
 
 from adjit import grad, hessian, jacfwd, jacrev, jit, jvp, vmap
@@ -301,3 +302,19 @@ def test_extents_of_two_arguments():
     slopes = jacfwd(from_another_argument, argnums=(0, 1))(x, z)
     for found, expected in zip(grad(from_another_argument, argnums=(0, 1))(x, z), slopes, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def changing_shapes(x, a, b):
+    w = a[1:3]
+    for i in range(1, len(a)):
+        for _ in w:
+            w = 0.6 * a[1:3]
+        b[1, 1] += x
+        x *= np.where(a[i] <= 1.25, np.arctan2(w[i % 1], 1.3), b[2, i])
+    return x
+
+
+def test_masks_begin_outside_of_loops_in_which_extents_are_computed():
+    """Arrays whose extents are asked of what a loop carries, inside of it."""
+    rng = np.random.default_rng(4)
+    check_program(changing_shapes, [(1.0, rng.standard_normal(4), rng.standard_normal((5, 5)))], (0, 1, 2))

@@ -4,7 +4,8 @@ In: a function. Out: the same one, or one without the checks and comparisons of 
 decides: a `bound` that cannot fail is its index (and the index itself serves where only its sign is known),
 a `same_extent` its operand, a comparison a constant, a `maximum` or `minimum` the larger or smaller one,
 the extent of an array that a loop carries that of the initial one. What a check proved is known to those
-after it.
+after it. What follows one that surely fails for an extent that is a number goes (`never`): from what contradicts itself
+everything could be proven.
 
     %n: i64 = dim %x {axis=0}                             %n: i64 = dim %x {axis=0}
     %h: i64 = sub %n, 1                                   %h: i64 = sub %n, 1
@@ -18,8 +19,9 @@ from __future__ import annotations
 
 from ..affine import COMPARISONS, Facts
 from ..core import Const, Function, Op, Value, walk
-from ..rewrite import Rewriter, clone_args
+from ..rewrite import clone_args
 from ..types import BOOL, I64, Scalar
+from .never import Cutter
 
 __all__ = ["run"]
 
@@ -33,7 +35,7 @@ def run(function: Function) -> Function:
     return Prover(function).function(function)
 
 
-class Prover(Rewriter):
+class Prover(Cutter):
     def __init__(self, function: Function) -> None:
         super().__init__()
         self.facts = Facts(function)
@@ -52,6 +54,7 @@ class Prover(Rewriter):
             if known is not None and self.replace(op.results[0], known):
                 return
         self.copy(op)
+        self.failed |= self.fails(op)
         if op.name == "bound":
             self.same_index(op)
         if op.name == "check":
@@ -83,6 +86,15 @@ class Prover(Rewriter):
             if facts.nonneg(y - x):
                 return self.get(b if op.name == "maximum" else a)
         return None
+
+    def fails(self, op: Op) -> bool:
+        """Whether a check surely fails, of extents that types may know."""
+        if op.name not in ("bound", "same_extent") or op.operands[0].type != Scalar(I64):
+            return False
+        x, y = map(self.facts.linear, op.operands)
+        if op.name == "bound":
+            return not y.terms and (self.facts.nonneg(x - y) or self.facts.nonneg(y.times(-1) - x - 1))
+        return not (x.terms and y.terms) and (self.facts.nonneg(x - y - 1) or self.facts.nonneg(y - x - 1))
 
     def same_index(self, op: Op) -> None:
         """An index that is not negative is not changed by the check, which stays."""

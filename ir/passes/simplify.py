@@ -8,7 +8,8 @@ walk that applies them and control flow:
   condition is a constant;
 * a ``for`` that runs never or once is its initial values or its body; a ``while`` whose condition is false at once
   is its initial values;
-* a carried value that is yielded as it came is its initial value.
+* a carried value that is yielded as it came is its initial value;
+* what follows a check that two different numbers are one extent goes (`never`).
 
     func @f(%x: f64) -> f64 {                              func @f(%x: f64) -> f64 {
       %c: bool = lt 1, 2
@@ -27,10 +28,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..affine import WRITES, shape_origin
-from ..core import Builder, Const, Function, Op, Region, Span, Value
+from ..core import Builder, Const, Function, Op, Region, Value
 from ..ops import REGISTRY
-from ..rewrite import Rewriter, clone_args
+from ..rewrite import clone_args
 from ..types import BOOL, I64, Array, Scalar, Type, fits
+from .never import Cutter
 
 __all__ = ["Simplifier", "run"]
 
@@ -45,12 +47,11 @@ def run(function: Function) -> Function:
     return Simplifier().function(function)
 
 
-class Simplifier(Rewriter):
+class Simplifier(Cutter):
     """Applies the rules to every operation, operands first, so that one walk reaches nearly everything."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.span: Span | None = None
         self.hint: str | None = None
         self.extent_source: dict[Value, Value] = {}
         """For a carried array or its result, an array outside the loop that has the same extents."""
@@ -80,8 +81,15 @@ class Simplifier(Rewriter):
             simpler, self.changed = None, changed
         if simpler is None or not self.replace(result, simpler):
             self.copy(op, operands)
+            self.failed |= op.name == "same_extent" and self.differ(operands)
         if op.name in WRITES:
             self.overwritten.add(operands[0])
+
+    @staticmethod
+    def differ(operands: Sequence[Value]) -> bool:
+        """Whether two extents are different numbers."""
+        one, other = operands[:2]
+        return isinstance(one, Const) and isinstance(other, Const) and bool(one.value != other.value)
 
     def push_and_pop(self, op: Op) -> bool:
         """A push and the pop that takes it back, in one region, are nothing."""
