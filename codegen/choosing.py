@@ -1,0 +1,189 @@
+"""With threads or without: two kernels of one function, and the choice between them at each call.
+
+In: a function that may use threads. Out: an executable that is the kernel for threads where these can pay, and the
+kernel of the same function without `parallel` where they cannot. Loops that may be shared out are written twice, ask
+at each entry, and do without some optimizations: small problems should not pay for that. Which of the two is called
+depends on the extents of arrays and on integers alone (`codegen.llvm.chances`), so a call gives the same results each
+time:
+
+    call(*arguments):    chosen = table[extents and integers of the arguments]     entered by `prepare`
+                         chosen(*arguments)
+
+Each kernel is compiled when it is first chosen: the way of a program that always is small costs as much as without
+threads. Sites of checks are numbered on: those of the kernel without threads follow those of the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from ..ir.core import Function
+from .build import Kernel
+from .emit import Rendered
+from .executable import Executable
+
+__all__ = ["ChoosingExecutable", "StoredChoosingExecutable", "without_threads"]
+
+SHARE = 0.15
+"""The least part of the work that threads have to get, or they are not used at all: the rest is slower with them."""
+REMEMBERED = 1000
+"""The most calls whose choice is remembered."""
+USES = re.compile(r"a\[(\d+)\](\.shape)?")
+
+
+class Choice(NamedTuple):
+    """What is called, its entry, and the number that is added to its sites."""
+
+    executable: Executable
+    call: Callable[..., Any]
+    offset: int
+
+
+class ChoosingExecutable(Executable):
+    """See the module's docstring. `several` is the executable for threads, whose scheduled IR and source are shown;
+    `alone` the other."""
+
+    def __init__(self, several: Executable, alone: Executable) -> None:
+        self.several, self.alone = several, alone
+        self.function, self.layouts = several.function, several.layouts
+        self.distinguish_ones = several.distinguish_ones
+        self.table: dict[Any, Choice] = {}
+
+    @property
+    def seconds(self) -> dict[str, float]:  # type: ignore[override]
+        out = dict(self.several.seconds)
+        for step, time in self.alone.seconds.items():
+            out[step] = out.get(step, 0.0) + time
+        return out
+
+    @property
+    def scheduled(self) -> Function:
+        return self.several.scheduled
+
+    @property
+    def rendered(self) -> Rendered:
+        return self.several.rendered
+
+    @cached_property
+    def chances(self) -> str | None:
+        """The text of the estimate; None where only the program can tell, empty where there is nothing to share."""
+        from .llvm.chances import chances  # it imports LLVM
+
+        return chances(self.scheduled)
+
+    # the choice
+
+    def pays(self, arguments: Sequence[Any]) -> bool:
+        """Whether threads can pay in a call with these arguments."""
+        if not self.chances:
+            return self.chances is None
+        found: dict[str, Any] = {"a": arguments, "float": float, "__builtins__": {}}
+        exec(self.estimate, found)
+        return bool(found["shared"] >= SHARE * found["work"] and found["shared"] > 0.0)
+
+    @cached_property
+    def estimate(self) -> Any:
+        return compile(self.chances or "", "<adjit estimate>", "exec")
+
+    @cached_property
+    def key(self) -> Callable[[Sequence[Any]], Any]:
+        """What the choice depends on."""
+        function: Callable[[Sequence[Any]], Any] = eval(f"lambda a: {self.key_text}")
+        return function
+
+    @cached_property
+    def key_text(self) -> str:
+        uses = dict.fromkeys(USES.findall(self.chances or ""))
+        parts = [f"a[{number}]{shape}" for number, shape in uses]
+        return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+
+    def choice(self, arguments: Sequence[Any]) -> Choice:
+        """The choice for a call with arguments that fit."""
+        key = self.key(arguments)
+        found = self.table.get(key)
+        if found is not None:
+            return found
+        pays = self.pays(arguments)
+        offset = 0 if pays else len(self.several.rendered.sites)
+        executable = self.several if pays else self.alone
+        made = Choice(executable, executable.kernel.call, offset)
+        if len(self.table) >= REMEMBERED:
+            self.table.clear()
+        self.table[key] = made
+        return made
+
+    @cached_property
+    def call(self) -> Callable[..., Any]:
+        """As a kernel's entry, of the kernel that was chosen for such extents before; None where there is none, as of
+        arguments that do not fit: who calls then looks at these more closely, and prepares. It costs a few loads and
+        one look into a table."""
+        given = ", ".join(f"a{k}" for k in range(len(self.several.kernel_types[0])))
+        key = re.sub(r"a\[(\d+)\]", r"a\1", self.key_text)
+        text = f"""def call({given}):
+    try:
+        _, kernel, offset = table[{key}]
+    except (KeyError, AttributeError, TypeError):
+        return None
+    out = kernel({given})
+    if offset and out and out[0] > 0:
+        return (out[0] + offset, *out[1:])
+    return out
+"""
+        found: dict[str, Any] = {"table": self.table}
+        exec(text, found)
+        call: Callable[..., Any] = found["call"]
+        return call
+
+    # as an executable
+
+    def prepare(self, leaves: Sequence[Any]) -> None:
+        self.choice(leaves)
+
+    @property
+    def kernel(self) -> Kernel:
+        """A kernel whose `call` chooses; the rest is that of one that has been compiled."""
+        if not self.chances:
+            return self.machine_code
+        alone = "kernel" in self.alone.__dict__ and "kernel" not in self.several.__dict__
+        return dataclasses.replace(self.alone.kernel if alone else self.several.kernel, call=self.call)
+
+    def llvm(self) -> str:
+        return self.machine_code.llvm()
+
+    def asm(self) -> str:
+        return self.machine_code.asm()
+
+    @property
+    def machine_code(self) -> Kernel:
+        return self.alone.kernel if self.chances == "" else self.several.kernel
+
+    def run(self, leaves: Sequence[Any], python: bool = False) -> list[Any]:
+        chosen = self.several
+        if not python:
+            with contextlib.suppress(AttributeError, TypeError, IndexError):  # leaves that do not fit: `run` says how
+                chosen = self.choice(leaves).executable
+        return chosen.run(leaves, python)
+
+    def failure(self, status: int, detail0: int, detail1: int, arguments: tuple[Any, ...] = ()) -> BaseException:
+        sites = 0 if self.chances == "" else len(self.several.rendered.sites)
+        if status > sites:
+            return self.alone.failure(status - sites, detail0, detail1, arguments)
+        return self.several.failure(status, detail0, detail1, arguments)
+
+
+class StoredChoosingExecutable(ChoosingExecutable):
+    """One whose sources and estimate are known from an earlier process."""
+
+    def __init__(self, several: Executable, alone: Executable, chances: str | None) -> None:
+        super().__init__(several, alone)
+        self.__dict__["chances"] = chances
+
+
+def without_threads(function: Function) -> Function:
+    """The same function, for one thread."""
+    return Function(function.name, function.body, {k: v for k, v in function.attrs.items() if k != "threads"})
