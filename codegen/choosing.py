@@ -26,8 +26,15 @@ from ..ir.core import Function
 from .build import Kernel
 from .emit import Rendered
 from .executable import Executable
+from .outputs import OutputExecutable
 
-__all__ = ["ChoosingExecutable", "StoredChoosingExecutable", "without_threads"]
+__all__ = [
+    "ChoosingExecutable",
+    "ChoosingOutputExecutable",
+    "StoredChoosingExecutable",
+    "output_executable",
+    "without_threads",
+]
 
 SHARE = 0.15
 """The least part of the work that threads have to get, or they are not used at all: the rest is slower with them."""
@@ -106,35 +113,49 @@ class ChoosingExecutable(Executable):
         """The choice for a call with arguments that fit."""
         key = self.key(arguments)
         found = self.table.get(key)
-        if found is not None:
-            return found
-        pays = self.pays(arguments)
-        offset = 0 if pays else len(self.several.rendered.sites)
-        executable = self.several if pays else self.alone
+        if found is None:
+            found = self.entered(key, self.several if self.pays(arguments) else self.alone)
+        return found
+
+    def entered(self, key: Any, executable: Executable) -> Choice:
+        offset = 0 if executable is self.several else len(self.several.rendered.sites)
         made = Choice(executable, executable.kernel.call, offset)
         if len(self.table) >= REMEMBERED:
             self.table.clear()
         self.table[key] = made
         return made
 
+    def ready(self, arguments: Sequence[Any]) -> Choice | None:
+        """The choice for a call with other extents than before, where it is a kernel that has been made."""
+        try:
+            executable = self.several if self.pays(arguments) else self.alone
+        except (AttributeError, TypeError, ValueError, IndexError, OverflowError):  # other arguments than the kernel's
+            return None
+        return self.entered(self.key(arguments), executable) if "kernel" in executable.__dict__ else None
+
     @cached_property
     def call(self) -> Callable[..., Any]:
-        """As a kernel's entry, of the kernel that was chosen for such extents before; None where there is none, as of
-        arguments that do not fit: who calls then looks at these more closely, and prepares. It costs a few loads and
-        one look into a table."""
+        """As a kernel's entry, of the kernel that is chosen; None where it has not been made, as of arguments that do
+        not fit: who calls then looks at these more closely, and prepares. It costs a few loads and one look into a
+        table."""
         given = ", ".join(f"a{k}" for k in range(len(self.several.kernel_types[0])))
         key = re.sub(r"a\[(\d+)\]", r"a\1", self.key_text)
         text = f"""def call({given}):
     try:
         _, kernel, offset = table[{key}]
-    except (KeyError, AttributeError, TypeError):
+    except KeyError:
+        found = ready(({given}{"," if given else ""}))
+        if found is None:
+            return None
+        _, kernel, offset = found
+    except (AttributeError, TypeError):
         return None
     out = kernel({given})
     if offset and out and out[0] > 0:
         return (out[0] + offset, *out[1:])
     return out
 """
-        found: dict[str, Any] = {"table": self.table}
+        found: dict[str, Any] = {"table": self.table, "ready": self.ready}
         exec(text, found)
         call: Callable[..., Any] = found["call"]
         return call
@@ -182,6 +203,25 @@ class StoredChoosingExecutable(ChoosingExecutable):
     def __init__(self, several: Executable, alone: Executable, chances: str | None) -> None:
         super().__init__(several, alone)
         self.__dict__["chances"] = chances
+
+
+class ChoosingOutputExecutable(StoredChoosingExecutable):
+    """Two that write results into further arguments (`outputs`), the same ones: `direct`, out of `wanted`."""
+
+    def __init__(self, several: OutputExecutable, alone: OutputExecutable, chances: str | None) -> None:
+        super().__init__(several, alone, chances)
+        self.wanted, self.direct = several.wanted, several.direct
+
+
+def output_executable(base: Executable, wanted: Sequence[int]) -> OutputExecutable | ChoosingOutputExecutable:
+    """An executable that writes some of its results into further arguments, with threads where `base` would have
+    them."""
+    if not isinstance(base, ChoosingExecutable):
+        return OutputExecutable(base, wanted)
+    several, alone = OutputExecutable(base.several, wanted), OutputExecutable(base.alone, wanted)
+    if base.chances is None or several.direct != alone.direct:
+        return several
+    return ChoosingOutputExecutable(several, alone, base.chances)
 
 
 def without_threads(function: Function) -> Function:

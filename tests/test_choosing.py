@@ -314,3 +314,34 @@ def test_a_later_process_chooses_likewise(tmp_path):
         assert done.stderr.split() == [str(traced), str(compiled)]
         outputs.append(done.stdout)
     assert outputs[0] == outputs[1]
+
+
+def test_results_written_to_given_arrays():
+    serial = value_and_grad(total, argnums=(0, 1))
+    function = value_and_grad(total, argnums=(0, 1), parallel=2)
+    for size in (SMALL, LARGE, SMALL, LARGE, SMALL + 1):
+        args = arguments(size)
+        out = np.empty(size), np.empty(size)
+        for _ in range(2):
+            value, _ = function.into(out, *args)
+            wanted = function(*args)
+            assert value == wanted[0]
+            same_bits(out, wanted[1])
+            np.testing.assert_allclose(value, serial(*args)[0], rtol=1e-12)
+
+
+def test_errors_of_either_kernel_where_results_are_written():
+    def gathered(x, index):
+        s = 0.0
+        for i in range(len(index)):
+            s += np.exp(np.sin(x[index[i]]))
+        return s
+
+    function = grad(gathered, parallel=2)
+    for size in (SMALL, LARGE, SMALL):
+        x, index, out = RNG.standard_normal(size), np.arange(size), np.empty(size)
+        function.into(out, x, index)
+        function.into(out, x, index)
+        index[3] = size + 5
+        with pytest.raises(IndexError, match=str(size + 5)):
+            function.into(out, x, index)
