@@ -36,8 +36,8 @@ __all__ = [
     "without_threads",
 ]
 
-SHARE = 0.15
-"""The least part of the work that threads have to get, or they are not used at all: the rest is slower with them."""
+LEAST_SAVED = 0.09
+"""The least part of the work that a second thread has to save: what threads do not share is slower with them."""
 REMEMBERED = 1000
 """The most calls whose choice is remembered."""
 USES = re.compile(r"a\[(\d+)\](\.shape)?")
@@ -91,7 +91,7 @@ class ChoosingExecutable(Executable):
             return self.chances is None
         found: dict[str, Any] = {"a": arguments, "float": float, "__builtins__": {}}
         exec(self.estimate, found)
-        return bool(found["shared"] >= SHARE * found["work"] and found["shared"] > 0.0)
+        return bool(found["saved"] >= LEAST_SAVED * found["work"] and found["saved"] > 0.0)
 
     @cached_property
     def estimate(self) -> Any:

@@ -1,17 +1,20 @@
 """Whether threads can pay in a whole program, told by the extents of its arguments before it is run.
 
 In: a scheduled function whose parallel loops are marked. Out: Python text that says, given these extents and integers,
-how much work there is (`work`), and how much of it goes to threads (`shared`), both in the nanoseconds of `work`.
-Library kernels are work only where threads share them: else they take what they take, on whatever side. Loops inside
-loops are taken at the middle of the ranges around them. For example:
+how much work there is (`work`), and how much of it a second thread would save (`saved`), both in the nanoseconds of
+`work`. Library kernels are work only where threads share them: else they take what they take, on whatever side. Loops
+inside loops are taken at the middle of the ranges around them. For example:
 
     for %i in parallel (0, %n) {           d0_0 = float(a[0].shape[0])
       %s: f64 = for %j in (0, %m) ... {    d0_1 = float(a[0].shape[1])
         ...                                t0 = d0_1 * 0.1625
       }                              =>    t1 = t0 + 3.0
       ...                                  t2 = d0_0 * t1
-    }                                      t3 = t2 if t2 >= 40000.0 and d0_0 >= 2.0 else 0.0
-                                           work, shared = t2, t3
+    }                                      t3 = t2 * 0.5
+                                           t4 = t3 + -25000.0
+                                           t5 = t4 if t4 > 0.0 else 0.0
+                                           t6 = t5 if t2 >= 40000.0 and d0_0 >= 2.0 else 0.0
+                                           work, saved = t2, t6
 
 Where it cannot be told (a range of a parallel loop, or of one around it, is computed from numbers in arrays), there is
 no text: the program itself finds out, loop by loop.
@@ -36,6 +39,9 @@ __all__ = ["chances"]
 
 COMPARISONS = {"le": "<=", "lt": "<", "ge": ">=", "gt": ">", "eq": "==", "ne": "!="}
 
+MEETING = 25000.0
+"""Nanoseconds that it takes to meet another thread: to wake it or have its attention, to hand over and get back what
+is in one processor's cache, to wait for the last of the work."""
 TEXTS = {
     **{name: f"float({{}} {sign} {{}})" for name, sign in COMPARISONS.items()},
     "select": "{1} if {0} else {2}",
@@ -57,11 +63,11 @@ def chances(function: Function) -> str | None:
         return ""
     estimate = Estimate(function, found)
     try:
-        work, shared = estimate.of_region(function.body)
+        work, saved = estimate.of_region(function.body)
     except CannotTell:
         return None
     lines = estimate.b.lines
-    lines.append(f"work, shared = {estimate.llvm(work)}, {estimate.llvm(shared)}")
+    lines.append(f"work, saved = {estimate.llvm(work)}, {estimate.llvm(saved)}")
     body = "\n".join(lines)
     names = dict.fromkeys(re.findall(r"\b(?:d\d+_\d+|n\d+)\b", body))
     return "\n".join([*(f"{name} = {what_is(name)}" for name in names), body])
@@ -132,11 +138,11 @@ class Estimate(Work):
     def llvm(self, x: Number) -> str:
         return x if isinstance(x, str) else repr(x)
 
-    # how much there is, and how much of it is shared
+    # how much there is, and how much of it is saved
 
     def of_region(self, region: Region) -> tuple[Number, Number]:
         work: Number = 0.0
-        shared: Number = 0.0
+        saved: Number = 0.0
         for op in region.ops:
             if not self.may_share(op):
                 self.counts_calls = False
@@ -144,8 +150,8 @@ class Estimate(Work):
                 self.counts_calls = True
                 continue
             some, part = self.of_operation(op)
-            work, shared = self.add(work, some), self.add(shared, part)
-        return work, shared
+            work, saved = self.add(work, some), self.add(saved, part)
+        return work, saved
 
     def may_share(self, op: Op) -> bool:
         return op in self.parallel or is_product(op) or any(self.may_share(o) for r in op.regions for o in r.ops)
@@ -158,25 +164,25 @@ class Estimate(Work):
         times = 0.5 if op.name == "if" else UNKNOWN_TRIPS if op.name == "while" else 1.0
         parts = [self.of_region(region) for region in op.regions]
         work: Number = 0.0
-        shared: Number = 0.0
+        saved: Number = 0.0
         for some, part in parts:
-            work, shared = self.add(work, some), self.add(shared, part)
-        return self.mul(times, work), self.mul(times, shared)
+            work, saved = self.add(work, some), self.add(saved, part)
+        return self.mul(times, work), self.mul(times, saved)
 
     def of_for(self, op: Op) -> tuple[Number, Number]:
         if None in (self.value(op.operands[0]), self.value(op.operands[1])):
             raise CannotTell
         trips, turn, start = self.loop_costs(op)
         plan = self.parallel.get(op)
-        shared: Number = 0.0
+        saved: Number = 0.0
         if plan is None or plan.accumulated:
             some, part = self.of_region(op.regions[0])
-            shared = self.mul(trips, part)
+            saved = self.mul(trips, part)
             if plan is None:
-                return self.mul(trips, some), shared
+                return self.mul(trips, some), saved
         work = self.add(self.mul(trips, turn), start)
         if isinstance(turn, float) and (LEAST - start) / turn > most_turns(op):
-            return work, shared
+            return work, saved
         least: Number = max(LEAST, 2.0 * GRAIN)
         for root in plan.accumulated:
             found = self.extents(root)
@@ -184,7 +190,7 @@ class Estimate(Work):
                 raise CannotTell
             least = self.least(least, self.product(2.0 * COPY_COST, *found), False)
         pays = f"{self.llvm(work)} >= {self.llvm(least)} and {self.llvm(trips)} >= 2.0"
-        return work, self.b.select(pays, self.llvm(work), self.llvm(shared))
+        return work, self.b.select(pays, self.llvm(self.saved(work)), self.llvm(saved))
 
     def of_product(self, op: Op) -> tuple[Number, Number]:
         out, left = (self.extents(v) for v in op.operands[:2])
@@ -195,7 +201,11 @@ class Estimate(Work):
         longest = self.least(out[0], out[1], False)
         pays = f"{self.llvm(self.product(*out, inner))} >= {2.0 * PART} and {self.llvm(longest)} >= {2.0 * NARROW}"
         shared = self.b.select(pays, work, "0.0")
-        return shared, shared
+        return shared, self.saved(shared)
+
+    def saved(self, work: Number) -> Number:
+        """What a second thread saves, of so much work at once."""
+        return self.least(self.add(self.mul(work, 0.5), -MEETING), 0.0, False)
 
     def call_cost(self, op: Op) -> Number:
         return super().call_cost(op) if self.counts_calls else 0.0
