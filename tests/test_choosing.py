@@ -244,13 +244,13 @@ def estimate(function, *args):
 )
 def test_estimates(function, sizes):
     before = -1.0
-    for n in (150, 500, 990, 20000):
+    for n in (150, 500, 990, 60000):
         work, saved = estimate(function, *sizes(n))
         assert 0.0 <= saved <= 0.5 * work
         assert work > before
         before = work
     if function is not eliminated:
-        assert saved > 0.4 * work
+        assert saved > 0.3 * work
 
 
 def test_estimates_of_nothing():
