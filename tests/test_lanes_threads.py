@@ -298,6 +298,9 @@ def test_many_small_pieces_wake_threads(tmp_path: Path) -> None:
         import numpy as np
         from adjit import jit
         from adjit.codegen import threads
+        from adjit.codegen.choosing import ChoosingExecutable
+
+        ChoosingExecutable.pays = lambda self, arguments: True  # as in programs with larger loops besides
 
         @jit(parallel=2)
         def f(x):
