@@ -142,9 +142,9 @@ class Compiled:
         known = call.key in self._specializations or call.key in self._fixed
         with contextlib.nullcontext() if known else collection.rarely():
             call, (spec, captured) = (call, self._specialization(call)) if disabled else self._at_extents(call)
+            leaves = [*call.dynamic, *captured]
             if not disabled:
-                _ = spec.executable.kernel
-        leaves = [*call.dynamic, *captured]
+                spec.executable.prepare(leaves)
         if spec.written:
             names = [*leaf_names(call, self._program), *(c.path for c in spec.captures)]
             require_disjoint(leaves, list(spec.written), names)
@@ -171,9 +171,10 @@ class Compiled:
     def compile(self, *args: Any, **kwargs: Any) -> Compiled:
         """Compile for the types of these arguments without running; returns the object itself."""
         with collection.rarely():
-            spec, _ = self._specialization(self._flatten(args, kwargs))
+            call = self._flatten(args, kwargs)
+            spec, captured = self._specialization(call)
             if not jit_disabled():
-                _ = spec.executable.kernel
+                spec.executable.prepare([*call.dynamic, *captured])
         return self
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:

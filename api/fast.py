@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..codegen import Executable, host
+from ..codegen.choosing import ChoosingOutputExecutable
 from ..codegen.outputs import OutputExecutable
 from ..ir.types import DTYPES, Array, Scalar
 from ..tracer import Result
@@ -65,7 +66,7 @@ def fast_into(
     function: Callable[..., Any],
     spec: Specialization,
     call: Call,
-    executable: OutputExecutable,
+    executable: OutputExecutable | ChoosingOutputExecutable,
     out: Any,
     miss: Callable[..., Any],
 ) -> Callable[..., Any] | None:

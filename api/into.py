@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..codegen.choosing import ChoosingOutputExecutable, output_executable
 from ..codegen.outputs import OutputExecutable
 from ..ir.errors import ArgumentError, ShapeError
 from ..ir.types import Array, Scalar
@@ -183,12 +184,12 @@ def may_be_direct(spec: Specialization, leaves: Sequence[Any], array: Any) -> bo
     )
 
 
-def executable_for(spec: Specialization, numbers: tuple[int, ...]) -> OutputExecutable:
+def executable_for(spec: Specialization, numbers: tuple[int, ...]) -> OutputExecutable | ChoosingOutputExecutable:
     """The executable that writes these results to further arguments, kept with the specialization."""
     kept = kept_of(spec)
     if numbers not in kept:
-        kept[numbers] = OutputExecutable(spec.executable, numbers)
-    found: OutputExecutable = kept[numbers]
+        kept[numbers] = output_executable(spec.executable, numbers)
+    found: OutputExecutable | ChoosingOutputExecutable = kept[numbers]
     return found
 
 

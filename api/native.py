@@ -115,7 +115,7 @@ class NativeFunction:
             return error
 
         return native.NativeCall(
-            executable.kernel, tuple(flat_results(spec, call)), tuple(spec.written), failure, spec.is_valid
+            executable.machine_code, tuple(flat_results(spec, call)), tuple(spec.written), failure, spec.is_valid
         )
 
     def _specialization(self, arguments: tuple[Any, ...]) -> tuple[Specialization, Call]:

@@ -31,6 +31,7 @@ import optree
 
 from ..codegen import Executable, cache
 from ..codegen.build import environment
+from ..codegen.choosing import ChoosingExecutable, StoredChoosingExecutable, without_threads
 from ..codegen.emit import Rendered
 from ..codegen.executable import StoredExecutable
 from ..codegen.manifest import Capture as Dependency
@@ -59,6 +60,10 @@ class Program:
     layouts: tuple[str, ...]
     distinguish_ones: bool
     rendered: Rendered
+    alone: Rendered | None = None
+    """Of a function for threads: the kernel without them, where there is a choice."""
+    chances: str | None = None
+    """How to choose (`codegen.choosing`)."""
 
 
 @dataclasses.dataclass
@@ -234,7 +239,10 @@ def program(executable: Executable) -> Program:
     arguments = [(a.name, a.type) for a in function.args]
     results = [r.type for r in function.results]
     how = (executable.layouts, executable.distinguish_ones, executable.rendered)
-    return Program(function.name, arguments, results, dict(function.attrs), *how)
+    out = Program(function.name, arguments, results, dict(function.attrs), *how)
+    if isinstance(executable, ChoosingExecutable) and executable.chances is not None:
+        out.alone, out.chances = executable.alone.rendered, executable.chances
+    return out
 
 
 # ---------------------------------------------------------------- finding
@@ -284,8 +292,18 @@ class Remembered(Specialization):
             self.reverse = reverse
             self.__dict__["pullback"] = self.stored(reverse, record.programs[1], lambda: self.again.pullback)
 
-    def stored(self, function: Function, p: Program, again: Callable[[], Executable]) -> StoredExecutable:
-        return StoredExecutable(function, p.layouts, p.distinguish_ones, p.rendered, again)
+    def stored(self, function: Function, p: Program, again: Callable[[], Executable]) -> Executable:
+        made = StoredExecutable(function, p.layouts, p.distinguish_ones, p.rendered, again)
+        if p.alone is None:
+            return made
+
+        def alone_again() -> Executable:
+            found = again()
+            assert isinstance(found, ChoosingExecutable)
+            return found.alone
+
+        alone = StoredExecutable(without_threads(function), p.layouts, p.distinguish_ones, p.alone, alone_again)
+        return StoredChoosingExecutable(made, alone, p.chances)
 
     @functools.cached_property
     def again(self) -> Specialization:

@@ -31,7 +31,12 @@ def compile_function(function: Function, layouts: Sequence[str], distinguish_one
     `layouts` says per argument "C", "F" or "A" ("" for scalars). `distinguish_ones`: an extent that an argument's type
     leaves open is never 1 (it decides broadcasting); not so for residuals.
     """
-    return Executable(function, tuple(layouts), distinguish_ones)
+    made = Executable(function, tuple(layouts), distinguish_ones)
+    if "threads" not in function.attrs:
+        return made
+    from .choosing import ChoosingExecutable, without_threads  # it is made of two of these
+
+    return ChoosingExecutable(made, Executable(without_threads(function), tuple(layouts), distinguish_ones))
 
 
 class Executable:
@@ -65,10 +70,9 @@ class Executable:
     def source(self) -> str:
         return self.rendered.source
 
-    @cached_property
-    @collection.rarely()
-    def kernel(self) -> Kernel:
-        """The machine code."""
+    @property
+    def kernel_types(self) -> tuple[list[Scalar | Array], list[str]]:
+        """Types and layouts of the kernel's arguments."""
         types: list[Scalar | Array] = []
         layouts: list[str] = []
         for arg, layout in zip(self.function.args, self.layouts, strict=True):
@@ -80,6 +84,13 @@ class Executable:
                 layouts.append(layout)
         types += self.further
         layouts += ["C" for _ in self.further]
+        return types, layouts
+
+    @cached_property
+    @collection.rarely()
+    def kernel(self) -> Kernel:
+        """The machine code."""
+        types, layouts = self.kernel_types
         out = compile_kernel(
             self.source,
             python_name(self.function.name),
@@ -91,6 +102,15 @@ class Executable:
         )
         self.seconds["load" if out.from_cache else "compile"] = out.compile_seconds
         return out
+
+    @property
+    def machine_code(self) -> Kernel:
+        """The kernel for callers that are machine code themselves."""
+        return self.kernel
+
+    def prepare(self, leaves: Sequence[Any]) -> None:
+        """Make all that a call with these arguments needs."""
+        _ = self.kernel
 
     @property
     def further(self) -> list[Array]:

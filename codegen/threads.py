@@ -344,8 +344,9 @@ done:
 declare i64 @llvm.smax.i64(i64, i64)
 declare i64 @llvm.smin.i64(i64, i64)
 """
-SPINS = 2000
-"""How often an idle thread looks before it sleeps: some ten microseconds, on some machines fifty."""
+SPINS = 8000
+"""How often an idle thread looks before it sleeps: one or two hundred microseconds. There is less between the loops of
+one program, and waking takes up to a hundred where the sleeper's processor has gone to sleep with it."""
 OTHERS = 63
 """It lets others have the processor each time that this many and one have gone by."""
 LARGE = 100_000

@@ -20,3 +20,11 @@ def pytest_collection_finish() -> None:
     """What collecting has made stays until the end: the garbage collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def always_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels for threads are called with small arguments, too, where adjit would take the ones without."""
+    from adjit.codegen.choosing import ChoosingExecutable
+
+    monkeypatch.setattr(ChoosingExecutable, "pays", lambda self, arguments: True)

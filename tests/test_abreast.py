@@ -11,6 +11,8 @@ from differential import check_program
 
 import adjit
 
+pytestmark = pytest.mark.usefixtures("always_threads")
+
 TURNS = [0, 1, 7, 8, 9, 16, 23, 40]
 
 

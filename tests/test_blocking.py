@@ -13,6 +13,8 @@ import adjit
 from adjit.ir.core import Op, walk
 from adjit.ir.text import parse
 
+pytestmark = pytest.mark.usefixtures("always_threads")
+
 EXTENTS = [(0, 5), (1, 1), (3, 0), (4, 7), (5, 1023), (9, 1025), (2, 5000)]
 """Sweeps and elements: none, less than a group or a block, a whole one, more."""
 

@@ -16,6 +16,8 @@ from adjit.ir.core import walk
 from adjit.ir.text import parse
 from adjit.ir.verify import verify
 
+pytestmark = pytest.mark.usefixtures("always_threads")
+
 
 def histogram(w: Any, a: Any) -> Any:
     """The positions of the bins are read where the weights' cotangent will be."""

@@ -11,6 +11,8 @@ import pytest
 import adjit
 from adjit.ir.core import walk
 
+pytestmark = pytest.mark.usefixtures("always_threads")
+
 EXTENTS = [(0, 9), (1, 1), (5, 65), (8, 0), (11, 3), (3000, 10), (3001, 64), (900, 200)]
 """Rows and their lengths: nothing, too little for threads, and work for several with rows short and long."""
 

@@ -21,6 +21,8 @@ from adjit.codegen.lower.parallel import Analysis, plans
 from adjit.ir.core import Op, walk
 from adjit.ir.text import parse
 
+pytestmark = pytest.mark.usefixtures("always_threads")
+
 EXTENTS = [(0, 3, 4), (1, 1, 1), (5, 2, 3), (15, 4, 3), (16, 3, 0), (17, 5, 9), (40, 2, 65)]
 """Less work than threads are woken for: no block, a whole one, something left over, columns that are too long."""
 LARGE = (6001, 40, 9)
@@ -296,6 +298,9 @@ def test_many_small_pieces_wake_threads(tmp_path: Path) -> None:
         import numpy as np
         from adjit import jit
         from adjit.codegen import threads
+        from adjit.codegen.choosing import ChoosingExecutable
+
+        ChoosingExecutable.pays = lambda self, arguments: True  # as in programs with larger loops besides
 
         @jit(parallel=2)
         def f(x):

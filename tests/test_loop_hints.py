@@ -12,6 +12,8 @@ from adjit.codegen.llvm.loop_hints import independent, short_rows
 from adjit.ir.core import Op, walk
 from adjit.ir.text import parse
 
+pytestmark = pytest.mark.usefixtures("always_threads")
+
 
 def loop_of(body: str) -> Op:
     """The innermost loop of a function whose buffers %w and %t are its own, %x and %p are arguments."""

@@ -11,6 +11,8 @@ import adjit
 from adjit.codegen.llvm.work import SQUARE, most_turns
 from adjit.ir.text import parse
 
+pytestmark = pytest.mark.usefixtures("always_threads")
+
 
 def loop(reads: str) -> float:
     function = parse(f"""func @f(%a: &f64[?,?], %b: &f64[?,?], %n: i64, %i: i64) -> f64 {{

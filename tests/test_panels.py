@@ -16,6 +16,8 @@ from adjit.codegen.lower import panels
 from adjit.codegen.scheduled import run
 from adjit.ir.core import walk
 
+pytestmark = pytest.mark.usefixtures("always_threads")
+
 Program = Callable[..., Any]
 
 

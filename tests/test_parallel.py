@@ -18,6 +18,7 @@ from adjit.codegen.lower.parallel import plans
 from adjit.ir.errors import ArgumentError
 from adjit.ir.text import parse, to_text
 
+pytestmark = pytest.mark.usefixtures("always_threads")
 RNG = np.random.default_rng(7)
 BIG = 30000
 
@@ -491,9 +492,9 @@ def test_numbers_of_threads():
 def test_parallel_and_serial_kernels_are_different_ones():
     x = array(100)
     serial, parallel = jit(map_).compile(x), jit(map_, parallel=2).compile(x)
-    assert serial._stage_source().executable.kernel.key != parallel._stage_source().executable.kernel.key
+    assert serial._stage_source().executable.machine_code.key != parallel._stage_source().executable.machine_code.key
     other = jit(map_, parallel=3).compile(x)
-    assert other._stage_source().executable.kernel.key != parallel._stage_source().executable.kernel.key
+    assert other._stage_source().executable.machine_code.key != parallel._stage_source().executable.machine_code.key
 
 
 # ---------------------------------------------------------------- the pool in a process

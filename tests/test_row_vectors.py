@@ -13,6 +13,8 @@ from adjit.codegen import vecmath
 from adjit.codegen.llvm import row_vectors
 from adjit.codegen.vecmath.wide import is_wide, widened
 
+pytestmark = pytest.mark.usefixtures("always_threads")
+
 LENGTHS = [*range(42), 47, 48, 49, 63, 64, 65, 100]
 
 

@@ -15,6 +15,8 @@ from adjit.ir.core import Const, walk
 from adjit.ir.text import parse, to_text
 from adjit.ir.verify import verify
 
+pytestmark = pytest.mark.usefixtures("always_threads")
+
 NAMES = ["x", "a", "b", "c", "d"]
 
 

@@ -11,6 +11,8 @@ import pytest
 
 import adjit
 
+pytestmark = pytest.mark.usefixtures("always_threads")
+
 COUNT = 1_000_000
 BOUND = 4e-15
 """Of the sum of magnitudes. One sum of so many equal terms, one after the other, is off by a thousand times as much."""

@@ -427,7 +427,7 @@ class Reverse:
 
     def mask_of(self, cotangent: Cotangent | None, primal: Value) -> Value:
         """A scalar mask; an array mask is not carried out of a branch (its zeros stay mere numbers), but for those
-        arrays that are read in parts. `named`: what has the extents of `primal`, if that is not known here yet."""
+        arrays that are read in parts."""
         if self.carries_masks(primal):
             return mask_tape(cotangent) or no_masks(primal)
         if primal in self.partly_read:
