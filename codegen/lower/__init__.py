@@ -25,6 +25,7 @@ from .lanes import use_lanes
 from .panels import make_panels
 from .parallel import mark
 from .parking import park
+from .rows_first import rows_first
 from .scheduler import Scheduler
 from .settling import settle
 from .skewing import skew
@@ -72,10 +73,12 @@ def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True
             break
     keep_values(out)
     cleanup(out)
+    left_over = rows_first(out)
+    cleanup(out)
     block_sweeps(out)
     forward(out)
     cleanup(out)
-    left_over = use_lanes(out)
+    left_over = use_lanes(out, left_over)
     cleanup(out)
     left_over = abreast(out, left_over)
     cleanup(out)
