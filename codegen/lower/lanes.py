@@ -58,9 +58,9 @@ VECTORS = frozenset(
 """What is an instruction for vectors."""
 
 
-def use_lanes(function: Function, left_over: Iterable[Op] = ()) -> set[Op]:
-    """Run side by side what can be. `left_over`: loops of few turns; returns them and new ones."""
-    lanes = Lanes(function, left_over)
+def use_lanes(function: Function) -> set[Op]:
+    """Run side by side what can be. Returns the loops of which few turns are left over."""
+    lanes = Lanes(function)
     lanes.region(function.body)
     return lanes.left_over
 
@@ -113,16 +113,16 @@ class Group:
 
 
 class Lanes:
-    def __init__(self, function: Function, left_over: Iterable[Op]) -> None:
+    def __init__(self, function: Function) -> None:
         self.arguments = {a for a in function.args if isinstance(a.type, Buffer)}
         self.observed = bool(function.attrs.get("donated"))
         layouts = function.attrs["layouts"]
         self.strided = {a for a, layout in zip(function.args, layouts, strict=True) if layout in ("A", "F")}
-        self.left_over = set(left_over)
+        self.left_over: set[Op] = set()
 
     def region(self, region: Region) -> None:
         for op in list(region.ops):
-            group = self.group(op) if op.name == "for" and op not in self.left_over else None
+            group = self.group(op) if op.name == "for" else None
             if group is not None:
                 at = region.ops.index(op)
                 region.ops[at:at] = self.blocks(group)

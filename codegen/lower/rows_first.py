@@ -26,11 +26,13 @@ of memory meanwhile. What a part needs of the arithmetic of its turn is computed
 The turns must be independent: what one of them writes, no other one touches. Then every element sees the same
 operations in the same order. Checks come before what earlier turns write, so nothing with checks is changed that writes
 to arrays of the caller's. Sums in any order are added up term by term, of which there are at most `TERMS`, seen at run
-time; so are the columns, at least `COLUMNS`. Not with threads, which share the columns out.
+time; so are the columns, at least `COLUMNS`. Not with threads, which share the columns out. What runs in lanes already
+(`lanes`), whose sums are in registers, stays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ...ir.core import Builder, Const, Function, Op, Region, Value, builder, walk
@@ -58,9 +60,9 @@ CHEAP = 4
 """each of which costs less than this."""
 
 
-def rows_first(function: Function) -> set[Op]:
-    """See the module's docstring. Returns the loops of which few turns are left over."""
-    left_over: set[Op] = set()
+def rows_first(function: Function, few: Iterable[Op] = ()) -> set[Op]:
+    """See the module's docstring. `few`: loops of which few turns are left over; returns them and new ones."""
+    left_over = set(few)
     if "threads" not in function.attrs:
         for top in list(function.body.ops):
             if top.regions:
@@ -93,7 +95,9 @@ class Finder:
         self.strided = {a for a, layout in zip(function.args, layouts, strict=True) if layout in ("A", "F")}
 
     def operation(self, region: Region, op: Op) -> None:
-        found = self.columns(op) if op.name == "for" else None
+        if op.attrs.get("lanes"):
+            return
+        found = self.columns(op) if op.name == "for" and op not in self.left_over else None
         if found is not None:
             made = self.by_rows(found)
             at = region.ops.index(op)
