@@ -25,6 +25,7 @@ from .lanes import use_lanes
 from .panels import make_panels
 from .parallel import mark
 from .parking import park
+from .rows_first import rows_first
 from .scheduler import Scheduler
 from .settling import settle
 from .skewing import skew
@@ -76,6 +77,8 @@ def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True
     forward(out)
     cleanup(out)
     left_over = use_lanes(out)
+    cleanup(out)
+    left_over = rows_first(out, left_over)
     cleanup(out)
     left_over = abreast(out, left_over)
     cleanup(out)
