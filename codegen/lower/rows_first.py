@@ -26,8 +26,7 @@ of memory meanwhile. What a part needs of the arithmetic of its turn is computed
 The turns must be independent: what one of them writes, no other one touches. Then every element sees the same
 operations in the same order. Checks come before what earlier turns write, so nothing with checks is changed that writes
 to arrays of the caller's. Sums in any order are added up term by term, of which there are at most `TERMS`, seen at run
-time; so are the columns, at least `COLUMNS`. Not with threads, which share the columns out. What runs in lanes already
-(`lanes`), whose sums are in registers, stays.
+time; so are the columns, at least `COLUMNS`. What runs in lanes already (`lanes`), whose sums are in registers, stays.
 """
 
 from __future__ import annotations
@@ -63,10 +62,9 @@ CHEAP = 4
 def rows_first(function: Function, few: Iterable[Op] = ()) -> set[Op]:
     """See the module's docstring. `few`: loops of which few turns are left over; returns them and new ones."""
     left_over = set(few)
-    if "threads" not in function.attrs:
-        for top in list(function.body.ops):
-            if top.regions:
-                Finder(function, top, left_over).operation(function.body, top)
+    for top in list(function.body.ops):
+        if top.regions:
+            Finder(function, top, left_over).operation(function.body, top)
     return left_over
 
 
