@@ -25,9 +25,10 @@ def through(f, *args):
 
 
 def equal(found, expected, name):
+    """But for the order of sums without an order: not every loop that writes to the caller's memory is rearranged."""
     assert len(found) == len(expected), name
     for f, e in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(f, e, err_msg=name)
+        np.testing.assert_allclose(f, e, rtol=4e-15, atol=1e-15, err_msg=name)
 
 
 def compare(function, argnums, calls, name):

@@ -1,7 +1,8 @@
 """Loops whose tapes would outgrow the arrays of the program: checkpoints where they become large.
 
 In: a primal function and the plan of its reverse sweep. Out: the function with such loops in two versions, of which the
-number of turns chooses one when the program runs; None where there is no such loop.
+number of turns chooses one when the program runs; None where there is no such loop. Derivatives of derivatives, whose
+programs have tapes already, are left alone.
 
 A loop over the extent of an array that in each turn keeps as much as that array holds keeps n times as much as the
 primal ever needs: n^2 numbers where the primal has n. Up to `LARGE` bytes that is the fastest way. Beyond them the
@@ -23,7 +24,7 @@ from __future__ import annotations
 from ..core import Builder, Const, Function, Op, Region, Value, walk
 from ..ops.declare import REGISTRY
 from ..rewrite import Rewriter, clone_region
-from ..types import I64, Array
+from ..types import I64, Array, Tape
 from .checkpoint import bytes_of, segmented
 from .save import Plan
 
@@ -39,8 +40,8 @@ def with_checkpoints(function: Function, plan: Plan) -> Function | None:
     """The function with checkpoints for loops whose tapes outgrow it; see the module's docstring."""
     prepared = plan.prepared
     found = growing_loops(plan)
-    if not found:
-        return None
+    if not found or any(isinstance(v.type, Tape) for op in walk(function.body) for v in op.results):
+        return None  # a program with tapes of its own has been differentiated before: what is on them stays as it is
     loops = [op for op in walk(function.body) if op.name == "for"]
     copies = [op for op in prepared.order if op.name == "for"]
     chosen = {op for op, copy in zip(loops, copies, strict=True) if copy in found}

@@ -87,11 +87,14 @@ def candidates(function: Function) -> Iterator[Row]:
 
 
 def mirrored(push: Site, pop: Site) -> list[tuple[Value, Value]] | None:
-    """The indices of the loops around a push with those around the pop; None where the latter are not the mirrors."""
+    """The indices of the loops around a push with those around the pop; None where the latter are not the mirrors.
+    What is around these, too, are the same branches of `if`s on the same condition."""
     if len(push.path) != len(pop.path):
         return None
     out: list[tuple[Value, Value]] = []
-    for (forward, _), (backward, _) in zip(push.path, pop.path):
+    for (forward, branch), (backward, mirror) in zip(push.path, pop.path):
+        if forward.name == backward.name == "if" and forward.operands == backward.operands and branch == mirror:
+            continue
         if forward.name != "for" or backward.name != "for":
             return None
         if bool(forward.attrs.get("reverse")) == bool(backward.attrs.get("reverse")):
@@ -137,7 +140,8 @@ def hull(row: Row, axis: int, facts: Facts, outside: set[Value]) -> Ends | None:
     facts.push()
     try:
         for loop, _ in row.pop.path:
-            facts.enter_loop(loop)
+            if loop.name == "for":
+                facts.enter_loop(loop)
         reads: list[tuple[Ends, Linear | None]] = []
         for op in row.reads:
             found = read_by(op, axis, facts)
