@@ -148,6 +148,15 @@ def linear(r):
     return np.sum(x * x)
 
 
+def columns(r):
+    """What is kept has nothing to do with the array that the turns fill, column by column."""
+    out = np.empty((len(r), len(r)))
+    for k in range(len(r)):
+        a = np.outer(np.exp(r), r[k] * r)
+        out[:, k] = np.sum(np.sin(a) @ a, axis=1)
+    return np.sum(out)
+
+
 def printed(r):
     x = r.copy()
     for k in range(len(r)):
@@ -156,7 +165,7 @@ def printed(r):
     return np.sum(x)
 
 
-@pytest.mark.parametrize("program", [over_time, recurrence, elimination, linear, printed])
+@pytest.mark.parametrize("program", [over_time, recurrence, elimination, linear, columns, printed])
 def test_loops_left_alone(program, capsys):
     gradient = grad(renewed(program))
     gradient(np.linspace(0.1, 0.5, 9))

@@ -4,8 +4,8 @@ In: a primal function and the plan of its reverse sweep. Out: the function with 
 number of turns chooses one when the program runs; None where there is no such loop. Derivatives of derivatives, whose
 programs have tapes already, are left alone.
 
-A loop over the extent of an array that in each turn keeps as much as that array holds keeps n times as much as the
-primal ever needs: n^2 numbers where the primal has n. Up to `LARGE` bytes that is the fastest way. Beyond them the
+A loop over the extent of an array that it carries on, and of which it keeps all in each turn, keeps n times as much as
+the primal ever needs: n^2 numbers where the primal has n. Up to `LARGE` bytes that is the fastest way. Beyond them the
 states at some turns are enough (`checkpoint.segmented`, evenly): memory then grows as the primal's does, and for the
 price of a second forward sweep what a turn keeps stays in a cache.
 
@@ -63,11 +63,26 @@ def growing_loops(plan: Plan) -> set[Op]:
         if owner is None or owner.name != "for" or owner in out or has_effects(owner.regions[0]):
             continue
         turns = extents_in(owner.operands[0]) | extents_in(owner.operands[1])
-        state = [v for v in owner.regions[0].args[1:] if v.is_array]
-        of_state = {e for v in state for axis in prepared.shapes[v] for e in extents_in(axis)}
-        if turns & of_state and open_axes(value) == max(map(open_axes, state)):
-            out.add(owner)
+        state = owner.regions[0].args[1:]
+        largest = max((open_axes(v) for v in state if v.is_array), default=0)
+        for v in state:
+            if v.is_array and open_axes(v) == largest and prepared.shapes[v] == prepared.shapes[value]:
+                if turns & {e for axis in prepared.shapes[v] for e in extents_in(axis)} and depends(value, v):
+                    out.add(owner)
     return out
+
+
+def depends(value: Value, state: Value) -> bool:
+    """Whether a value of a turn is computed from what the loop carries."""
+    found, work = {value}, [value]
+    while work:
+        last = work.pop()
+        if last is state:
+            return True
+        new = [v for v in (last.op.operands if last.op is not None else ()) if v not in found]
+        found.update(new)
+        work += new
+    return False
 
 
 def open_axes(array: Value) -> int:
