@@ -32,7 +32,7 @@ TIMES = 2
 MEMORY_SIZES = 3
 """Memory is measured at so many of the largest sizes: at small ones all of it hides in a few pages."""
 FEW_PAGES = 2**20
-READINGS = 3
+READINGS = 7
 """Of what is less than `FEW_PAGES` bytes, some pages may be other things': the least of so many readings counts."""
 
 
