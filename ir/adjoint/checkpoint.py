@@ -37,7 +37,7 @@ from .activity import is_differentiable_type
 
 __all__ = ["bytes_of", "capacity", "recomputed", "segmented"]
 
-SEGMENTS = 384
+SEGMENTS = 512
 SHORTEST = 8
 """The shortest segment of those of even length: to copy the state costs little next to so many steps."""
 
