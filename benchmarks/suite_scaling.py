@@ -102,7 +102,7 @@ class Sweep:
 
 PROGRAMS = {
     # no powers of two: the elements of a column would share few of the cache's sets
-    "lu": Sweep(lu_by_rows, lambda n: (drawn(n, n) + n * np.eye(n),), (100, 140, 200, 280, 390, 500), (8, 16, 32)),
+    "lu": Sweep(lu_by_rows, lambda n: (drawn(n, n) + n * np.eye(n),), (100, 140, 200, 280, 390, 550, 770), (8, 16, 32)),
     "durbin": Sweep(
         durbin, lambda n: (0.5 * 0.9 ** np.arange(n),), (1100, 1600, 2400, 3600, 5400, 8000, 12000, 18000), (20, 40, 80)
     ),
