@@ -117,7 +117,7 @@ class Compiled:
         if not error.repeats or self._transform.loose:
             return False
         latest = self._latest
-        if latest is not None and calls_with_effects(latest.forward):
+        if latest is not None and calls_with_effects(latest.forward.body):
             error.help = (
                 "an extent that turned out to be 1 is not repeated in a function that calls a callback with effects: "
                 "slice so that it shows (`x[:1]`), or use np.broadcast_to"

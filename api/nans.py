@@ -63,7 +63,7 @@ def refuse_nans(spec: Specialization, leaves: Sequence[Any], outputs: Sequence[A
     for leaf, value in zip(leaves, spec.stages.traced.args, strict=False):
         if test(leaf):
             raise FloatingPointError(f"the argument `{value.name}` holds {what}")
-    if calls_with_effects(spec.stages.optimized):
+    if calls_with_effects(spec.stages.optimized.body):
         raise FloatingPointError(
             f"a result holds {what}: where it comes from is not looked for, since that would call a callback with "
             "effects once more"

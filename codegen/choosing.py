@@ -62,7 +62,7 @@ class ChoosingExecutable(Executable):
         self.table: dict[Any, Choice] = {}
 
     @property
-    def seconds(self) -> dict[str, float]:  # type: ignore[override]
+    def seconds(self) -> dict[str, float]:
         out = dict(self.several.seconds)
         for step, time in self.alone.seconds.items():
             out[step] = out.get(step, 0.0) + time

@@ -46,15 +46,19 @@ class Executable:
         self.function = function
         self.layouts = layouts
         self.distinguish_ones = distinguish_ones
-        self.seconds: dict[str, float] = {}
+        self.steps: dict[str, float] = {}
+
+    @property
+    def seconds(self) -> dict[str, float]:
         """What each step took: schedule, render, compile (or load, from the disk cache)."""
+        return self.steps
 
     @cached_property
     def scheduled(self) -> Function:
         """Loops over scalars and buffers."""
         begin = time.perf_counter()
         out = schedule(self.function, self.layouts)
-        self.seconds["schedule"] = time.perf_counter() - begin
+        self.steps["schedule"] = time.perf_counter() - begin
         return out
 
     @cached_property
@@ -63,7 +67,7 @@ class Executable:
         scheduled = self.scheduled
         begin = time.perf_counter()
         out = render(scheduled, python_name(self.function.name))
-        self.seconds["render"] = time.perf_counter() - begin
+        self.steps["render"] = time.perf_counter() - begin
         return out
 
     @property
@@ -100,7 +104,7 @@ class Executable:
             scheduled=lambda: self.scheduled,
             threads=self.function.attrs.get("threads"),
         )
-        self.seconds["load" if out.from_cache else "compile"] = out.compile_seconds
+        self.steps["load" if out.from_cache else "compile"] = out.compile_seconds
         return out
 
     @property

@@ -6,19 +6,8 @@ import numpy as np
 import pytest
 
 from adjit import grad, value_and_grad
+from adjit.benchmarks.suite_scaling import durbin
 from adjit.ir.adjoint import checkpoint, growing_tapes
-
-
-def durbin(r):
-    y = np.zeros_like(r)
-    y[0] = alpha = -r[0]
-    beta = 1.0
-    for k in range(1, len(r)):
-        beta *= 1.0 - alpha * alpha
-        alpha = -(r[k] + np.dot(r[:k][::-1], y[:k])) / beta
-        y[:k] += alpha * y[:k][::-1]
-        y[k] = alpha
-    return np.sum(y * y)
 
 
 def shortest_paths(r):

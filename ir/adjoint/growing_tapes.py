@@ -22,7 +22,7 @@ price of a second forward sweep what a turn keeps stays in a cache.
 from __future__ import annotations
 
 from ..core import Builder, Const, Function, Op, Region, Value, walk
-from ..ops.declare import REGISTRY
+from ..ops.callback import calls_with_effects
 from ..rewrite import Rewriter, clone_region
 from ..types import I64, Array, Tape
 from .checkpoint import bytes_of, segmented
@@ -60,7 +60,7 @@ def growing_loops(plan: Plan) -> set[Op]:
             parent = prepared.sites[region].parent
             assert parent is not None
             region = parent
-        if owner is None or owner.name != "for" or owner in out or has_effects(owner.regions[0]):
+        if owner is None or owner.name != "for" or owner in out or calls_with_effects(owner.regions[0]):
             continue
         turns = extents_in(owner.operands[0]) | extents_in(owner.operands[1])
         state = owner.regions[0].args[1:]
@@ -89,11 +89,6 @@ def open_axes(array: Value) -> int:
     """How many extents are not known: the power with which the array grows."""
     assert isinstance(array.type, Array)
     return array.type.dims.count(None)
-
-
-def has_effects(region: Region) -> bool:
-    """Whether turns cannot be repeated."""
-    return any(REGISTRY[op.name].effect == "call" for op in walk(region))
 
 
 def extents_in(value: Value) -> set[tuple[Value, int]]:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..callbacks import call
-from ..core import Function, Op, Region, Value, builder, walk
+from ..core import Op, Region, Value, builder, walk
 from ..errors import UnsupportedError
 from ..types import I64, DType, Type, make
 from .declare import REGISTRY, OpDef, declare, scalar_type
@@ -92,9 +92,9 @@ def forward(
     return [None] * len(dtypes)
 
 
-def calls_with_effects(function: Function) -> bool:
-    """Whether a program calls a Python function with effects."""
-    return any(REGISTRY[op.name].effect == "call" for op in walk(function.body))
+def calls_with_effects(region: Region) -> bool:
+    """Whether a region calls a Python function with effects, so that it cannot be run again."""
+    return any(REGISTRY[op.name].effect == "call" for op in walk(region))
 
 
 def refuse_effects(region: Region, what: str) -> None:
