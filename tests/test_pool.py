@@ -328,3 +328,49 @@ def test_a_growing_tape_is_as_large_at_once_as_it_became():
     assert decay(0.5, 0) == 1.0
     for size in (10, 100_000, 20):
         assert 0.0 < decay(0.5, size) < 1.0
+
+
+@grad
+def slopes_of_many(x, turns: int):
+    """The tape of a loop whose turns nobody knows before."""
+    total, k = 0.0, 0
+    while k < turns:
+        total = total + x * np.sin(total) + np.exp(-total)
+        k = k + 1
+    return total
+
+
+@LLVM
+@pytest.mark.skipif(sys.platform != "linux", reason="blocks are extended where mappings can be")
+def test_a_tape_that_grows_keeps_what_it_has_and_its_pages():
+    few, many = 3_000, 1_500_000
+    pool.configure(poison=False)  # what is filled with NaNs is copied
+    wanted = slopes_of_many(0.3, few)
+    clear_memory()
+    found = slopes_of_many(0.3, many)
+    grown = pool.idle()
+    clear_memory()
+    assert slopes_of_many(0.3, many) == found  # what it was at last is asked for at once
+    at_once = pool.idle()
+    assert at_once >= 8 * many
+    assert grown <= 1.25 * at_once  # else what each tape was before it grew is idle, too: as much again
+    pool.configure(poison=True)
+    clear_memory()
+    assert slopes_of_many(0.3, 2 * many) == pytest.approx(found, rel=1e-9)
+    pool.configure()
+    assert slopes_of_many(0.3, few) == wanted
+
+
+@LLVM
+def test_growing_tapes_of_several_threads():
+    wanted = [slopes_of_many(0.1 * k, 1_200_000) for k in range(3)]
+    pool.configure(poison=False)
+    clear_memory()
+    grown = grad(slopes_of_many.__wrapped__)  # remembers no size yet
+    found: dict[int, float] = {}
+    threads = [threading.Thread(target=lambda k=k: found.update({k: grown(0.1 * k, 1_200_000)})) for k in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[k] for k in range(3)] == wanted

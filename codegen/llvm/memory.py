@@ -177,13 +177,17 @@ class Memories:
             start = stay
         b.position_at_end(grow)
         itemsize = integer(buffer.type.dtype.itemsize)
-        grown = b.call(self.grower(), [self.remembered(), room, needed, itemsize])
+        theirs = memory.owner if mine else ir.Constant(POINTER, None)
+        grown = b.call(self.grower(), [self.remembered(), room, needed, itemsize, theirs])
         size, owner = b.extract_value(grown, 0), b.extract_value(grown, 1)
         require(b.icmp_unsigned("!=", owner, ir.Constant(POINTER, None)))
         larger = self.with_data(self.owned(buffer.type, owner, (size,), memory.number))
-        cgutils.raw_memcpy(b, larger.data, memory.data, used, itemsize)
         if mine:
-            self.release(memory.owner)
+            with b.if_then(b.icmp_unsigned("!=", owner, memory.owner)):
+                cgutils.raw_memcpy(b, larger.data, memory.data, used, itemsize)
+                self.release(memory.owner)
+        else:
+            cgutils.raw_memcpy(b, larger.data, memory.data, used, itemsize)
         after = b.block
         b.branch(end)
         b.position_at_end(end)
@@ -204,8 +208,9 @@ class Memories:
         return place
 
     def grower(self) -> Any:
-        """A function of a remembered size, the room that there is, what is needed and the size of an element: the new
-        room and its record (null if there is not enough memory).
+        """A function of a remembered size, the room that there is, what is needed, the size of an element and the
+        record of what there is (null: others have it, too): the new room and its record. Null if there is not enough
+        memory; the same record where its memory has become larger.
 
         Room doubles while a tape is small; one that grows beyond the pool's smallest block gets at once what it needed
         in an earlier call, and is copied no more. What is reserved for the first time is of exact size."""
@@ -214,10 +219,10 @@ class Memories:
         if found is not None:
             return found
         result = ir.LiteralStructType([I64, POINTER])
-        function = ir.Function(self.module, ir.FunctionType(result, [I64.as_pointer(), I64, I64, I64]), name)
+        function = ir.Function(self.module, ir.FunctionType(result, [I64.as_pointer(), I64, I64, I64, POINTER]), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
-        last, room, needed, itemsize = function.args
+        last, room, needed, itemsize, before_it = function.args
         b = ir.IRBuilder(function.append_basic_block("entry"))
 
         def larger(x: Any, y: Any) -> Any:
@@ -231,13 +236,22 @@ class Memories:
         with b.if_then(b.and_(grows, b.icmp_signed(">", size, before)), likely=False):
             b.store_atomic(size, last, "monotonic", 8)
 
+        null = ir.Constant(POINTER, None)
+        kept = b.insert_value(b.insert_value(ir.Constant(result, ir.Undefined), size, 0), before_it, 1)
+        few = b.icmp_signed("<", size, integer(1 << 40))
+        with b.if_then(b.and_(b.and_(grows, few), b.icmp_unsigned("!=", before_it, null)), likely=False):
+            kind = ir.FunctionType(ir.IntType(1), [POINTER, I64])
+            extend = cgutils.get_or_insert_function(self.module, kind, "adjit_memory_extend")
+            with b.if_then(b.call(extend, [before_it, b.mul(size, itemsize)])):
+                b.ret(kept)
+
         def give(size: Any) -> Any:
             record = b.call(self.allocator(1), [size, itemsize])
             pair = b.insert_value(ir.Constant(result, ir.Undefined), size, 0)
             return record, b.insert_value(pair, record, 1)
 
         record, pair = give(size)
-        with b.if_then(b.icmp_unsigned("!=", record, ir.Constant(POINTER, None)), likely=True):
+        with b.if_then(b.icmp_unsigned("!=", record, null), likely=True):
             b.ret(pair)
         _, pair = give(needed)
         b.ret(pair)

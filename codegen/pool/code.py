@@ -4,6 +4,8 @@ In: nothing. Out: an LLVM module, compiled once per machine (`process`), with
 
     adjit_memory_allocate(bytes) -> record     for kernels: Numba's reference-counted record of undefined memory; null
                                                where there is none
+    adjit_memory_extend(record, bytes) -> yes  the record's memory, whose only owner asks, holds so many bytes now, the
+                                               first as they were; it may lie elsewhere. No (0): it is as it was
     adjit_memory_release(data)                 a record's memory goes back to the pool, by whatever thread
     adjit_memory_clear() -> bytes              what is idle goes back to the system
     adjit_memory_configure(limit, poison)      how many bytes may be idle; whether memory is filled with NaNs
@@ -21,7 +23,8 @@ too much is idle, what has waited longest is freed.
 
 A block knows its capacity and where it begins, in the two words before its data, which begin at a cache line. On
 Linux, blocks of `HUGE` bytes are mappings of their own: in a heap, the system would go on to make large pages of what
-was asked for as such once, and of the room of other blocks with it.
+was asked for as such once, and of the room of other blocks with it. And a mapping can be made larger without a copy:
+the system moves its pages to another address, so that what grows (a tape in its first call) touches each page once.
 """
 
 from __future__ import annotations
@@ -51,6 +54,8 @@ LARGE_PAGE = 1 << 21
 MADV_HUGEPAGE = 14
 MAPPINGS = sys.platform == "linux"
 READ_WRITE, PRIVATE_ANONYMOUS = 1 | 2, 2 | 32  # of `mmap`
+MAY_MOVE = 1  # of `mremap`
+OWNERS, HOW_RELEASED, DATA = 0, 2, 3  # words of Numba's records; `extend` looks whether they are what it takes them for
 
 I1, I8, I32, I64 = (ir.IntType(n) for n in (1, 8, 32, 64))
 POINTER = I8.as_pointer()
@@ -58,6 +63,7 @@ VOID = ir.VoidType()
 
 ENTRIES = {
     "adjit_memory_allocate": ir.FunctionType(POINTER, [I64]),
+    "adjit_memory_extend": ir.FunctionType(I1, [POINTER, I64]),
     "adjit_memory_release": ir.FunctionType(VOID, [POINTER]),
     "adjit_memory_clear": ir.FunctionType(I64, []),
     "adjit_memory_configure": ir.FunctionType(VOID, [I64, I64]),
@@ -69,6 +75,7 @@ EXTERNAL = {
     "adjit_system_free": ir.FunctionType(VOID, [POINTER]),
     "adjit_system_madvise": ir.FunctionType(I32, [POINTER, I64, I32]),
     "adjit_system_mmap": ir.FunctionType(POINTER, [POINTER, I64, I32, I32, I32, I64]),
+    "adjit_system_mremap": ir.FunctionType(POINTER, [POINTER, I64, I64, I32]),
     "adjit_system_munmap": ir.FunctionType(I32, [POINTER, I64]),
     "adjit_manage_memory": ir.FunctionType(POINTER, [POINTER, POINTER]),
     "NRT_MemInfo_alloc_aligned": ir.FunctionType(POINTER, [I64, I32]),
@@ -115,6 +122,7 @@ class _Pool:
         self.write_take()
         self.write_fill()
         self.write_allocate()
+        self.write_extend()
         self.write_release()
         self.write_clear()
         self.write_small()
@@ -177,6 +185,12 @@ class _Pool:
         top = b.lshr(last, shift)  # STEPS .. 2 STEPS - 1
         number = b.add(b.mul(b.sub(exponent, word(15)), word(STEPS)), b.sub(top, word(STEPS)))
         return number, b.shl(b.add(top, word(1)), shift)
+
+    def roomy(self, b: Any, size: Any) -> Any:
+        """The capacity of a new block for `size` bytes."""
+        among = b.and_(b.icmp_unsigned(">=", size, word(ROOMY)), b.icmp_unsigned("<=", size, word(LARGEST // 2)))
+        slack = b.select(among, b.lshr(size, word(2)), word(0))
+        return self.size_class(b, b.add(size, slack))[1]
 
     # functions
 
@@ -285,12 +299,7 @@ class _Pool:
         b.store(found, slot)
         with b.if_else(b.icmp_unsigned("==", found, null)) as (miss, hit):
             with miss:
-                among = b.and_(
-                    b.icmp_unsigned(">=", size, word(ROOMY)), b.icmp_unsigned("<=", size, word(LARGEST // 2))
-                )
-                slack = b.select(among, b.lshr(size, word(2)), word(0))
-                _, roomy = self.size_class(b, b.add(size, slack))
-                fresh = b.call(self.fresh, [roomy, size])
+                fresh = b.call(self.fresh, [self.roomy(b, size), size])
                 b.store(fresh, slot)
                 with b.if_then(b.icmp_unsigned("==", fresh, null), likely=False):
                     b.call(self.functions["adjit_memory_clear"], [])
@@ -307,6 +316,50 @@ class _Pool:
         with b.if_then(b.icmp_unsigned("==", record, null), likely=False):
             b.call(self.give_back, [data])
         b.ret(record)
+
+    def write_extend(self) -> None:
+        """Only mappings are extended, and only where no idle block would do: its pages have been touched."""
+        function = self.functions["adjit_memory_extend"]
+        b = ir.IRBuilder(function.append_basic_block())
+        record, size = function.args
+        no, yes = ir.Constant(I1, 0), ir.Constant(I1, 1)
+        if not MAPPINGS:
+            b.ret(no)
+            return
+        words = b.bitcast(record, I64.as_pointer())
+
+        def unless(condition: Any) -> None:
+            with b.if_then(b.not_(condition)):
+                b.ret(no)
+
+        at = b.gep(words, [word(DATA)])
+        data = b.call(self.external["NRT_MemInfo_data"], [record])
+        unless(b.icmp_unsigned("==", b.load(at), b.ptrtoint(data, I64)))
+        released = b.ptrtoint(self.functions["adjit_memory_release"], I64)
+        unless(b.icmp_unsigned("==", b.load(b.gep(words, [word(HOW_RELEASED)])), released))
+        unless(b.icmp_unsigned("==", b.load_atomic(b.gep(words, [word(OWNERS)]), "acquire", 8), word(1)))
+        capacity = self.capacity(b, data)
+        unless(b.and_(b.icmp_unsigned(">=", capacity, word(HUGE)), b.icmp_unsigned("<=", size, word(LARGEST // 2))))
+        unless(b.icmp_unsigned("==", self.get(b, "poison"), word(0)))
+        with b.if_then(b.icmp_unsigned("<=", size, capacity)):
+            b.ret(yes)
+        number, _ = self.size_class(b, size)
+        first = b.mul(number, word(SLOTS))
+        last = b.add(first, word(NEAR * SLOTS))
+        last = b.select(b.icmp_unsigned("<", last, word(CLASSES * SLOTS)), last, word(CLASSES * SLOTS))
+        with self.loop(b, first, last) as i:
+            unless(b.icmp_unsigned("==", self.peek(b, i), word(0)))
+        larger = self.roomy(b, size)
+        start = b.load(self.field(b, data, 1))
+        before, after = (b.add(n, word(HEAD)) for n in (capacity, larger))
+        place = b.inttoptr(start, POINTER)
+        # a mapping of which only a part may have large pages is two, and two are not moved
+        b.call(self.external["adjit_system_madvise"], [place, before, ir.Constant(I32, MADV_HUGEPAGE)])
+        moved = b.call(self.external["adjit_system_mremap"], [place, before, after, ir.Constant(I32, MAY_MOVE)])
+        unless(b.icmp_signed("!=", b.ptrtoint(moved, I64), word(-1)))
+        there = self.headed(b, moved, larger)
+        b.store(b.ptrtoint(there, I64), at)
+        b.ret(yes)
 
     def write_release(self) -> None:
         function = self.functions["adjit_memory_release"]

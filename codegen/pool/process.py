@@ -26,6 +26,7 @@ __all__ = ["clear", "configure", "idle", "register", "reused"]
 _MODULE = "adjit_memory"
 _PARTS = {
     "adjit_memory_allocate": ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int64),
+    "adjit_memory_extend": ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_int64),
     "adjit_memory_clear": ctypes.CFUNCTYPE(ctypes.c_int64),
     "adjit_memory_configure": ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64),
     "adjit_memory_idle": ctypes.CFUNCTYPE(ctypes.c_int64),
@@ -47,7 +48,7 @@ def register() -> None:
 def linked() -> dict[str, Callable[..., Any]]:
     llvm = importlib.import_module("llvmlite.binding")
     system = ctypes.CDLL(None) if os.name == "posix" else ctypes.CDLL("msvcrt")
-    for name in ("malloc", "free", *(("madvise", "mmap", "munmap") if sys.platform == "linux" else ())):
+    for name in ("malloc", "free", *(("madvise", "mmap", "mremap", "munmap") if sys.platform == "linux" else ())):
         llvm.add_symbol(f"adjit_system_{name}", ctypes.cast(getattr(system, name), ctypes.c_void_p).value)
     llvm.add_symbol("adjit_manage_memory", bridge.record_maker())
     text = Path(__file__).with_name("code.py").read_text(encoding="utf-8")
