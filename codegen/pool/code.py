@@ -51,6 +51,9 @@ LINE = 64
 HEAD = 2 * LINE
 HUGE = 1 << 22  # from here on the system is asked for large pages, as NumPy does: a fifth of the faults
 LARGE_PAGE = 1 << 21
+COLOURS, COLOUR = 8, 4096 + LINE
+"""Mappings begin at multiples of large pages; if their data did, too, arrays that are read side by side would share few
+of a cache's sets."""
 MADV_HUGEPAGE = 14
 MAPPINGS = sys.platform == "linux"
 READ_WRITE, PRIVATE_ANONYMOUS = 1 | 2, 2 | 32  # of `mmap`
@@ -96,7 +99,7 @@ class _Pool:
         self.external = {n: ir.Function(module, t, n) for n, t in EXTERNAL.items()}
         self.slots = self.variable("slots", CLASSES * SLOTS)
         self.stamps = self.variable("stamps", CLASSES * SLOTS)
-        self.state = {name: self.variable(name, 1) for name in ("idle", "limit", "clock", "poison", "reused")}
+        self.state = {name: self.variable(name, 1) for name in ("idle", "limit", "clock", "poison", "reused", "made")}
         self.functions = {n: ir.Function(module, t, n) for n, t in ENTRIES.items()}
         self.fresh = self.internal("fresh", POINTER, [I64, I64])
         self.give_back = self.internal("give_back", VOID, [POINTER])
@@ -192,6 +195,11 @@ class _Pool:
         slack = b.select(among, b.lshr(size, word(2)), word(0))
         return self.size_class(b, b.add(size, slack))[1]
 
+    def mapped(self, b: Any, capacity: Any) -> Any:
+        """Bytes of a mapping: whole large pages, which the system then lets begin where large pages do, here and
+        wherever it moves them."""
+        return b.and_(b.add(capacity, word(HEAD + COLOURS * COLOUR + LARGE_PAGE - 1)), word(-LARGE_PAGE))
+
     # functions
 
     def write_fresh(self) -> None:
@@ -202,11 +210,12 @@ class _Pool:
         if MAPPINGS:
             with b.if_then(b.icmp_unsigned(">=", capacity, word(HUGE)), likely=False):
                 flags = [ir.Constant(I32, n) for n in (READ_WRITE, PRIVATE_ANONYMOUS, -1)]
-                total = b.add(capacity, word(HEAD))
+                total = self.mapped(b, capacity)
                 start = b.call(self.external["adjit_system_mmap"], [ir.Constant(POINTER, None), total, *flags, word(0)])
                 with b.if_then(b.icmp_signed("==", b.ptrtoint(start, I64), word(-1)), likely=False):
                     b.ret(ir.Constant(POINTER, None))
-                data = self.headed(b, start, capacity)
+                colour = b.and_(self.add(b, "made", word(1)), word(COLOURS - 1))
+                data = self.headed(b, start, capacity, b.mul(colour, word(COLOUR)))
                 end = b.and_(b.add(b.ptrtoint(data, I64), wanted), word(-LARGE_PAGE))
                 size = b.sub(end, b.ptrtoint(start, I64))
                 b.call(self.external["adjit_system_madvise"], [start, size, ir.Constant(I32, MADV_HUGEPAGE)])
@@ -216,10 +225,12 @@ class _Pool:
             b.ret(start)
         b.ret(self.headed(b, start, capacity))
 
-    def headed(self, b: Any, start: Any, capacity: Any) -> Any:
-        """Where the data of a block begin, which is told there what it has to know."""
+    def headed(self, b: Any, start: Any, capacity: Any, further: Any = None) -> Any:
+        """Where the data of a block begin, which is told there what it has to know. `further`: not before so many bytes
+        more."""
         address = b.ptrtoint(start, I64)
-        data = b.inttoptr(b.and_(b.add(address, word(2 * LINE - 1)), word(-LINE)), POINTER)
+        least = b.add(address, word(2 * LINE - 1) if further is None else b.add(further, word(2 * LINE - 1)))
+        data = b.inttoptr(b.and_(least, word(-LINE)), POINTER)
         b.store(address, self.field(b, data, 1))
         b.store(capacity, self.field(b, data, 2))
         return data
@@ -232,7 +243,7 @@ class _Pool:
         if MAPPINGS:
             capacity = self.capacity(b, data)
             with b.if_then(b.icmp_unsigned(">=", capacity, word(HUGE)), likely=False):
-                b.call(self.external["adjit_system_munmap"], [start, b.add(capacity, word(HEAD))])
+                b.call(self.external["adjit_system_munmap"], [start, self.mapped(b, capacity)])
                 b.ret_void()
         b.call(self.external["adjit_system_free"], [start])
         b.ret_void()
@@ -351,13 +362,14 @@ class _Pool:
             unless(b.icmp_unsigned("==", self.peek(b, i), word(0)))
         larger = self.roomy(b, size)
         start = b.load(self.field(b, data, 1))
-        before, after = (b.add(n, word(HEAD)) for n in (capacity, larger))
+        before, after = (self.mapped(b, n) for n in (capacity, larger))
         place = b.inttoptr(start, POINTER)
         # a mapping of which only a part may have large pages is two, and two are not moved
         b.call(self.external["adjit_system_madvise"], [place, before, ir.Constant(I32, MADV_HUGEPAGE)])
         moved = b.call(self.external["adjit_system_mremap"], [place, before, after, ir.Constant(I32, MAY_MOVE)])
         unless(b.icmp_signed("!=", b.ptrtoint(moved, I64), word(-1)))
-        there = self.headed(b, moved, larger)
+        colour = b.sub(b.ptrtoint(data, I64), b.add(start, word(LINE)))
+        there = self.headed(b, moved, larger, colour)
         b.store(b.ptrtoint(there, I64), at)
         b.ret(yes)
 
