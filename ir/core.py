@@ -137,20 +137,18 @@ def as_value(x: Any, like: Value) -> Value:
 class Const(Value):
     """A scalar constant; an operand that no operation defines. Equal where type and bits are equal."""
 
-    __slots__ = ("value",)
+    __slots__ = ("key", "value")
 
     def __init__(self, value: Any, dtype: DType) -> None:
         super().__init__(Scalar(dtype))
         self.value: Any = np.asarray(value).astype(dtype.numpy)[()]
-
-    def key(self) -> tuple[str, bytes]:
-        return (self.dtype.name, self.value.tobytes())
+        self.key: tuple[str, bytes] = (dtype.name, self.value.tobytes())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Const) and self.key() == other.key()
+        return self is other or (isinstance(other, Const) and self.key == other.key)
 
     def __hash__(self) -> int:
-        return hash(self.key())
+        return hash(self.key)
 
     def __repr__(self) -> str:
         return f"{self.value}: {self.type}"
@@ -235,10 +233,15 @@ class Function:
 
 def walk(region: Region) -> Iterator[Op]:
     """Every operation of a region, nested ones after their owner, in program order."""
-    for op in region.ops:
-        yield op
-        for inner in op.regions:
-            yield from walk(inner)
+    levels = [iter(region.ops)]
+    while levels:
+        for op in levels[-1]:
+            yield op
+            if op.regions:
+                levels += [iter(inner.ops) for inner in reversed(op.regions)]
+                break
+        else:
+            levels.pop()
 
 
 class _Stack(threading.local):

@@ -18,7 +18,7 @@ from .. import blas_threads, entry, numba_bridge, pool, threads
 from ..entry import Argument
 from .lowering import Lowering, result_types
 from .numba_parts import Environment, callconv, funcdesc, targetconfig, types
-from .passes import optimize, reads_neighbours
+from .passes import optimize, reads_neighbours, speed_level
 
 __all__ = ["compile_scheduled"]
 
@@ -57,7 +57,7 @@ def _compiled(
     errors = callconv.create_error_model(settings.error_model, target)
     context = target.subtarget(enable_nrt=True, error_model=errors)
     library = numba_bridge.kernel_library(module_name, arguments)
-    library.passes = functools.partial(optimize, neighbours=reads_neighbours(function))
+    library.passes = functools.partial(optimize, neighbours=reads_neighbours(function), speed=speed_level(function))
     kinds = tuple(numba_bridge.numba_type(a.type, a.layout) for a in arguments)
     descriptor = funcdesc.FunctionDescriptor(
         native=True,

@@ -7,7 +7,9 @@ Numba optimizes each function, then the module cheaply, then the module thorough
 and of functions to be inlined. `lowering` writes one function in registers, so the first round is left out. The last
 one is LLVM's -O3 without unrolling, which adds much to code size, hence to the time to compile, and gains nothing
 measurable in kernels whose hot loops are vectorized (with interleaving, which stays). Loops that run a small, constant
-number of times are unrolled all the same: `loop_hints` marks them.
+number of times are unrolled all the same: `loop_hints` marks them. Kernels of `LARGE` operations go through -O2: what
+-O3 adds are copies of loops for either side of a test that does not change in them, up to two fifths of the time that
+such a kernel takes to compile, and none of them ran faster for it.
 
 Before:
 
@@ -30,6 +32,7 @@ __all__ = [
     "is_short",
     "optimize",
     "reads_neighbours",
+    "speed_level",
 ]
 
 TURNS = 8
@@ -38,27 +41,37 @@ OPERATIONS = 96
 """And the most operations that it becomes."""
 
 
-def optimize(module: Any, target: Any, neighbours: bool = True) -> None:
+LARGE = 1100
+"""Operations of a kernel that is compiled quickly. Some smaller ones (a factorization by dot products, means of
+clusters) take up to a tenth longer by -O2."""
+
+
+def optimize(module: Any, target: Any, neighbours: bool = True, speed: int = 3) -> None:
     """Optimize a module for a target machine. `neighbours`: numbers next to each other may be read and written as one
-    vector (`reads_neighbours`)."""
+    vector (`reads_neighbours`); `speed`: LLVM's level (`speed_level`)."""
     first = binding.create_new_module_pass_manager()
     first.add_always_inliner_pass()
     first.add_loop_rotate_pass()  # what follows knows more loops, and vectorizes them, in this form
     first.add_instruction_combine_pass()
     first.add_jump_threading_pass()
     first.add_refprune_pass()  # while a retain and its release still stand close together
-    first.run(module, builder(target, neighbours))
-    thorough = builder(target, neighbours)
+    first.run(module, builder(target, neighbours, speed))
+    thorough = builder(target, neighbours, speed)
     thorough.getModulePassManager().run(module, thorough)
 
 
-def builder(target: Any, neighbours: bool) -> Any:
+def builder(target: Any, neighbours: bool, speed: int) -> Any:
     """What makes managers of passes for a target machine."""
-    options = binding.create_pipeline_tuning_options(speed_level=3)
+    options = binding.create_pipeline_tuning_options(speed_level=speed)
     options.loop_vectorization = options.loop_interleaving = True
     options.slp_vectorization = neighbours
     options.loop_unrolling = False  # where nothing asks for it
     return binding.create_pass_builder(target, options)
+
+
+def speed_level(function: Function) -> int:
+    """By which of LLVM's levels a kernel is optimized."""
+    return 2 if sum(1 for _ in walk(function.body)) >= LARGE else 3
 
 
 def reads_neighbours(function: Function) -> bool:

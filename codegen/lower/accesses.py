@@ -84,7 +84,7 @@ def effects(op: Op) -> Effects:
 
 
 def collect(op: Op, loops: tuple[Loop, ...], out: Effects) -> None:
-    out.uses.update(v for v in op.operands if not isinstance(v, Const))
+    out.uses.update([v for v in op.operands if v.__class__ is not Const])
     out.defines.update(op.results)
     if op.name in CHECKS:
         out.checks = True

@@ -29,7 +29,7 @@ from ...ir.core import Const, Function, Op, Region, Value, walk
 from ...ir.types import Buffer
 from .accesses import Access, effects
 
-__all__ = ["element_by_element", "inherit", "is_carried"]
+__all__ = ["carried", "element_by_element", "inherit", "is_carried"]
 
 
 def inherit(function: Function) -> None:
@@ -39,11 +39,8 @@ def inherit(function: Function) -> None:
         return
     ops = function.body.ops
     known = [effects(op) for op in ops[:-1]]
-    touched = {
-        op: [k for k, found in enumerate(known) if op.result in found.roots]
-        for op in made
-        if not is_carried(function.body, op.result)
-    }
+    roots, elsewhere = [found.roots for found in known], carried(function.body)
+    touched = {op: [k for k, at in enumerate(roots) if op.result in at] for op in made if op.result not in elsewhere}
     taken: set[Op] = set()
     for heir in made:
         for giver in made[: made.index(heir)]:
@@ -88,13 +85,18 @@ def hand_on(function: Function, giver: Op, heir: Op) -> None:
 # ---------------------------------------------------------------- what is where
 
 
-def is_carried(region: Region, buffer: Value) -> bool:
-    """Whether a buffer goes by other names in loops or branches, or in another shape."""
-    return any(
-        buffer in op.operands
-        and (op.regions or op.name in ("yield", "buffer.reshape", "buffer.view") or buffer in op.results)
+def carried(region: Region) -> set[Value]:
+    """Buffers that go by other names in loops or branches, or in another shape."""
+    return {
+        value
         for op in walk(region)
-    )
+        if op.regions or op.name in ("yield", "buffer.reshape", "buffer.view")
+        for value in op.operands
+    }
+
+
+def is_carried(region: Region, buffer: Value) -> bool:
+    return buffer in carried(region)
 
 
 def element_by_element(loop: Op, accesses: Sequence[Access], argument: Value, result: Value) -> bool:

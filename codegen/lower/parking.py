@@ -30,7 +30,7 @@ from ...ir.core import Builder, Const, Function, Op, Region, Value, builder, wal
 from ...ir.rewrite import defined
 from ...ir.types import I64, Buffer, Scalar
 from .accesses import effects, root_of
-from .inheriting import is_carried
+from .inheriting import carried
 from .loops import affine
 
 __all__ = ["park"]
@@ -57,7 +57,7 @@ def park(function: Function) -> None:
     made = {op.result for op in walk(function.body) if op.name == "buffer.alloc" and len(op.operands) >= LEAST_RANK}
     if len(made) < 2:
         return
-    made = {buffer for buffer in made if not is_carried(function.body, buffer)}
+    made -= carried(function.body)
     uses: dict[Value, list[Op]] = {buffer: [] for buffer in made}
     for op in walk(function.body):
         for operand in dict.fromkeys(op.operands):

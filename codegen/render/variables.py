@@ -28,6 +28,7 @@ class Variables:
         self.members: dict[Value, list[Value]] = {}
         self.order: list[Value] = []
         self.params = set(function.args)
+        self.needs: dict[Region, set[Value]] = {}
         self.defined(function.args, set())
         self.indices: set[Value] = set()
         self.live(function.body, set())
@@ -82,6 +83,12 @@ class Variables:
         return alive
 
     def captured(self, region: Region) -> set[Value]:
+        """What a region needs from outside."""
+        if region not in self.needs:
+            self.needs[region] = self.captured_by(region)
+        return self.needs[region]
+
+    def captured_by(self, region: Region) -> set[Value]:
         own = set(region.args)
         out: set[Value] = set()
         for op in region.ops:
@@ -136,7 +143,8 @@ class Variables:
     # names
 
     def choose(self, function: Function, reserved: set[str]) -> None:
-        taken: dict[str, list[Value]] = {}
+        holders: dict[str, tuple[object, bool]] = {}  # of each name: the type of its values, and whether it is fixed
+        name_of: dict[Value, str] = {}
         place = {v: k for k, v in enumerate(values_of(function.body))}
         root_of = {v: self.find(v) for v in self.order}
         classes = [v for v in self.order if root_of[v] is v]
@@ -148,22 +156,18 @@ class Variables:
             hint = next((m.name for m in members if m.name), None)
             wanted = identifier(hint, root)
             letters = list(INDEX_NAMES) if hint is None and root in self.indices else []
-            near = {root_of[v] for v in set().union(*(self.near.get(m, set()) for m in members)) if v in root_of}
+            near = set().union(*(self.near.get(m, ()) for m in members))
+            unfit = {name_of[root_of[v]] for v in near if v in root_of and root_of[v] in name_of} | reserved
+            own = (root.type, False)
+            alone = root in self.params
             name, count = letters.pop(0) if letters else wanted, 0
-            while not self.free(name, root, near, taken, reserved):
+            while name in unfit or (name in holders and (alone or holders[name] != own)):
                 count += 1
                 name = letters.pop(0) if letters else f"{wanted}_{count}"
-            taken.setdefault(name, []).append(root)
+            holders[name] = (root.type, alone)
+            name_of[root] = name
             for member in members:
                 self.name[member] = name
-
-    def free(self, name: str, root: Value, near: set[Value], taken: dict[str, list[Value]], reserved: set[str]) -> bool:
-        if name in reserved:
-            return False
-        holders = taken.get(name, [])
-        return all(
-            h not in near and h.type == root.type and h not in self.params and root not in self.params for h in holders
-        )
 
 
 INDEX_NAMES = "ijkl"

@@ -105,7 +105,7 @@ class Numbering(Scoped):
             return None
         if op.name == "empty" or (op.name == "fill" and op.results[0].is_array):
             return None
-        operands: list[Any] = [v.key() if type(v) is Const else id(v) for v in self.operands(op)]
+        operands: list[Any] = [v.key if type(v) is Const else id(v) for v in self.operands(op)]
         if op.name in COMMUTATIVE:
             operands.sort(key=repr)
         if op.name == "check":

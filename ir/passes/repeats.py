@@ -89,7 +89,7 @@ class Once(Scoped):
     def name(self, value: Value, inside: dict[Value, int]) -> Hashable:
         """A value in a form."""
         if type(value) is Const:
-            return value.key()
+            return value.key
         if value in inside:
             return ("inside", inside[value])
         made = value.op

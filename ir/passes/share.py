@@ -124,7 +124,7 @@ class Sharing(Rewriter):
 
     def key(self, op: Op, case: Case) -> Hashable:
         """What the result of an operation is told apart by in a case."""
-        operands = [v.key() if type(v) is Const else id(self.first(case, v)) for v in self.operands(op)]
+        operands = [v.key if type(v) is Const else id(self.first(case, v)) for v in self.operands(op)]
         if op.name in COMMUTATIVE:
             operands.sort(key=repr)
         attrs = tuple((k, frozen(v)) for k, v in sorted(op.attrs.items()))
