@@ -21,10 +21,11 @@ address out of a slot owns the block: there is no lock, so threads never wait, a
 child's pool intact. An allocation takes a block of its size or the next larger ones, up to about twice its own. Where
 too much is idle, what has waited longest is freed.
 
-A block knows its capacity and where it begins, in the two words before its data, which begin at a cache line. On
-Linux, blocks of `HUGE` bytes are mappings of their own: in a heap, the system would go on to make large pages of what
-was asked for as such once, and of the room of other blocks with it. And a mapping can be made larger without a copy:
-the system moves its pages to another address, so that what grows (a tape in its first call) touches each page once.
+A block knows where it begins, its capacity and, if it is a mapping, how large that is, in the three words before its
+data, which begin at a cache line. On Linux, blocks of `HUGE` bytes are mappings of their own: in a heap, the system
+would go on to make large pages of what was asked for as such once, and of the room of other blocks with it. And a
+mapping can be made larger without a copy: the system moves its pages to another address, so that what grows (a tape in
+its first call) touches each page once.
 """
 
 from __future__ import annotations
@@ -51,9 +52,6 @@ LINE = 64
 HEAD = 2 * LINE
 HUGE = 1 << 22  # from here on the system is asked for large pages, as NumPy does: a fifth of the faults
 LARGE_PAGE = 1 << 21
-COLOURS, COLOUR = 8, 4096 + LINE
-"""Mappings begin at multiples of large pages; if their data did, too, arrays that are read side by side would share few
-of a cache's sets."""
 MADV_HUGEPAGE = 14
 MAPPINGS = sys.platform == "linux"
 READ_WRITE, PRIVATE_ANONYMOUS = 1 | 2, 2 | 32  # of `mmap`
@@ -99,7 +97,7 @@ class _Pool:
         self.external = {n: ir.Function(module, t, n) for n, t in EXTERNAL.items()}
         self.slots = self.variable("slots", CLASSES * SLOTS)
         self.stamps = self.variable("stamps", CLASSES * SLOTS)
-        self.state = {name: self.variable(name, 1) for name in ("idle", "limit", "clock", "poison", "reused", "made")}
+        self.state = {name: self.variable(name, 1) for name in ("idle", "limit", "clock", "poison", "reused")}
         self.functions = {n: ir.Function(module, t, n) for n, t in ENTRIES.items()}
         self.fresh = self.internal("fresh", POINTER, [I64, I64])
         self.give_back = self.internal("give_back", VOID, [POINTER])
@@ -195,11 +193,6 @@ class _Pool:
         slack = b.select(among, b.lshr(size, word(2)), word(0))
         return self.size_class(b, b.add(size, slack))[1]
 
-    def mapped(self, b: Any, capacity: Any) -> Any:
-        """Bytes of a mapping: whole large pages, which the system then lets begin where large pages do, here and
-        wherever it moves them."""
-        return b.and_(b.add(capacity, word(HEAD + COLOURS * COLOUR + LARGE_PAGE - 1)), word(-LARGE_PAGE))
-
     # functions
 
     def write_fresh(self) -> None:
@@ -210,12 +203,11 @@ class _Pool:
         if MAPPINGS:
             with b.if_then(b.icmp_unsigned(">=", capacity, word(HUGE)), likely=False):
                 flags = [ir.Constant(I32, n) for n in (READ_WRITE, PRIVATE_ANONYMOUS, -1)]
-                total = self.mapped(b, capacity)
+                total = b.add(capacity, word(HEAD))
                 start = b.call(self.external["adjit_system_mmap"], [ir.Constant(POINTER, None), total, *flags, word(0)])
                 with b.if_then(b.icmp_signed("==", b.ptrtoint(start, I64), word(-1)), likely=False):
                     b.ret(ir.Constant(POINTER, None))
-                colour = b.and_(self.add(b, "made", word(1)), word(COLOURS - 1))
-                data = self.headed(b, start, capacity, b.mul(colour, word(COLOUR)))
+                data = self.headed(b, start, capacity, total)
                 end = b.and_(b.add(b.ptrtoint(data, I64), wanted), word(-LARGE_PAGE))
                 size = b.sub(end, b.ptrtoint(start, I64))
                 b.call(self.external["adjit_system_madvise"], [start, size, ir.Constant(I32, MADV_HUGEPAGE)])
@@ -225,14 +217,14 @@ class _Pool:
             b.ret(start)
         b.ret(self.headed(b, start, capacity))
 
-    def headed(self, b: Any, start: Any, capacity: Any, further: Any = None) -> Any:
-        """Where the data of a block begin, which is told there what it has to know. `further`: not before so many bytes
-        more."""
+    def headed(self, b: Any, start: Any, capacity: Any, mapped: Any = None) -> Any:
+        """Where the data of a block begin, which is told there what it has to know."""
         address = b.ptrtoint(start, I64)
-        least = b.add(address, word(2 * LINE - 1) if further is None else b.add(further, word(2 * LINE - 1)))
-        data = b.inttoptr(b.and_(least, word(-LINE)), POINTER)
+        data = b.inttoptr(b.and_(b.add(address, word(2 * LINE - 1)), word(-LINE)), POINTER)
         b.store(address, self.field(b, data, 1))
         b.store(capacity, self.field(b, data, 2))
+        if mapped is not None:
+            b.store(mapped, self.field(b, data, 3))
         return data
 
     def write_give_back(self) -> None:
@@ -241,9 +233,8 @@ class _Pool:
         (data,) = self.give_back.args
         start = b.inttoptr(b.load(self.field(b, data, 1)), POINTER)
         if MAPPINGS:
-            capacity = self.capacity(b, data)
-            with b.if_then(b.icmp_unsigned(">=", capacity, word(HUGE)), likely=False):
-                b.call(self.external["adjit_system_munmap"], [start, self.mapped(b, capacity)])
+            with b.if_then(b.icmp_unsigned(">=", self.capacity(b, data), word(HUGE)), likely=False):
+                b.call(self.external["adjit_system_munmap"], [start, b.load(self.field(b, data, 3))])
                 b.ret_void()
         b.call(self.external["adjit_system_free"], [start])
         b.ret_void()
@@ -362,14 +353,15 @@ class _Pool:
             unless(b.icmp_unsigned("==", self.peek(b, i), word(0)))
         larger = self.roomy(b, size)
         start = b.load(self.field(b, data, 1))
-        before, after = (self.mapped(b, n) for n in (capacity, larger))
+        before = b.load(self.field(b, data, 3))
+        # whole large pages: then the system lets it begin where large pages do, and next time moves them as they are
+        after = b.and_(b.add(larger, word(HEAD + LARGE_PAGE - 1)), word(-LARGE_PAGE))
         place = b.inttoptr(start, POINTER)
         # a mapping of which only a part may have large pages is two, and two are not moved
         b.call(self.external["adjit_system_madvise"], [place, before, ir.Constant(I32, MADV_HUGEPAGE)])
         moved = b.call(self.external["adjit_system_mremap"], [place, before, after, ir.Constant(I32, MAY_MOVE)])
         unless(b.icmp_signed("!=", b.ptrtoint(moved, I64), word(-1)))
-        colour = b.sub(b.ptrtoint(data, I64), b.add(start, word(LINE)))
-        there = self.headed(b, moved, larger, colour)
+        there = self.headed(b, moved, larger, after)
         b.store(b.ptrtoint(there, I64), at)
         b.ret(yes)
 
