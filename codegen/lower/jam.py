@@ -41,7 +41,7 @@ from .accesses import Access, effects, root_of
 from .blocking import sum_of
 from .columns import ONE, ZERO, extent_of
 from .lanes import is_arithmetic
-from .loops import affine
+from .loops import affine, difference
 
 __all__ = ["jam_rows"]
 
@@ -88,7 +88,8 @@ class Jamming:
             suits = op in self.known or (op.name == "for" and op not in self.left_over and not alone and self.fits(op))
             if suits:
                 at = region.ops.index(op)
-                region.ops[at:at] = self.rows(op)
+                none_left = op in self.known and turns(op) % ROWS == 0
+                region.ops[at : at + none_left] = self.rows(op)
             else:
                 for inner in op.regions:
                     self.region(inner)
@@ -151,7 +152,10 @@ class Jamming:
         count = Const(ROWS, I64)
         new = Region()
         with Builder(new, loop.span) as b:
-            number = b.emit1("floordiv", [b.emit1("maximum", [sum_of(hi, lo, -1), ZERO]), count])
+            if turns(loop) == inf:
+                number = b.emit1("floordiv", [b.emit1("maximum", [sum_of(hi, lo, -1), ZERO]), count])
+            else:
+                number = Const(max(int(turns(loop)), 0) // ROWS, I64)
             short = None if loop in self.known else self.short([op for op in body.ops if op.regions])
             blocks = b.emit1("select", [short, number, ZERO]) if short is not None else number
             jammed = Region([block := Value(Scalar(I64))])
@@ -304,7 +308,8 @@ def turns(loop: Op) -> float:
     lo, hi = loop.operands[:2]
     if isinstance(lo, Const) and isinstance(hi, Const):
         return int(hi.value) - int(lo.value)
-    return inf
+    terms, constant = difference(hi, lo)
+    return inf if terms else constant
 
 
 def same_row(x: Access, y: Access, changing: set[Value]) -> bool:

@@ -55,7 +55,7 @@ from .rows_first import TERMS, Finder, over
 __all__ = ["sweep_triangles"]
 
 BLOCK = 8
-LEAST = 48
+LEAST = 16
 """Turns of a loop that is cut in blocks."""
 OPERATIONS = 64
 """In a turn of the outer loop."""
@@ -441,22 +441,27 @@ class Building:
             self.start(lo, hi)
         visit = Region([Value(Scalar(I64))])
         with Builder(visit, self.loop.span) as inside:
-            done = visit.args[0] * size
-            if found.down:
-                end = last - done
-                begin = inside.emit1("maximum", [end - size, first])
-            else:
-                begin = sum_of(done, first)
+            # blocks begin where all are whole that have pairs with turns of others
+            number = blocks - ONE - visit.args[0] if below == found.down else visit.args[0]
+            if below:
+                begin = sum_of(number * size, first)
                 end = inside.emit1("minimum", [begin + size, last])
+                whole = begin + Const(BLOCK, I64)
+            else:
+                end = last - number * size
+                begin = inside.emit1("maximum", [end - size, first])
+                whole = end - Const(BLOCK, I64)
             self.loop.operands[:2] = clipped(begin, lo, first, "maximum"), clipped(end, hi, last, "minimum")
             if below:
                 rows = clipped(begin, low, first, "maximum"), end
                 columns = clipped(end, lo, first, "maximum"), hi
                 self.pairs.operands[0] = rows[0]
+                rows = rows[0], whole
             else:
                 rows = begin, clipped(end, high, last, "minimum")
                 columns = lo, clipped(begin, hi, last, "minimum")
                 self.pairs.operands[1] = rows[1]
+                rows = whole, rows[1]
             if found.pulls:
                 self.go_on_from_rows()
                 inside.region.ops.append(self.loop)
