@@ -308,7 +308,21 @@ class Triangles:
             if not found.varying.isdisjoint(op.operands):
                 found.varying.update(op.results)
         carried = {op for a in found.accumulators for op in (a.load, a.store)}
-        return all(a.op in carried for a in fixed)
+        return all(a.op in carried for a in fixed) and not self.needs_neighbours(found, mine)
+
+    @staticmethod
+    def needs_neighbours(found: Found, mine: list[Access]) -> bool:
+        """Whether pairs of a %k read what others of it write: down a column, many such chains go side by side."""
+        nest = found.nest
+        here, there = Point(nest.j, nest.k), Point(nest.another().j, nest.k)
+        known = nest.known(here, there)
+        carried = {op for a in found.accumulators for op in (a.load, a.store)}
+        return any(
+            not (same(x, y) or apart(nest, x, here, y, there, known))
+            for x in mine
+            for y in mine
+            if x.root is y.root and x.write and x.op not in carried and y.op not in carried
+        )
 
     @staticmethod
     def terms(access: Access) -> list[Value]:
