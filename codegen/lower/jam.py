@@ -176,6 +176,10 @@ class Jamming:
                 loop.operands[:] = [lo, sum_of(hi, covered, -1), *done.results]
             else:
                 loop.operands[:] = [sum_of(covered, lo), hi, *done.results]
+        if loop in self.known:
+            for op in body.ops:
+                if op.regions:
+                    op.attrs["plain"] = True  # a few rows, at most
         return new.ops
 
     def short(self, inner: Sequence[Op]) -> Value | None:

@@ -31,8 +31,8 @@ Few turns, seen at run time, are one block, which is the loop as it was.
 
 For that, what a pair passes on its way must not touch what it touches (`crossing`): the rest of the turns between, and
 pairs of other %k. Pairs of the same %k, which may add to the same element, keep their order; so every element sees the
-same operations in the same order. No array of the caller's is written. As in `rows_first`, sums in any order have at
-most `TERMS` terms.
+same operations in the same order. No array of the caller's is written. Sums in any order have at most `TERMS` terms, so
+that they are accurate when they are added up one after the other.
 """
 
 from __future__ import annotations
@@ -50,11 +50,13 @@ from .crossing import Nest, Point, apart, at_least
 from .jam import runs_with, turns
 from .lanes import is_arithmetic
 from .loops import affine, difference
-from .rows_first import TERMS, Finder, over
+from .rows_first import Finder, over
 
 __all__ = ["sweep_triangles"]
 
 BLOCK = 8
+TERMS = 4096
+"""Of a sum in any order, several of which are added up first."""
 LEAST = 16
 """Turns of a loop that is cut in blocks."""
 OPERATIONS = 64
@@ -412,6 +414,7 @@ class Building:
                 self.rectangle(lo, hi)
             else:
                 self.triangle(lo, hi)
+                self.pairs.attrs["plain"] = True  # of a block, or of few turns
         return b.region.ops
 
     def decide(self, first: Value, last: Value) -> Value:
