@@ -30,15 +30,13 @@ PROGRAM = """func @f(%a0: &f64[?,?], %d0: &f64[?,?], %v0: &f64[?], %n: i64) -> (
     buffer.store %ev, %v, %p
     yield
   }}
-  for %i in {outer} {{
-    %i1: i64 = add %i, 1
+{outer}
     for %j in {middle} {{
       %j1: i64 = add %j, 1
 {body}
       yield
     }}
-    yield
-  }}
+{end}
   return %a, %d, %v
 }}"""
 
@@ -93,7 +91,9 @@ class Nest:
     def text(self) -> str:
         pick, chance = self.random.choice, self.random.random
         triangles = {"%i": ["(0, %i)", "(0, %i1)", "(%i, %n)", "(%i1, %n)", "(0, %n)", "(1, %i)"]}
-        outer = pick(["", "reverse"]) + "(0, %n)"
+        outer, end = "  %i: i64 = sub %n, 1\n  %i1: i64 = add %i, 1", ""
+        if chance() < 0.8:
+            outer, end = f"  for %i in {pick(['', 'reverse'])}(0, %n) {{\n    %i1: i64 = add %i, 1", "    yield\n  }"
         middle = pick(["", "reverse"]) + pick(triangles["%i"])
         inner = pick(["", "reverse"]) + pick(
             ["(0, %j)"] * 3 + ["(%j1, %n)"] * 3 + ["(0, %j1)", "(%j, %n)", "(0, %i)", "(%i, %n)", "(0, %n)", "(1, %j)"]
@@ -123,7 +123,7 @@ class Nest:
         for _ in range(self.random.randrange(3)):
             self.statement(3, around)
         copies = COPY.format("a") + COPY.format("d")
-        return PROGRAM.format(copies=copies, outer=outer, middle=middle, body="\n".join(self.lines))
+        return PROGRAM.format(copies=copies, outer=outer, end=end, middle=middle, body="\n".join(self.lines))
 
 
 def nest(seed: int) -> str:

@@ -129,8 +129,9 @@ class Triangles:
             return
         found = self.found(op, around) if op.name == "for" and op not in self.left_over else None
         if found is not None:
+            made = Building(self, found).operations()
             at = region.ops.index(op)
-            region.ops[at : at + 1] = Building(self, found).operations()
+            region.ops[at : at + 1] = made
             self.left_over.add(op)
             return
         deeper = [*around, op] if op.name == "for" else around
