@@ -38,33 +38,32 @@ that they are accurate when they are added up one after the other.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-from ...ir.core import Builder, Const, Function, Op, Region, Value, builder, walk
-from ...ir.rewrite import Env, copy_op, mapped
-from ...ir.types import I64, Buffer, Scalar
+from ...ir.core import Builder, Function, Op, Region, Value, walk
+from ...ir.ops.declare import lookup
+from ...ir.types import Buffer
 from .accesses import CHECKS, Access, Form, effects, form
-from .blocking import sum_of
-from .columns import ONE, ZERO
+from .columns import ZERO
 from .crossing import Nest, Point, apart, at_least
 from .jam import runs_with, turns
 from .lanes import is_arithmetic
 from .loops import affine, difference
-from .rows_first import Finder, over
+from .pairs import Pairs, pairs_of
+from .rectangles import LEAST, Building, Found
+from .rows_first import Finder
 
 __all__ = ["sweep_triangles"]
 
-BLOCK = 8
-TERMS = 4096
-"""Of a sum in any order, several of which are added up first."""
-LEAST = 16
-"""Turns of a loop that is cut in blocks."""
 OPERATIONS = 64
 """In a turn of the outer loop."""
 PAIR = 14
 """In a turn of the inner loop: they are written five times more."""
 SAVED = 4
 """Numbers that the pairs of a turn share, which are kept in rows of memory."""
+AGAIN = 6
+"""Operations that are computed again for a pair,"""
+CHEAP = 4
+"""each of which costs less than this."""
 
 
 def sweep_triangles(function: Function, few: Iterable[Op] = ()) -> tuple[set[Op], set[Op]]:
@@ -76,42 +75,6 @@ def sweep_triangles(function: Function, few: Iterable[Op] = ()) -> tuple[set[Op]
             triangles.top = top
             triangles.operation(function.body, top, [])
     return triangles.left_over, triangles.independent
-
-
-@dataclass
-class Accumulator:
-    """An element that is the same for all pairs of a %k: read once and written once by each."""
-
-    load: Op
-    store: Op
-
-
-@dataclass
-class Found:
-    """A loop, in parts. `side`: -1, where %k stays below %j, 1 above, 0 where both run through a rectangle;
-    `saved`: numbers of a turn that its pairs need; `again`: positions that are computed again for a pair; `starts`:
-    checks, and what is computed for what the sums start from; `width`: of the rows of memory."""
-
-    nest: Nest
-    before: list[Op]
-    after: list[Op]
-    side: int
-    accesses: list[Access]
-    saved: list[Value] = field(default_factory=list)
-    again: list[Op] = field(default_factory=list)
-    starts: list[Op] = field(default_factory=list)
-    accumulators: list[Accumulator] = field(default_factory=list)
-    varying: set[Value] = field(default_factory=set)
-    width: Value | None = None
-
-    @property
-    def pulls(self) -> bool:
-        return bool(self.nest.inner.results)
-
-    @property
-    def down(self) -> bool:
-        """Whether the last turns come first."""
-        return bool(self.nest.outer.attrs.get("reverse"))
 
 
 class Triangles:
@@ -127,89 +90,109 @@ class Triangles:
     def operation(self, region: Region, op: Op, around: list[Op]) -> None:
         if op.attrs.get("lanes"):
             return
-        found = self.found(op, around) if op.name == "for" and op not in self.left_over else None
-        if found is not None:
-            made = Building(self, found).operations()
+        made = self.swept(op, around) if op.name == "for" and op not in self.left_over else None
+        if made is not None:
             at = region.ops.index(op)
             region.ops[at : at + 1] = made
-            self.left_over.add(op)
             return
         deeper = [*around, op] if op.name == "for" else around
         for inner in op.regions:
             for nested in list(inner.ops):
                 self.operation(inner, nested, deeper)
 
+    def swept(self, loop: Op, around: list[Op]) -> list[Op] | None:
+        """What comes in place of a loop; None where it stays."""
+        body = loop.regions[0]
+        if len(loop.operands) > 2 or not loop.attrs.keys() <= {"reverse"} or turns(loop) < LEAST:
+            return None
+        if not any(op.regions for op in body.ops) or sum(1 for _ in walk(body)) > OPERATIONS:
+            return None
+        pairs = pairs_of(loop)
+        if pairs is None or not all(Finder.is_simple(op) for op in pairs.replaced):
+            return None
+        pairs.enter()
+        found = self.found(pairs, around)
+        if found is None:
+            pairs.leave()
+            return None
+        building = Building(self.function, self.top, found)
+        made = [*pairs.outside, *building.operations()]
+        self.left_over.add(loop)
+        small = len(found.body) < PAIR and (found.accumulators or found.pulls)
+        (self.independent if small else self.left_over).update(building.sweeps)
+        return made
+
     # which loops
 
-    def found(self, loop: Op, around: list[Op]) -> Found | None:
+    def found(self, pairs: Pairs, around: list[Op]) -> Found | None:
+        loop = pairs.outer
         ops = loop.regions[0].ops
-        inner = [op for op in ops if op.regions]
-        if len(inner) != 1 or len(loop.operands) > 2 or not loop.attrs.keys() <= {"reverse"} or turns(loop) < LEAST:
-            return None
-        (pairs,) = inner
-        if not Finder.is_simple(pairs) or sum(1 for _ in walk(loop.regions[0])) > OPERATIONS:
-            return None
-        at = ops.index(pairs)
-        found = Found(Nest(around, loop, pairs), ops[:at], ops[at + 1 : -1], 0, effects(loop).accesses)
+        at = ops.index(pairs.loop)
+        found = Found(Nest(around, loop, pairs.loop), ops[:at], ops[at + 1 : -1], effects(loop).accesses, pairs.part)
         for op in (*found.before, *found.after):
             if op.name not in ("buffer.load", "buffer.store", *CHECKS) and not is_arithmetic(op):
                 return None
-        if any(a.position is None for a in found.accesses) or {a.root for a in found.accesses if a.write} & (
-            self.arguments
-        ):
+        written = {a.root for a in found.accesses if a.write}
+        if any(a.position is None for a in found.accesses) or written & self.arguments:
             return None
         side = self.side(found)
-        if side is None or not self.needed(found) or not self.by_rows(found):
+        if side is None:
             return None
         found.side = side
+        if found.pulls and (not found.early or any(op.name == "buffer.store" for op in found.body)):
+            return None
+        if not self.needed(found, written) or not self.by_rows(found):
+            return None
         if not (self.pulled(found) if found.pulls else self.pushed(found)) or not self.crosses_nothing(found):
+            return None
+        if found.early and not self.can_start(found):
             return None
         found.width = self.width(found)
         return found if found.width is not None else None
 
     @staticmethod
     def side(found: Found) -> int | None:
-        """On which side of %j the inner loop is; None where that is neither, or its pairs cannot move."""
-        loop, pairs = found.nest.outer, found.nest.inner
+        """On which side of %j the inner loop is; None where that is neither."""
+        loop, inner = found.nest.outer, found.nest.inner
         changing = effects(loop).defines
-        low, high = (difference(v, found.nest.j) for v in pairs.operands[:2])
-        ends = [not any(v in changing for v in affine(v)[0]) for v in pairs.operands[:2]]
-        if all(ends):
-            return None if found.pulls else 0
-        forward = found.down == found.pulls
-        if ends[0] and not high[0] and high[1] in (0, 1) and not forward:
+        low, high = (difference(v, found.nest.j) for v in inner.operands[:2])
+        stays = [not any(v in changing for v in affine(v)[0]) for v in inner.operands[:2]]
+        if all(stays):
+            return 0
+        if stays[0] and not high[0] and high[1] in (0, 1):
             return -1
-        if ends[1] and not low[0] and low[1] in (0, 1) and forward:
-            return 1
-        return None
+        return 1 if stays[1] and not low[0] and low[1] in (0, 1) else None
 
-    def needed(self, found: Found) -> bool:
+    @staticmethod
+    def needed(found: Found, written: set[Value]) -> bool:
         """Find what pairs need of their turn; whether it can be kept or computed again."""
         inside = {v: op for op in found.before for v in op.results}
-        work = [v for op in found.nest.inner.regions[0].ops for v in op.operands if v in inside]
+        work = [v for op in found.body for v in op.operands if v in inside]
         again: set[Op] = set()
         while work:
             value = work.pop()
             op = inside[value]
-            if value.dtype.is_float and not found.pulls:
+            if value.dtype.is_float and not found.early:
                 found.saved += [value] if value not in found.saved else []
-            elif value.dtype is I64 and op.name != "buffer.load" and is_arithmetic(op):
-                again.add(op)
-                work += [v for v in op.operands if v in inside]
-            else:
+                continue
+            if op.name == "buffer.load":
+                if op.operands[0] in written or not found.early:
+                    return False
+            elif not is_arithmetic(op) or lookup(op.name).cost >= CHEAP:
                 return False
+            again.add(op)
+            work += [v for v in op.operands if v in inside]
         found.again = [op for op in found.before if op in again]
-        return len(found.saved) <= SAVED
+        return len(found.saved) <= SAVED and len(found.again) <= AGAIN
 
     def by_rows(self, found: Found) -> bool:
         """Whether pairs go down columns, and do not along rows; finds what differs from %j to %j."""
         j, k = found.nest.j, found.nest.k
-        body = found.nest.inner.regions[0]
-        found.varying = {j, *found.saved, *(v for op in found.again for v in op.results), *body.args[1:]}
+        given = [*found.saved, *(v for op in found.again for v in op.results)]
+        found.varying = {j, *given, *found.nest.inner.regions[0].args[1:]}
+        self.spread(found)
         columns = False
-        for op in body.ops[:-1]:
-            if not found.varying.isdisjoint(op.operands):
-                found.varying.update(op.results)
+        for op in (*found.again, *found.body):
             if op.name not in ("buffer.load", "buffer.store"):
                 continue
             first = 1 if op.name == "buffer.load" else 2
@@ -226,33 +209,44 @@ class Triangles:
             columns |= any(k in terms for terms in others)
         return columns
 
+    @staticmethod
+    def spread(found: Found) -> None:
+        for op in found.body:
+            if not found.varying.isdisjoint(op.operands):
+                found.varying.update(op.results)
+
     # whether pairs may be moved
 
-    def pulled(self, found: Found) -> bool:
-        """Whether sums can be computed in parts, each before the turn that they are needed in."""
-        pairs = found.nest.inner
-        body = pairs.regions[0]
-        if any(op.name == "buffer.store" for op in body.ops):
-            return False
-        in_order = bool(pairs.attrs.get("reverse")) == found.down
+    @staticmethod
+    def pulled(found: Found) -> bool:
+        """Whether sums can be computed in parts."""
+        inner = found.nest.inner
+        body = inner.regions[0]
+        if bool(inner.attrs.get("reverse")) == found.down:
+            return True
         for arg, end in zip(body.args[1:], body.terminator.operands, strict=True):
             summed = end.op is not None and end.op in body.ops and end.op.name == "add_any_order"
-            if not in_order and not (summed and sum(v is arg for op in body.ops for v in op.operands) == 1):
+            if not summed or sum(v is arg for op in body.ops for v in op.operands) != 1:
                 return False
+        return True
+
+    def can_start(self, found: Found) -> bool:
+        """Whether all checks can come first, as they have to, and what sums start from can be computed then."""
         checks = [op for op in (*found.before, *found.after) if op.name in CHECKS]
         tested = self.computing(found, [v for op in checks for v in op.operands])
         if any(op.name == "buffer.load" for op in tested):
             return False
-        wanted = {*checks, *tested, *self.computing(found, pairs.operands[2:])}
+        wanted = {*checks, *tested, *self.computing(found, found.nest.inner.operands[2:])}
         found.starts = [op for op in (*found.before, *found.after) if op in wanted]
         nest, other = found.nest, found.nest.another()
         here = Point(nest.j)
-        early = [a for a in found.accesses if a.op in wanted]
-        for x in early:
+        for x in (a for a in found.accesses if a.op in wanted):
             for y in found.accesses:
                 if not y.write or y.root is not x.root:
                     continue
-                if y.op in found.before and found.before.index(y.op) < found.before.index(x.op):
+                if y.op not in found.after and (
+                    y.op not in found.before or found.before.index(y.op) < found.before.index(x.op)
+                ):
                     return False
                 sooner = at_least(form(other.j, {}), form(here.j, {}), 1)
                 if not found.down:
@@ -277,76 +271,68 @@ class Triangles:
     def pushed(self, found: Found) -> bool:
         """Whether pairs of different %k can change places; finds their accumulators."""
         nest = found.nest
-        j, k = nest.j, nest.k
-        body = nest.inner.regions[0]
-        mine = [a for a in found.accesses if a.op in body.ops]
-        written = {a.root for a in mine if a.write}
+        mine = [a for a in found.accesses if a.op in found.part]
         changing = effects(nest.outer).defines
-        one, two = Point(j, k), nest.another(k=True)
+        one, two = Point(nest.j, nest.k), nest.another(k=True)
         assert two.k is not None
         known = nest.known(one, two)
-        ways = [at_least(form(k, {}), form(two.k, {}), 1), at_least(form(two.k, {}), form(k, {}), 1)]
+        ways = [at_least(form(nest.k, {}), form(two.k, {}), 1), at_least(form(two.k, {}), form(nest.k, {}), 1)]
         kept = found.side == 0 or bool(nest.inner.attrs.get("reverse")) == found.down
         for x in mine:
             for y in mine:
-                if x.root is not y.root or not (x.write or y.write) or runs_with(x, y, k, changing):
+                if x.root is not y.root or not (x.write or y.write) or runs_with(x, y, nest.k, changing):
                     continue
-                if kept and runs_with(x, y, j, changing):
+                if kept and found.part[x.op] == found.part[y.op] and runs_with(x, y, nest.j, changing):
                     continue  # in one turn of the outer loop, whose inner loop keeps its order
                 if not all(apart(nest, x, one, y, two, [*known, way]) for way in ways):
                     return False
-        fixed = [a for a in mine if a.root in written and not any(v in found.varying for v in self.terms(a))]
-        for store in (a for a in fixed if a.write):
-            loads = [a for a in fixed if not a.write and a.root is store.root and same(a, store)]
-            if len(loads) != 1 or body.ops.index(loads[0].op) > body.ops.index(store.op):
-                return False
-            found.accumulators.append(Accumulator(loads[0].op, store.op))
-            same_k = Point(two.j, k)
-            for y in mine:
-                if y.root is store.root and y.op not in (loads[0].op, store.op):
-                    if not apart(nest, store, one, y, same_k, nest.known(one, same_k)):
-                        return False
-        found.varying.update(a.load.result for a in found.accumulators)
-        for op in body.ops[:-1]:
-            if not found.varying.isdisjoint(op.operands):
-                found.varying.update(op.results)
-        carried = {op for a in found.accumulators for op in (a.load, a.store)}
-        return all(a.op in carried for a in fixed) and not self.needs_neighbours(found, mine)
+        return self.accumulates(found, mine)
 
-    @staticmethod
-    def needs_neighbours(found: Found, mine: list[Access]) -> bool:
-        """Whether pairs of a %k read what others of it write: down a column, many such chains go side by side."""
+    def accumulates(self, found: Found, mine: list[Access]) -> bool:
+        """Find what pairs of a %k have in common; whether it can stay out of memory meanwhile."""
         nest = found.nest
+        written = {a.root for a in mine if a.write}
+        fixed = [a for a in mine if a.root in written and found.varying.isdisjoint(self.terms(a))]
         here, there = Point(nest.j, nest.k), Point(nest.another().j, nest.k)
         known = nest.known(here, there)
-        carried = {op for a in found.accumulators for op in (a.load, a.store)}
-        return any(
-            not (same(x, y) or apart(nest, x, here, y, there, known))
-            for x in mine
-            for y in mine
-            if x.root is y.root and x.write and x.op not in carried and y.op not in carried
+        while fixed:
+            group = [a for a in fixed if a.root is fixed[0].root and same(a, fixed[0])]
+            for y in mine:
+                if y.root is group[0].root and y not in group:
+                    if not apart(nest, group[0], here, y, there, known):
+                        return False
+            fixed = [a for a in fixed if a not in group]
+            if any(a.write for a in group):
+                found.accumulators.append(group)
+                found.varying.update(v for a in group for v in a.op.results)
+        self.spread(found)
+        others = [a for a in mine if all(a not in group for group in found.accumulators)]
+        return all(  # what pairs need of others beside them goes well down the columns, many chains side by side
+            same(x, y) or apart(nest, x, here, y, there, known)
+            for x in others
+            for y in others
+            if x.root is y.root and x.write
         )
 
     @staticmethod
-    def terms(access: Access) -> list[Value]:
-        return [v for p in access.position or () for v in affine(p)[0]]
+    def terms(access: Access) -> set[Value]:
+        return {v for p in access.position or () for v in affine(p)[0]}
 
     @staticmethod
     def crosses_nothing(found: Found) -> bool:
         """Whether the rest of the turns that a pair is moved across touches nothing that the pair does, as far as one
         of them writes."""
         nest = found.nest
-        body = nest.inner.regions[0]
         pair, other = Point(nest.j, nest.k), nest.another()
         j, k, m = (form(v, {}) for v in (nest.j, nest.k, other.j))
         known = nest.known(pair, other)
-        for x in (a for a in found.accesses if a.op in body.ops):
+        for x in (a for a in found.accesses if a.op in found.part):
             for y in found.accesses:
-                if y.op in body.ops or x.root is not y.root or not (x.write or y.write):
+                if y.op in found.part or x.root is not y.root or not (x.write or y.write):
                     continue
-                strictly = int((y.op in found.before) != found.pulls)  # the pair is between them in its own turn
+                strictly = int((y.op in found.before) != found.early)  # the pair is between them in its own turn
                 between: list[Form] = []
-                if found.side <= 0 and not (found.side == 0 and not found.down):
+                if found.side < 0 or (found.side == 0 and found.down):
                     between.append(at_least(j, m, strictly))
                 else:
                     between.append(at_least(m, j, strictly))
@@ -361,7 +347,7 @@ class Triangles:
         if not found.saved and not found.pulls:
             return ZERO
         ops = self.function.body.ops
-        for op in found.nest.inner.regions[0].ops:
+        for op in found.body:
             if op.name not in ("buffer.load", "buffer.store"):
                 continue
             matrix = op.operands[0 if op.name == "buffer.load" else 1]
@@ -384,210 +370,3 @@ def same(x: Access, y: Access) -> bool:
     assert x.position is not None
     assert y.position is not None
     return all(affine(p) == affine(q) for p, q in zip(x.position, y.position, strict=True))
-
-
-class Building:
-    """Makes the loops that come in place of one. `kept`: rows of memory, by the number of which a row has those of all
-    turns."""
-
-    def __init__(self, triangles: Triangles, found: Found) -> None:
-        self.triangles = triangles
-        self.found = found
-        self.loop, self.pairs = found.nest.outer, found.nest.inner
-        self.kept: dict[Value, Value] = {}
-        self.wide: Value = ZERO
-
-    def operations(self) -> list[Op]:
-        found, loop = self.found, self.loop
-        lo, hi = loop.operands[:2]
-        assert found.width is not None
-        ops = self.triangles.function.body.ops
-        with Builder(Region(), self.triangles.top.span) as outside:
-            numbers = found.nest.inner.results if found.pulls else found.saved
-            for value in numbers:
-                size = outside.emit1("maximum", [found.width, ONE])
-                attrs = {"dtype": value.dtype}
-                self.kept[value] = outside.emit1("buffer.alloc", [size], attrs, names=[value.name])
-        at = ops.index(self.triangles.top)
-        ops[at:at] = outside.region.ops
-        with Builder(Region(), loop.span) as b:
-            if found.side == 0:
-                self.rectangle(lo, hi)
-            else:
-                self.triangle(lo, hi)
-                self.pairs.attrs["plain"] = True  # of a block, or of few turns
-        return b.region.ops
-
-    def decide(self, first: Value, last: Value) -> Value:
-        """Whether it is worth while to cut the loop; returns how many turns of it there are."""
-        b = builder()
-        found = self.found
-        lo, hi = self.loop.operands[:2]
-        extent = b.emit1("maximum", [sum_of(last, first, -1), ZERO])
-        wide = b.emit1("ge", [extent, Const(LEAST, I64)])
-        if self.kept:
-            assert found.width is not None
-            wide = b.emit1("logical_and", [wide, b.emit1("le", [hi, found.width])])
-            if not (isinstance(lo, Const) and lo.value >= 0):
-                wide = b.emit1("logical_and", [wide, b.emit1("ge", [lo, ZERO])])
-        if any(op.name in ("add_any_order", "mul_any_order") for op in self.pairs.regions[0].ops):
-            wide = b.emit1("logical_and", [wide, b.emit1("le", [extent, Const(TERMS, I64)])])
-        self.wide = wide
-        return extent
-
-    def rectangle(self, lo: Value, hi: Value) -> None:
-        """All pairs come behind the loop."""
-        b = builder()
-        low, high = self.pairs.operands[:2]
-        self.decide(lo, hi)
-        self.keep()
-        self.pairs.operands[1] = b.emit1("select", [self.wide, low, high])
-        b.region.ops.append(self.loop)
-        self.sweep((low, high), (lo, hi))
-
-    def triangle(self, lo: Value, hi: Value) -> None:
-        found = self.found
-        b = builder()
-        low, high = self.pairs.operands[:2]
-        below = found.side < 0
-        first, last = (either("minimum", low, lo), hi) if below else (lo, either("maximum", high, hi))
-        extent = self.decide(first, last)
-        size = b.emit1("select", [self.wide, Const(BLOCK, I64), extent])
-        several = b.emit1("floordiv", [extent + Const(BLOCK - 1, I64), Const(BLOCK, I64)])
-        blocks = b.emit1("select", [self.wide, several, b.emit1("minimum", [extent, ONE])])
-        if found.pulls:
-            self.start(lo, hi)
-        visit = Region([Value(Scalar(I64))])
-        with Builder(visit, self.loop.span) as inside:
-            # blocks begin where all are whole that have pairs with turns of others
-            number = blocks - ONE - visit.args[0] if below == found.down else visit.args[0]
-            if below:
-                begin = sum_of(number * size, first)
-                end = inside.emit1("minimum", [begin + size, last])
-                whole = begin + Const(BLOCK, I64)
-            else:
-                end = last - number * size
-                begin = inside.emit1("maximum", [end - size, first])
-                whole = end - Const(BLOCK, I64)
-            self.loop.operands[:2] = clipped(begin, lo, first, "maximum"), clipped(end, hi, last, "minimum")
-            if below:
-                rows = clipped(begin, low, first, "maximum"), end
-                columns = clipped(end, lo, first, "maximum"), hi
-                self.pairs.operands[0] = rows[0]
-                rows = rows[0], whole
-            else:
-                rows = begin, clipped(end, high, last, "minimum")
-                columns = lo, clipped(begin, hi, last, "minimum")
-                self.pairs.operands[1] = rows[1]
-                rows = whole, rows[1]
-            if found.pulls:
-                self.go_on_from_rows()
-                inside.region.ops.append(self.loop)
-                self.sweep(rows, columns)
-            else:
-                self.keep()
-                self.sweep(rows, columns)
-                inside.region.ops.append(self.loop)
-            inside.emit("yield", [])
-        b.region.ops.append(Op("for", [ZERO, blocks], [], {}, [visit], self.loop.span))
-
-    def place(self, j: Value) -> Value:
-        return builder().emit1("select", [self.wide, j, ZERO])
-
-    def keep(self) -> None:
-        """Let each turn of the loop keep what its pairs need."""
-        if not self.kept:
-            return
-        with Builder(Region(), self.pairs.span) as b:
-            at = self.place(self.found.nest.j)
-            for value, row in self.kept.items():
-                b.emit("buffer.store", [value, row, at])
-        self.insert(b.region.ops)
-
-    def insert(self, ops: list[Op]) -> None:
-        body = self.loop.regions[0].ops
-        at = body.index(self.pairs)
-        body[at:at] = ops
-
-    def start(self, lo: Value, hi: Value) -> None:
-        """The checks of all turns, which come before what they say is there is read, and what the sums start from."""
-        j = Value(Scalar(I64), self.found.nest.j.name)
-        env: Env = {self.found.nest.j: j}
-        with over(j, (lo, builder().emit1("select", [self.wide, hi, lo])), self.loop) as b:
-            b.region.ops += [copy_op(op, env) for op in self.found.starts]
-            for row, start in zip(self.kept.values(), mapped(self.pairs.operands[2:], env), strict=True):
-                b.emit("buffer.store", [start, row, j])
-
-    def go_on_from_rows(self) -> None:
-        """Let the sums of each turn start from the rows."""
-        with Builder(Region(), self.pairs.span) as b:
-            at = self.place(self.found.nest.j)
-            for k, row in enumerate(self.kept.values()):
-                so_far = b.emit1("buffer.load", [row, at])
-                self.pairs.operands[2 + k] = b.emit1("select", [self.wide, so_far, self.pairs.operands[2 + k]])
-        self.insert(b.region.ops)
-
-    def sweep(self, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
-        """A rectangle of pairs, row by row, if there are any."""
-        nothing = Region()
-        with Builder(nothing, self.loop.span) as b:
-            b.emit("yield", [])
-        some = builder().emit1("logical_and", [self.wide, builder().emit1("lt", list(columns))])
-        with Builder(Region(), self.loop.span) as b:
-            self.rectangle_of(rows, columns)
-            b.emit("yield", [])
-        builder().region.ops.append(Op("if", [some], [], {}, [b.region, nothing], self.loop.span))
-
-    def rectangle_of(self, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
-        """A rectangle of pairs, row by row."""
-        found = self.found
-        body = self.pairs.regions[0]
-        j, k = (Value(Scalar(I64), v.name) for v in (found.nest.j, found.nest.k))
-        env: Env = {found.nest.k: k}
-        carried = {a.load: a.store for a in found.accumulators}
-        with over(k, rows, self.pairs) as outside:
-            outside.region.ops += [copy_op(op, env) for op in body.ops[:-1] if self.same_in_all(op)]
-            starts = [outside.emit1("buffer.load", mapped(load.operands, env)) for load in carried]
-            args = [Value(v.type, load.result.name) for v, load in zip(starts, carried, strict=True)]
-            inner = Region([j, *args])
-            env[found.nest.j] = j
-            env.update(zip((load.result for load in carried), args, strict=True))
-            with Builder(inner, self.pairs.span) as b:
-                inner.ops += [copy_op(op, env) for op in found.again]
-                for value in found.saved:
-                    env[value] = b.emit1("buffer.load", [self.kept[value], j])
-                if found.pulls:
-                    for arg, row in zip(body.args[1:], self.kept.values(), strict=True):
-                        env[arg] = b.emit1("buffer.load", [row, j])
-                for op in body.ops[:-1]:
-                    if not self.same_in_all(op) and op not in carried and op not in carried.values():
-                        inner.ops.append(copy_op(op, env))
-                if found.pulls:
-                    for value, row in zip(mapped(body.terminator.operands, env), self.kept.values(), strict=True):
-                        b.emit("buffer.store", [value, row, j])
-                b.emit("yield", mapped([store.operands[0] for store in carried.values()], env))
-            attrs = {} if found.pulls else dict(self.loop.attrs)
-            made = Op("for", [*columns, *starts], [v.type for v in starts], attrs, [inner], self.pairs.span)
-            outside.region.ops.append(made)
-            for store, total in zip(carried.values(), made.results, strict=True):
-                outside.emit("buffer.store", [total, *mapped(store.operands[1:], env)])
-            new = outside.region
-        (whole,) = (op for op in builder().region.ops if new in op.regions)
-        if len(body.ops) <= PAIR and (carried or found.pulls):
-            self.triangles.independent.add(whole)
-        else:
-            self.triangles.left_over.add(whole)
-
-    def same_in_all(self, op: Op) -> bool:
-        """Whether an operation of a pair gives the same for all %j."""
-        return op.name != "buffer.store" and self.found.varying.isdisjoint((*op.operands, *op.results))
-
-
-def either(name: str, x: Value, y: Value) -> Value:
-    """The smaller or the larger one of two ends, which mostly are one."""
-    return y if affine(x) == affine(y) else builder().emit1(name, [x, y])
-
-
-def clipped(value: Value, end: Value, known: Value, name: str) -> Value:
-    """A place in a range that has the end `known`, where it may not be beyond `end`."""
-    return value if affine(end) == affine(known) else builder().emit1(name, [value, end])
