@@ -20,7 +20,7 @@ COPY = """
     }}
     yield
   }}"""
-PROGRAM = """func @f(%a0: &f64[?,?], %d0: &f64[?,?], %v0: &f64[?], %n: i64) -> (&f64[?,?], &f64[?,?], &f64[?]) {{
+PROGRAM = """func @f.vjp(%a0: &f64[?,?], %d0: &f64[?,?], %v0: &f64[?], %n: i64) -> (&f64[?,?], &f64[?,?], &f64[?]) {{
   %m: i64 = buffer.dim %v0 {{axis=0}}
   %a: &f64[?,?] = buffer.alloc %m, %m {{dtype=f64}}
   %d: &f64[?,?] = buffer.alloc %m, %m {{dtype=f64}}
@@ -64,7 +64,8 @@ class Nest:
     def place(self, indices: list[str]) -> str:
         pick = self.random.choice
         if self.random.random() < self.usual:  # where solvers and factorizations have them
-            usual = ["%k, %j", "%i, %k", "%k, %i"] if "%k" in indices else ["%i, %j", "%j, %j", "%j, %i"]
+            k = indices[2]
+            usual = [f"{k}, %j", f"%i, {k}", f"{k}, %i"] if k != "%j" else ["%i, %j", "%j, %j", "%j, %i"]
             return pick([f"%{pick('ad')}, {pick(usual)}"] * 4 + [f"%v, {indices[2]}"])
         if self.random.random() < 0.25:
             return f"%v, {pick(indices)}"
@@ -99,6 +100,11 @@ class Nest:
             ["(0, %j)"] * 3 + ["(%j1, %n)"] * 3 + ["(0, %j1)", "(%j, %n)", "(0, %i)", "(%i, %n)", "(0, %n)", "(1, %j)"]
         )
         around, deep = ["%i", "%j", "%j"], ["%i", "%j", "%k", "%k", "%j"] + pick([[], [], ["%j1"], ["%i1"]])
+        shift = pick(["", "", "", "%k, %j1", "%k, %i"])  # as in slices, which count from where they begin
+        if shift:
+            inner = inner.split("(")[0] + "(0, %h)"
+            deep = [name.replace("%k", "%kk") for name in deep]
+            self.say(3, f"%h: i64 = sub {'%n' if '%j1' in shift else '%j'}, {shift.split()[1]}")
         pulls = chance() < 0.3
         for _ in range(self.random.randrange(3)):
             self.statement(3, around)
@@ -110,16 +116,25 @@ class Nest:
             start = pick(["0.0", self.value(3, around)])
             total, found = self.name(), self.name()
             self.say(3, f"{found}: f64 = for %k in {inner} ({total} = {start}) {{")
+            if shift:
+                self.say(4, f"%kk: i64 = add {shift}")
             added = self.compute(4, f"{pick(['add', 'sub'])} {total}, {self.value(4, deep)}")
             self.say(4, f"yield {added}")
             self.say(3, "}")
             self.numbers.append(found)
         else:
-            self.say(3, f"for %k in {inner} {{")
-            for _ in range(self.random.randrange(1, 3)):
-                self.statement(4, deep)
-            self.say(4, "yield")
-            self.say(3, "}")
+            for number in range(pick([1, 1, 2])):
+                mine = [name + (number * "2" if "k" in name else "") for name in deep]
+                k = "%k" + number * "2"
+                self.say(3, f"for {k} in {inner} {{")
+                if shift:
+                    self.say(4, f"%k{k[1:]}: i64 = add {shift.replace('%k', k)}")
+                shared = list(self.numbers)
+                for _ in range(self.random.randrange(1, 3)):
+                    self.statement(4, mine)
+                self.numbers = shared
+                self.say(4, "yield")
+                self.say(3, "}")
         for _ in range(self.random.randrange(3)):
             self.statement(3, around)
         copies = COPY.format("a") + COPY.format("d")

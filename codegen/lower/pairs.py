@@ -45,11 +45,20 @@ class Pairs:
         body = self.outer.regions[0].ops
         at = body.index(self.replaced[0])
         body[at : at + len(self.replaced)] = [*self.inside, self.loop]
+        self.give_results(self.replaced[0], self.loop)
 
     def leave(self) -> None:
         body = self.outer.regions[0].ops
         at = body.index(self.loop) - len(self.inside)
         body[at : at + len(self.inside) + 1] = self.replaced
+        self.give_results(self.loop, self.replaced[0])
+
+    @staticmethod
+    def give_results(one: Op, other: Op) -> None:
+        """What follows goes on with the same values."""
+        other.results = one.results
+        for value in other.results:
+            value.op = other
 
 
 def pairs_of(outer: Op) -> Pairs | None:

@@ -27,7 +27,8 @@ time (`jam`). What is left of the loop is a small triangle for each block, in th
 The same with %k in (%j + 1, %n), the other way round; and where %k is in the same range in all turns, all pairs that
 push wait until the loop is over.
 
-Few turns, seen at run time, are one block, which is the loop as it was.
+Few turns, seen at run time, are one block, which is the loop as it was. Only derivative programs are looked at: most
+such loops are in reverse sweeps, and elsewhere the code is not worth the time to compile it.
 
 For that, what a pair passes on its way must not touch what it touches (`crossing`): the rest of the turns between, and
 pairs of other %k. Pairs of the same %k, which may add to the same element, keep their order; so every element sees the
@@ -54,6 +55,8 @@ from .rows_first import Finder
 
 __all__ = ["sweep_triangles"]
 
+DERIVATIVES = frozenset({"vjp", "jvp", "forward", "pullback"})
+"""What `ir.adjoint` makes, by what is in the names of it."""
 OPERATIONS = 64
 """In a turn of the outer loop."""
 PAIR = 14
@@ -71,7 +74,7 @@ def sweep_triangles(function: Function, few: Iterable[Op] = ()) -> tuple[set[Op]
     loops over rows of which several can be visited at once."""
     triangles = Triangles(function, set(few))
     for top in list(function.body.ops):
-        if top.regions:
+        if top.regions and not DERIVATIVES.isdisjoint(function.name.split(".")[1:]):
             triangles.top = top
             triangles.operation(function.body, top, [])
     return triangles.left_over, triangles.independent
