@@ -16,11 +16,11 @@ Here %k < %j < %i, so that the two are in different rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...ir.core import Op, Value
 from ...ir.types import I64, Scalar
-from .accesses import Access, Form, form
+from .accesses import Access, Form, effects, form
 from .loops import scaled, summed
 
 __all__ = ["Nest", "Point", "apart", "at_least", "follows"]
@@ -44,6 +44,11 @@ class Nest:
     around: Sequence[Op]
     outer: Op
     inner: Op
+    changing: frozenset[Value] = field(init=False)
+    """What is computed in a turn: one name, another number in each."""
+
+    def __post_init__(self) -> None:
+        self.changing = frozenset(effects(self.outer).defines - {self.j, self.k})
 
     @property
     def j(self) -> Value:
@@ -89,6 +94,8 @@ def apart(nest: Nest, x: Access, at_x: Point, y: Access, at_y: Point, known: Seq
         return False
     for p, q in zip(x.position, y.position, strict=True):
         one, other = form(p, nest.names(at_x)), form(q, nest.names(at_y))
+        if not nest.changing.isdisjoint((*one[0], *other[0])):
+            continue
         if follows(at_least(one, other, 1), known) or follows(at_least(other, one, 1), known):
             return True
     return False

@@ -169,7 +169,8 @@ class Jamming:
                 envs: list[Env] = [{body.args[0]: sum_of(base, Const(k, I64), step)} for k in range(ROWS)]
                 ends = self.turn(body, envs, given, inside, loop not in self.known)
                 inside.emit("yield", ends)
-            done = Op("for", [ZERO, blocks, *carried], [v.type for v in carried], {"rows": ROWS}, [jammed], loop.span)
+            attrs = {"rows": ROWS} | ({"bounded": True} if loop in self.known and turns(loop) < inf else {})
+            done = Op("for", [ZERO, blocks, *carried], [v.type for v in carried], attrs, [jammed], loop.span)
             new.ops.append(done)
             covered = blocks * count
             if loop.attrs.get("reverse"):

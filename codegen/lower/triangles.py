@@ -19,13 +19,13 @@ In: a scheduled function, changed in place. Out: nothing.
                                                 }
 
 A turn of the outer loop, %j, and one of the inner loop, %k, are a *pair*. A turn needs what pairs of turns before it
-have left, so the loops cannot change places; but a pair is needed, or can be computed, only in turn %k. A pair that
-*pushes* (its loop writes to memory) waits until just before the block that turn %k is in. One that *pulls* (its loop
-carries a sum, and writes nothing) comes right behind the block of turn %k, and is added to a row of memory from which
-the sum of turn %j starts. All these pairs of a block make a rectangle, which is swept row by row, several rows at a
-time (`jam`). What is left of the loop is a small triangle for each block, in the order in which it was.
-The same with %k in (%j + 1, %n), the other way round; and where %k is in the same range in all turns, all pairs that
-push wait until the loop is over.
+have left, so the loops cannot change places; but a pair is needed, or can be computed, only in turn %k. Where turn %k
+is still to come, as above, its pairs wait until just before the block that it is in. Where it is over, they come right
+behind that block; if the inner loop carries a sum, they are added to a row of memory from which the sum of turn %j
+starts. All these pairs of a block make a rectangle, which is swept row by row, several rows at a time (`jam`). What is
+left of the loop is a small triangle for each block, in the order in which it was. The same with %k in (%j + 1, %n), the
+other way round; and where %k is in the same range in all turns, all pairs wait until the loop is over. Sums that are
+carried through a rectangle are for `rows_first`.
 
 Few turns, seen at run time, are one block, which is the loop as it was. Only derivative programs are looked at: most
 such loops are in reverse sweeps, and elsewhere the code is not worth the time to compile it.
@@ -309,6 +309,8 @@ class Triangles:
                 found.accumulators.append(group)
                 found.varying.update(v for a in group for v in a.op.results)
         self.spread(found)
+        if any(not self.terms(a) & found.varying <= {nest.j} for a in mine):
+            return False  # places that depend on what is accumulated
         others = [a for a in mine if all(a not in group for group in found.accumulators)]
         return all(  # what pairs need of others beside them goes well down the columns, many chains side by side
             same(x, y) or apart(nest, x, here, y, there, known)
