@@ -42,7 +42,8 @@ PROGRAM = """func @f.vjp(%a0: &f64[?,?], %d0: &f64[?,?], %v0: &f64[?], %n: i64) 
 
 
 class Nest:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, cotangents: bool) -> None:
+        self.cotangents = cotangents
         self.random = random.Random(seed)
         self.lines: list[str] = []
         self.count = 0
@@ -83,10 +84,13 @@ class Nest:
 
     def statement(self, depth: int, indices: list[str]) -> None:
         place, value = self.place(indices), self.value(depth, indices)
-        kind = self.random.random()
-        if kind < 0.75:
+        if self.random.random() < 0.75:
             old = self.compute(depth, f"buffer.load {place}")
-            value = self.compute(depth, f"{self.random.choice(['add', 'sub'])} {old}, {value}")
+            kind = self.random.choice(["add", "sub"])
+            mark = " {accumulates=true}" if self.cotangents and kind == "add" else ""
+            value = self.compute(depth, f"{kind} {old}, {value}")
+            self.say(depth, f"buffer.store {value}, {place}{mark}")
+            return
         self.say(depth, f"buffer.store {value}, {place}")
 
     def text(self) -> str:
@@ -141,6 +145,6 @@ class Nest:
         return PROGRAM.format(copies=copies, outer=outer, end=end, middle=middle, body="\n".join(self.lines))
 
 
-def nest(seed: int) -> str:
-    """The text of a function."""
-    return Nest(seed).text()
+def nest(seed: int, cotangents: bool = False) -> str:
+    """The text of a function. `cotangents`: additions to memory have no order that anybody wrote."""
+    return Nest(seed, cotangents).text()

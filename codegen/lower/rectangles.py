@@ -34,7 +34,8 @@ class Found:
     """A loop, in parts. `side`: -1, where %k stays below %j, 1 above, 0 where both run through a rectangle; `saved`:
     numbers of a turn that its pairs need; `again`: what is computed again for a pair; `starts`: checks, and what is
     computed for what the sums start from; `accumulators`: elements that are the same for all pairs of a %k, with the
-    loads and stores of each; `width`: of the rows of memory."""
+    loads and stores of each; `any_order`: additions of cotangents, whose order nobody wrote, with their loads and
+    stores; `width`: of the rows of memory."""
 
     nest: Nest
     before: list[Op]
@@ -46,6 +47,7 @@ class Found:
     again: list[Op] = field(default_factory=list)
     starts: list[Op] = field(default_factory=list)
     accumulators: list[list[Access]] = field(default_factory=list)
+    any_order: set[Op] = field(default_factory=set)
     varying: set[Value] = field(default_factory=set)
     width: Value | None = None
 
@@ -255,6 +257,11 @@ class Building:
                         b.emit("buffer.store", [value, row, j])
                 b.emit("yield", args)
             attrs = {} if found.pulls else dict(self.loop.attrs)
+            if carried and all(op in found.any_order for op in carried):
+                attrs = {"bounded": True}  # vectors of sums, from the first column on
+                for end in args:
+                    assert end.op is not None
+                    end.op.name = "add_any_order"
             made = Op("for", [*columns, *starts], [v.type for v in starts], attrs, [inner], self.pairs.span)
             outside.region.ops.append(made)
             for total, place in zip(made.results, places, strict=True):

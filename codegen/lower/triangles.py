@@ -32,12 +32,14 @@ such loops are in reverse sweeps, and elsewhere the code is not worth the time t
 
 For that, what a pair passes on its way must not touch what it touches (`crossing`): the rest of the turns between, and
 pairs of other %k. Pairs of the same %k, which may add to the same element, keep their order; so every element sees the
-same operations in the same order. No array of the caller's is written. Sums in any order have at most `TERMS` terms, so
+same operations in the same order. Only what adds cotangents (`accumulates`: `accumulate` of the array IR) does so in
+whatever order suits vectors. No array of the caller's is written. Sums in any order have at most `TERMS` terms, so
 that they are accurate when they are added up one after the other.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from ...ir.core import Builder, Function, Op, Region, Value, walk
@@ -275,6 +277,7 @@ class Triangles:
         """Whether pairs of different %k can change places; finds their accumulators."""
         nest = found.nest
         mine = [a for a in found.accesses if a.op in found.part]
+        found.any_order = added(found.body)
         changing = effects(nest.outer).defines
         one, two = Point(nest.j, nest.k), nest.another(k=True)
         assert two.k is not None
@@ -287,6 +290,8 @@ class Triangles:
                     continue
                 if kept and found.part[x.op] == found.part[y.op] and runs_with(x, y, nest.j, changing):
                     continue  # in one turn of the outer loop, whose inner loop keeps its order
+                if {x.op, y.op} <= found.any_order and runs_with(x, y, nest.j, changing):
+                    continue  # or whose order nobody wrote
                 if not all(apart(nest, x, one, y, two, [*known, way]) for way in ways):
                     return False
         return self.accumulates(found, mine)
@@ -368,6 +373,23 @@ class Triangles:
             if matrix.op is not None and matrix.op.name == "buffer.alloc" and matrix.op in ops:
                 return matrix.op.operands[-1]
         return None
+
+
+def added(ops: list[Op]) -> set[Op]:
+    """Additions of cotangents to elements of memory, whose order nobody wrote, with their loads and stores."""
+    uses = Counter(v for op in ops for v in op.operands)
+    out: set[Op] = set()
+    for store in ops:
+        add = store.operands[0].op if store.attrs.get("accumulates") else None
+        if add is None or add.name != "add" or not add.result.dtype.is_float or uses[add.result] != 1:
+            continue
+        load = add.operands[0].op
+        if add not in ops or load is None or load.name != "buffer.load" or load not in ops or uses[load.result] != 1:
+            continue
+        between = ops[ops.index(load) + 1 : ops.index(store)]
+        if load.operands == store.operands[1:] and all(op.name != "buffer.store" for op in between):
+            out |= {load, add, store}
+    return out
 
 
 def same(x: Access, y: Access) -> bool:
