@@ -7,7 +7,7 @@ about values, it says about memory, so the order of operations that touch memory
 
     %b: &f64[?,?] = buffer.alloc %n, %m {dtype=f64}     memory of that shape, contents undefined
     %v: f64 = buffer.load %b, %i, %j                    positions lie inside: checked before, never negative
-    buffer.store %v, %b, %i, %j
+    buffer.store %v, %b, %i, %j                         with {accumulates=true} of a sum whose order is not the user's
     %n: i64 = buffer.dim %b {axis=0}
     %c: &f64[?] = buffer.reshape %b, %k                 the same memory (in C order), seen in another shape,
                                                         with {dtype=i64} as numbers of another type of the same size
@@ -105,7 +105,7 @@ def reshape(buffer: Any, *extents: Any, dtype: DType | None = None) -> Any:
     return out if dtype is None else out.view(dtype.numpy)
 
 
-def store(value: Any, buffer: Any, *indices: Any) -> tuple[()]:
+def store(value: Any, buffer: Any, *indices: Any, accumulates: bool = False) -> tuple[()]:
     inside(buffer, indices)
     buffer[indices] = value
     return ()

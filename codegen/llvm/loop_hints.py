@@ -154,12 +154,16 @@ class Hints:
         *,
         whole: bool = False,
         few: bool = False,
+        plain: bool = False,
     ) -> None:
         """Give the branch at a loop's end its hints. `whole`: it is to be unrolled altogether; `few`: few of its turns
-        are ever run, so that it may be vectorized, but neither unrolled nor made several vectors wide."""
+        are ever run, so that it may be vectorized, but neither unrolled nor made several vectors wide; `plain`: it is
+        not worth vectors either."""
         hints: list[Any] = []
         if whole:
             hints.append(["llvm.loop.unroll.full"])
+        elif plain:
+            hints += [["llvm.loop.unroll.disable"], ["llvm.loop.vectorize.enable", ir.IntType(1)(0)]]
         elif few:
             hints.append(["llvm.loop.unroll.disable"])
             if vectors is None:

@@ -547,7 +547,12 @@ class Lowering:
             vectors = None
         again = b.cbranch(b.icmp_signed("<", following, end), body, out)
         self.hints.attach(
-            again, group, vectors, whole=is_short(op) and op is not self.chunked, few=bool(op.attrs.get("short"))
+            again,
+            group,
+            None if op.attrs.get("plain") else vectors,
+            whole=is_short(op) and op is not self.chunked,
+            few=bool(op.attrs.get("short")),
+            plain=bool(op.attrs.get("plain")),
         )
         b.position_at_end(out)
         results = self.phis(op.results, inits)

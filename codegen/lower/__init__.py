@@ -30,6 +30,7 @@ from .scheduler import Scheduler
 from .settling import settle
 from .skewing import skew
 from .slice_sums import assemble_slices
+from .triangles import sweep_triangles
 
 __all__ = ["schedule", "take_turns"]
 
@@ -80,9 +81,11 @@ def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True
     cleanup(out)
     left_over = rows_first(out, left_over)
     cleanup(out)
+    left_over, independent = sweep_triangles(out, left_over)
+    cleanup(out)
     left_over = abreast(out, left_over)
     cleanup(out)
-    jam_rows(out, left_over)
+    jam_rows(out, left_over, independent)
     cleanup(out)
     settle(out)
     park(out)

@@ -41,7 +41,7 @@ from .accesses import Access, effects, root_of
 from .blocking import sum_of
 from .columns import ONE, ZERO, extent_of
 from .lanes import is_arithmetic
-from .loops import affine
+from .loops import affine, difference
 
 __all__ = ["jam_rows"]
 
@@ -57,9 +57,10 @@ CHEAP = 8
 PLAIN = frozenset({"buffer.load", "buffer.store", "yield"})
 
 
-def jam_rows(function: Function, left_over: Collection[Op] = ()) -> None:
-    """Visit several rows at a time where it can be done. `left_over`: loops of which few turns are run."""
-    Jamming(function, left_over).region(function.body)
+def jam_rows(function: Function, left_over: Collection[Op] = (), independent: Collection[Op] = ()) -> None:
+    """Visit several rows at a time where it can be done. `left_over`: loops of which few turns are run; `independent`:
+    loops over rows, of any length, that are known to be worth it and to have independent turns (`triangles`)."""
+    Jamming(function, left_over, independent).region(function.body)
 
 
 @dataclass
@@ -73,7 +74,8 @@ class Sum:
 
 
 class Jamming:
-    def __init__(self, function: Function, left_over: Collection[Op]) -> None:
+    def __init__(self, function: Function, left_over: Collection[Op], independent: Collection[Op]) -> None:
+        self.known = independent
         self.arguments = {a for a in function.args if isinstance(a.type, Buffer)}
         self.left_over = left_over
         self.whole = function.body
@@ -83,9 +85,11 @@ class Jamming:
         alone = sum(1 for op in region.ops if op.regions) == 1 and region is not self.whole
         for op in list(region.ops):
             # what is in nothing but loops around it is entered often, and turns a few times each
-            if op.name == "for" and op not in self.left_over and not alone and self.fits(op):
+            suits = op in self.known or (op.name == "for" and op not in self.left_over and not alone and self.fits(op))
+            if suits:
                 at = region.ops.index(op)
-                region.ops[at:at] = self.rows(op)
+                none_left = op in self.known and turns(op) % ROWS == 0
+                region.ops[at : at + none_left] = self.rows(op)
             else:
                 for inner in op.regions:
                     self.region(inner)
@@ -148,8 +152,11 @@ class Jamming:
         count = Const(ROWS, I64)
         new = Region()
         with Builder(new, loop.span) as b:
-            number = b.emit1("floordiv", [b.emit1("maximum", [sum_of(hi, lo, -1), ZERO]), count])
-            short = self.short([op for op in body.ops if op.regions])
+            if turns(loop) == inf:
+                number = b.emit1("floordiv", [b.emit1("maximum", [sum_of(hi, lo, -1), ZERO]), count])
+            else:
+                number = Const(max(int(turns(loop)), 0) // ROWS, I64)
+            short = None if loop in self.known else self.short([op for op in body.ops if op.regions])
             blocks = b.emit1("select", [short, number, ZERO]) if short is not None else number
             jammed = Region([block := Value(Scalar(I64))])
             given = [Value(v.type, v.name) for v in body.args[1:]]
@@ -160,15 +167,20 @@ class Jamming:
                 else:
                     base, step = sum_of(block * count, lo), 1
                 envs: list[Env] = [{body.args[0]: sum_of(base, Const(k, I64), step)} for k in range(ROWS)]
-                ends = self.turn(body, envs, given, inside)
+                ends = self.turn(body, envs, given, inside, loop not in self.known)
                 inside.emit("yield", ends)
-            done = Op("for", [ZERO, blocks, *carried], [v.type for v in carried], {"rows": ROWS}, [jammed], loop.span)
+            attrs = {"rows": ROWS} | ({"bounded": True} if loop in self.known and turns(loop) < inf else {})
+            done = Op("for", [ZERO, blocks, *carried], [v.type for v in carried], attrs, [jammed], loop.span)
             new.ops.append(done)
             covered = blocks * count
             if loop.attrs.get("reverse"):
                 loop.operands[:] = [lo, sum_of(hi, covered, -1), *done.results]
             else:
                 loop.operands[:] = [sum_of(covered, lo), hi, *done.results]
+        if loop in self.known:
+            for op in body.ops:
+                if op.regions:
+                    op.attrs["plain"] = True  # a few rows, at most
         return new.ops
 
     def short(self, inner: Sequence[Op]) -> Value | None:
@@ -181,7 +193,7 @@ class Jamming:
                 out = test if out is None else b.emit1("logical_and", [out, test])
         return out
 
-    def turn(self, body: Region, envs: list[Env], given: list[Value], b: Builder) -> list[Value]:
+    def turn(self, body: Region, envs: list[Env], given: list[Value], b: Builder, short: bool) -> list[Value]:
         """`ROWS` turns at once; `given` is what they carry. Returns what it becomes."""
         part: list[Op] = []
         for op in body.ops[:-1]:
@@ -189,7 +201,7 @@ class Jamming:
                 for env in envs:
                     b.region.ops += [copy_op(o, env) for o in part]
                 part = []
-                b.region.ops.append(self.inner(op, envs))
+                b.region.ops.append(self.inner(op, envs, {"bounded": True} | ({"short": True} if short else {})))
             else:
                 part.append(op)
         totals = {add for k in range(len(given)) if (add := self.total(body, k)) is not None}
@@ -213,7 +225,7 @@ class Jamming:
             return None
         return add if list(add.operands).count(arg) == 1 and self.uses[arg] == 1 else None
 
-    def inner(self, loop: Op, envs: list[Env]) -> Op:
+    def inner(self, loop: Op, envs: list[Env], hints: dict[str, bool]) -> Op:
         """One inner loop of all rows."""
         body = loop.regions[0]
         new = Region([Value(Scalar(I64), body.args[0].name)])
@@ -232,8 +244,9 @@ class Jamming:
             for found in sums:
                 self.add(found, envs, b)
             b.emit("yield", [v for env in envs for v in mapped(body.terminator.operands, env)])
-        attrs = dict(loop.attrs) | {"bounded": True, "short": True}
-        made = Op("for", [*loop.operands[:2], *starts], [v.type for v in starts], attrs, [new], loop.span)
+        made = Op(
+            "for", [*loop.operands[:2], *starts], [v.type for v in starts], {**loop.attrs, **hints}, [new], loop.span
+        )
         results = iter(made.results)
         for env in envs:
             for old in loop.results:
@@ -300,7 +313,8 @@ def turns(loop: Op) -> float:
     lo, hi = loop.operands[:2]
     if isinstance(lo, Const) and isinstance(hi, Const):
         return int(hi.value) - int(lo.value)
-    return inf
+    terms, constant = difference(hi, lo)
+    return inf if terms else constant
 
 
 def same_row(x: Access, y: Access, changing: set[Value]) -> bool:

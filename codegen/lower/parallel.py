@@ -60,8 +60,8 @@ REDUCTIONS = {
     "minimum": "minimum",
 }
 
-FEW_TURNS = ("lanes", "bounded")
-"""What says of a loop that it has too few turns for threads (`columns`, `blocking`)."""
+FEW_TURNS = ("lanes", "bounded", "plain")
+"""What says of a loop that it has too few turns for threads (`columns`, `blocking`, `triangles`)."""
 
 
 @dataclass

@@ -112,7 +112,7 @@ def update(s: Scheduler, op: Op) -> None:
                 out.append(s.b.emit1("add", [start, s.b.emit1("mul", [next(rest), step])]))
         return out
 
-    write(s, dest, extents, where, value, [value], add)
+    write(s, dest, extents, where, value, [value], add, add)
     s.storage.place(op.result, dest)
 
 
@@ -142,9 +142,10 @@ def write(
     value: Value,
     reading: Sequence[Value],
     add: bool,
+    accumulates: bool = False,
 ) -> None:
-    """The nest that stores `value` (or adds it) at `where(index)` of `dest`; values of `reading` that would read
-    what it has already overwritten are computed into memory before."""
+    """The nest that stores `value` (or adds it, in whatever order where it `accumulates`) at `where(index)` of `dest`;
+    values of `reading` that would read what it has already overwritten are computed into memory before."""
 
     def nest() -> None:
         def body(at: list[Value]) -> None:
@@ -152,14 +153,14 @@ def write(
             new = s.element(value, at if value.is_array else [])
             if add:
                 new = s.b.emit1("add", [s.b.load(dest, position), new])
-            s.b.store(new, dest, position)
+            s.b.emit("buffer.store", [new, dest, *position], {"accumulates": True} if accumulates else {})
 
         s.b.nest(extents, body)
 
     for x in reading:
         if x.is_array and not safe(s, dest, extents, where, x):
             with s.temporary(x):
-                write(s, dest, extents, where, value, [y for y in reading if y is not x], add)
+                write(s, dest, extents, where, value, [y for y in reading if y is not x], add, accumulates)
             return
     nest()
 
