@@ -90,9 +90,7 @@ def test_f64_constants_round_trip_bit_for_bit(x: float) -> None:
 
 @given(st.integers(0, 2**32 - 1).map(lambda b: np.uint32(b).view(np.float32)))
 def test_f32_constants_round_trip_bit_for_bit(x: np.float32) -> None:
-    constant = Const(0, F32)
-    constant.value = x
-    round_trip(constant)
+    round_trip(Const(x, F32))
 
 
 @given(st.sampled_from([I8, I64, U64, BOOL]), st.data())

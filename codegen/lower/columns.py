@@ -19,13 +19,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...ir.core import Builder, Const, Op, Region, Value, builder
+from ...ir.core import Builder, Const, Function, Op, Region, Value, builder
 from ...ir.rewrite import Env
-from ...ir.types import I64, Scalar
+from ...ir.types import I64, Buffer, Scalar
 from .blocking import sum_of
 from .loops import affine
 
-__all__ = ["LANES", "ONE", "WIDTH", "ZERO", "Column", "extent_of", "fill", "inside_of", "key_of", "rebuilt"]
+__all__ = [
+    "LANES",
+    "ONE",
+    "WIDTH",
+    "ZERO",
+    "Column",
+    "extent_of",
+    "fill",
+    "inside_of",
+    "key_of",
+    "rebuilt",
+    "row_length",
+]
 
 LANES = 16
 """Turns side by side: as many chains as hide how long an addition takes, on machines with narrow vectors too."""
@@ -111,3 +123,18 @@ def fill(column: Column, index: Value, base: Value, around: Env) -> None:
             b.region.ops.append(Op("for", [ZERO, column.extents[k]], [], {"bounded": True}, [body], b.span))
 
     level(0, dict(around), [])
+
+
+def row_length(function: Function, top: Op, matrix: Value) -> Value | None:
+    """The length of a matrix's rows, known in front of `top`, an operation of the function's body; None where it is
+    not."""
+    assert isinstance(matrix.type, Buffer)
+    ops = function.body.ops
+    if matrix in function.args:
+        at = ops.index(top)
+        with Builder(Region(), top.span) as b:
+            extent = b.emit1("buffer.dim", [matrix], {"axis": matrix.type.rank - 1})
+        ops[at:at] = b.region.ops
+        return extent
+    made = matrix.op
+    return made.operands[-1] if made is not None and made.name == "buffer.alloc" and made in ops else None

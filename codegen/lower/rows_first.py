@@ -40,7 +40,7 @@ from ...ir.rewrite import Env, copy_op, mapped
 from ...ir.types import I64, Buffer, Scalar
 from .accesses import CHECKS, Access, apart, effects, root_of
 from .blocking import sum_of
-from .columns import ZERO
+from .columns import ZERO, row_length
 from .jam import runs_with, turns
 from .lanes import is_arithmetic
 from .loops import affine
@@ -140,7 +140,14 @@ class Finder:
         if any(gain is None for gain in gains):
             return None
         if any(op.results for op in inner):
-            found.width = next((w for gain in gains if gain is not None and (w := self.row_of(gain)) is not None), None)
+            found.width = next(
+                (
+                    w
+                    for gain in gains
+                    if gain is not None and (w := row_length(self.function, self.top, gain)) is not None
+                ),
+                None,
+            )
             if found.width is None:
                 return None
         return found
@@ -219,20 +226,6 @@ class Finder:
             if any(down in form for form in others):
                 matrix = matrix or buffer
         return matrix
-
-    def row_of(self, matrix: Value) -> Value | None:
-        """The length of a matrix's rows, known in front of `top`."""
-        assert isinstance(matrix.type, Buffer)
-        ops = self.function.body.ops
-        if matrix in self.arguments:
-            at = ops.index(self.top)
-            with Builder(Region(), self.top.span) as b:
-                extent = b.emit1("buffer.dim", [matrix], {"axis": matrix.type.rank - 1})
-            ops[at:at] = b.region.ops
-            return extent
-        if matrix.op is not None and matrix.op.name == "buffer.alloc" and matrix.op in ops:
-            return matrix.op.operands[-1]
-        return None
 
     # what becomes of them
 

@@ -42,11 +42,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from ...ir.core import Builder, Function, Op, Region, Value, walk
+from ...ir.core import Function, Op, Region, Value, walk
 from ...ir.ops.declare import lookup
 from ...ir.types import Buffer
 from .accesses import CHECKS, Access, Form, effects, form
-from .columns import ZERO
+from .columns import ZERO, row_length
 from .crossing import Nest, Point, apart, at_least
 from .jam import runs_with, turns
 from .lanes import is_arithmetic
@@ -356,7 +356,6 @@ class Triangles:
         """The length of the rows of a matrix whose columns pairs go down, known in front of `top`."""
         if not found.saved and not found.pulls:
             return ZERO
-        ops = self.function.body.ops
         for op in found.body:
             if op.name not in ("buffer.load", "buffer.store"):
                 continue
@@ -364,14 +363,7 @@ class Triangles:
             assert isinstance(matrix.type, Buffer)
             if matrix.type.rank < 2 or found.nest.j not in affine(op.operands[-1])[0]:
                 continue
-            if matrix in self.arguments:
-                at = ops.index(self.top)
-                with Builder(Region(), self.top.span) as b:
-                    extent = b.emit1("buffer.dim", [matrix], {"axis": matrix.type.rank - 1})
-                ops[at:at] = b.region.ops
-                return extent
-            if matrix.op is not None and matrix.op.name == "buffer.alloc" and matrix.op in ops:
-                return matrix.op.operands[-1]
+            return row_length(self.function, self.top, matrix)
         return None
 
 
