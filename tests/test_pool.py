@@ -13,6 +13,7 @@ from codegen_support import allocations
 from adjit import clear_memory, grad, jit, value_and_grad
 from adjit.api.arguments import flatten_tree
 from adjit.codegen import pool
+from adjit.codegen.pool.code import MAPPINGS
 from adjit.codegen.pool.process import machine_memory
 from programs import PROGRAMS
 
@@ -341,7 +342,6 @@ def slopes_of_many(x, turns: int):
 
 
 @LLVM
-@pytest.mark.skipif(sys.platform != "linux", reason="blocks are extended where mappings can be")
 def test_a_tape_that_grows_keeps_what_it_has_and_its_pages():
     few, many = 3_000, 1_500_000
     pool.configure(poison=False)  # what is filled with NaNs is copied
@@ -353,7 +353,8 @@ def test_a_tape_that_grows_keeps_what_it_has_and_its_pages():
     assert slopes_of_many(0.3, many) == found  # what it was at last is asked for at once
     at_once = pool.idle()
     assert at_once >= 8 * many
-    assert grown <= 1.25 * at_once  # else what each tape was before it grew is idle, too: as much again
+    if MAPPINGS:  # elsewhere what the tape was before it grew is idle, too: as much again
+        assert grown <= 1.25 * at_once
     pool.configure(poison=True)
     clear_memory()
     assert slopes_of_many(0.3, 2 * many) == pytest.approx(found, rel=1e-9)
@@ -363,14 +364,20 @@ def test_a_tape_that_grows_keeps_what_it_has_and_its_pages():
 
 @LLVM
 def test_growing_tapes_of_several_threads():
-    wanted = [slopes_of_many(0.1 * k, 1_200_000) for k in range(3)]
+    @grad
+    def grown(x, turns: int):  # a kernel of its own, which remembers no size yet
+        total, k = x, 0
+        while k < turns:
+            total = total + x * np.cos(total) - 0.1 * np.sin(total)
+            k = k + 1
+        return total
+
     pool.configure(poison=False)
-    clear_memory()
-    grown = grad(slopes_of_many.__wrapped__)  # remembers no size yet
+    grown(0.1, 10)
     found: dict[int, float] = {}
     threads = [threading.Thread(target=lambda k=k: found.update({k: grown(0.1 * k, 1_200_000)})) for k in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [found[k] for k in range(3)] == wanted
+    assert [found[k] for k in range(3)] == [grown(0.1 * k, 1_200_000) for k in range(3)]

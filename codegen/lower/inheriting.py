@@ -96,6 +96,7 @@ def carried(region: Region) -> set[Value]:
 
 
 def is_carried(region: Region, buffer: Value) -> bool:
+    """Whether a buffer is one of `carried`."""
     return buffer in carried(region)
 
 
