@@ -14,6 +14,7 @@ about values, it says about memory, so the order of operations that touch memory
     %c: &f64[?,?] = buffer.view %t, %at, %n, %m         memory in C order from element %at of a flat buffer, to be read
     buffer.call %out, %a, %b {kernel="matmul"}          a library kernel of `codegen.primitives`
     buffer.call %out, %a, %b, %i, %j, ... {kernel="add_product_nt"}    on parts of matrices (`lower.part_products`)
+    buffer.call %out, %a, %b, %i, %j, ... {kernel="put_product_nt"}    likewise, written to a part of %out
     %s: i64 = buffer.call %f, 1, %y, %x {kernel="callback", outs=1}    a Python function writes %y (`codegen.callbacks`)
     %s: f64 = add_any_order %a, %b                      addition in a sum whose order is not the user's
 
@@ -212,7 +213,7 @@ def part_of(matrix: Any, row: Any, column: Any, rows: Any, columns: Any, turned:
     return part.T if turned else part
 
 
-def adding_product(left: bool, right: bool) -> Callable[..., None]:
+def product_of_parts(left: bool, right: bool, add: bool) -> Callable[..., None]:
     def evaluate(out: Any, a: Any, b: Any, *at: Any) -> None:
         i, j, ai, aj, bi, bj, rows, columns, inner = at
         for matrix, row, column, height, width in (
@@ -223,14 +224,17 @@ def adding_product(left: bool, right: bool) -> Callable[..., None]:
             if not (0 <= row <= row + height <= matrix.shape[0] and 0 <= column <= column + width <= matrix.shape[1]):
                 raise IndexError(f"({row}, {column}) and {height} x {width} in a matrix of shape {matrix.shape}")
         product = part_of(a, ai, aj, rows, inner, left) @ part_of(b, bi, bj, inner, columns, right)
-        part_of(out, i, j, rows, columns, False)[...] += product
+        target = part_of(out, i, j, rows, columns, False)
+        target[...] = target + product if add else product
 
     return evaluate
 
 
 for _left in "nt":
     for _right in "nt":
-        library(LibraryKernel(f"add_product_{_left}{_right}", adding_product(_left == "t", _right == "t")))
+        for _name in ("add", "put"):
+            _evaluate = product_of_parts(_left == "t", _right == "t", _name == "add")
+            library(LibraryKernel(f"{_name}_product_{_left}{_right}", _evaluate))
 
 
 def grown(data: Any, used: Any, needed: Any) -> Any:

@@ -15,27 +15,21 @@ numbers again: nothing is left over, and nothing is masked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
 
 from ...ir.types import DType
+from ..narrow_products import BLOCK, BYTES, FEWEST, TURNED, limits
 from .numba_parts import cgutils
 from .scalars import integer, value_type
 
 __all__ = ["by_blocks", "fits"]
 
-BLOCK = 8
-"""Rows at a time: as many sums as keep both multipliers busy."""
 TILE = (4, 3)
 """Rows and vectors of columns: the sums fit into sixteen registers, with what they are made of."""
-BYTES = 32
-"""In a vector."""
-WIDEST = 16
-LONGEST = 4096
-"""Terms of a sum that is added up one after the other; BLAS takes longer ones apart, which is more accurate."""
-TURNED = 256
-"""Elements of a second factor that are put in order on the stack."""
 
 
 def lanes(dtype: DType) -> int:
@@ -44,20 +38,12 @@ def lanes(dtype: DType) -> int:
 
 def fits(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> Any:
     """Whether `by_blocks` is for these extents (a bit)."""
-    rows, columns, inner = arguments[3:]
-
-    def among(value: Any, low: int, high: int) -> Any:
-        return b.and_(b.icmp_signed(">=", value, integer(low)), b.icmp_signed("<=", value, integer(high)))
-
-    good = b.and_(among(columns, lanes(dtype), WIDEST), b.icmp_signed(">=", rows, integer(BLOCK)))
-    few = among(inner, 1, LONGEST)
-    if left:
-        few = b.and_(few, b.icmp_signed("<=", rows, integer(2 * WIDEST)))
-    else:
-        few = among(inner, 1, 4 * WIDEST)
-    if right:
-        few = b.and_(few, b.icmp_signed("<=", b.mul(columns, inner), integer(TURNED)))
-    return b.and_(good, few)
+    good = None
+    for extents, low, high in limits(left, right, dtype):
+        value = reduce(b.mul, [arguments[3 + k] for k in extents])
+        for test in (b.icmp_signed(">=", value, integer(low)), b.icmp_signed("<=", value, integer(high))):
+            good = test if good is None else b.and_(good, test)
+    return good
 
 
 def by_blocks(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> None:
@@ -113,9 +99,18 @@ def by_blocks(b: Any, arguments: Any, dtype: DType, left: bool, right: bool) -> 
                     store = b.store(b.load(total), whole(out, b.add(i, integer(r)), j))
                     store.align = dtype.itemsize
 
-    if TILE[1] * width > WIDEST:
-        tiles(BLOCK, parts, 1)
-        return
+    if left:
+        with b.if_else(b.icmp_signed(">=", rows, integer(BLOCK))) as (enough, few):
+            with enough:
+                by_width(tiles, b, parts, width)
+            with few:
+                tiles(FEWEST, parts, 1)
+    else:
+        by_width(tiles, b, parts, width)
+
+
+def by_width(tiles: Callable[[int, Any, int], None], b: Any, parts: Any, width: int) -> None:
+    """Tiles for so many vectors of columns."""
     with b.if_else(b.icmp_signed("==", parts, integer(TILE[1]))) as (three, other):
         with three:
             tiles(TILE[0], integer(1), TILE[1])

@@ -1,4 +1,5 @@
-"""Products of parts of matrices in machine code, added to a part of a matrix: BLAS, or loops where that does not pay.
+"""Products of parts of matrices in machine code, added to a part of a matrix or put there: BLAS, blocks in registers
+(`narrow`) where matrices are narrow, or loops where neither pays.
 
 In: memory of three matrices in C order and where the parts begin. Out: a call of a function that is added to the module
 once per dtype and kind of product; it does what `add_product` of `codegen.primitives.products` does.
@@ -7,20 +8,24 @@ once per dtype and kind of product; it does what `add_product` of `codegen.primi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
 
 from ...ir.types import F32, F64, DType
+from ..narrow_products import WIDEST
 from ..primitives.products import SMALL
+from . import narrow
 from .memory import Memories, Memory
-from .products import by_blas, by_loops, find_blas
+from .numba_parts import cgutils
+from .products import by_blas, by_loops, find_blas, whole
 from .scalars import integer, value_type
 
 __all__ = ["PART_PRODUCTS", "part_product"]
 
 I64 = ir.IntType(64)
-PART_PRODUCTS = {f"add_product_{a}{b}": (a == "t", b == "t") for a in "nt" for b in "nt"}
+PART_PRODUCTS = {f"{name}_product_{a}{b}": (a == "t", b == "t") for name in ("add", "put") for a in "nt" for b in "nt"}
 """Which factors are meant transposed."""
 
 
@@ -55,9 +60,31 @@ def function_for(module: ir.Module, kernel: str, dtype: DType) -> ir.Function:
     places, widths, extents = function.args[:3], function.args[3:6], function.args[6:]
     rows, columns, inner = extents
     size = b.mul(b.mul(rows, columns), inner)
+    add, turned = kernel.startswith("add"), PART_PRODUCTS[kernel]
+    if turned == (True, False) or (not add and turned != (True, True)):
+        _, tight, _ = whole([*places, *extents], *turned)
+        together = [b.icmp_signed("==", width, extent) for width, extent in zip(widths, tight, strict=True)]
+        fits = reduce(b.and_, together, narrow.fits(b, [*places, *extents], dtype, *turned))
+        with b.if_then(fits):
+            by_blocks(b, [*places, *extents], dtype, turned, add)
+            b.ret_void()
     with b.if_then(b.icmp_signed(">=", size, integer(SMALL)), likely=True):
-        by_blas(b, size, places, widths, extents, dtype, *PART_PRODUCTS[kernel], add=True)
+        by_blas(b, size, places, widths, extents, dtype, *turned, add=add)
         b.ret_void()
-    by_loops(b, places, widths, extents, dtype, *PART_PRODUCTS[kernel], add=True)
+    by_loops(b, places, widths, extents, dtype, *turned, add=add)
     b.ret_void()
     return function
+
+
+def by_blocks(b: Any, arguments: Sequence[Any], dtype: DType, turned: tuple[bool, bool], add: bool) -> None:
+    """A narrow product; one that is added to something, which is few rows, is made on the stack first."""
+    if not add:
+        narrow.by_blocks(b, arguments, dtype, *turned)
+        return
+    out, x, y, rows, columns, inner = arguments
+    with b.goto_entry_block():
+        product = b.alloca(value_type(dtype), WIDEST * WIDEST)
+    narrow.by_blocks(b, [product, x, y, rows, columns, inner], dtype, *turned)
+    with cgutils.for_range(b, b.mul(rows, columns)) as by_element:
+        place, part = (b.gep(pointer, [by_element.index], inbounds=True) for pointer in (out, product))
+        b.store(b.fadd(b.load(place), b.load(part)), place)

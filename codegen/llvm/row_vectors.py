@@ -14,6 +14,9 @@ six cycles on some machines. Here stretches are of 16 turns, but for the last tw
 elements if it is shorter. Both read before either writes, operation by operation, so that the elements they share are
 computed twice, from the same numbers, and written twice, with the same result. Two vectors at a time also hide the
 latency of their operations. Rows of 4 to 7 numbers are two vectors of 4; what is shorter runs turn by turn.
+
+Of rows of plain arithmetic only those of 8 to 16 numbers, which LLVM would hardly make vectors of, are written so: in
+longer ones what is left over does not count, and LLVM knows best how many vectors suit the machine.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from ...ir.core import Op, Value
+from ...ir.core import Const, Op, Value
 from ...ir.types import F64, I64
 from ..lower.lanes import is_vector, lane_dependent
 from ..primitives import FUNCTIONS
@@ -43,6 +46,8 @@ DIVISIONS = 2
 """So many in a body are worth it, too: a scalar one takes half as long as four in a vector."""
 OPERATIONS = 192
 """In a body, which is written for 16, 8 and one turn."""
+PLAIN = 32
+"""In a body of plain arithmetic, which is written for 16 and 12 turns, and once more for LLVM's vectors."""
 Number = Any  # an LLVM value
 
 
@@ -57,9 +62,23 @@ def rows_of_vectors(s: Lowering, loop: Op, low: Number, high: Number, whole: tup
         last = b.add(b.sub(whole[1], integer(1), flags=("nsw",)), whole[0], flags=("nsw",))
         begin, end = b.add(b.sub(last, high, flags=("nsw",)), integer(1), flags=("nsw",)), b.sub(last, low)
         end = b.add(end, integer(1), flags=("nsw",))
+    out = b.append_basic_block("endrow")
+    if worth(loop):
+        stretches(s, loop, begin, end, out)
+        s.turns(loop, low, high, whole, [], SCALAR)
+    else:
+        short_row(s, loop, begin, end, out)
+        s.turns(loop, low, high, whole, [], None)
+    b.branch(out)
+    b.position_at_end(out)
+    return True
+
+
+def stretches(s: Lowering, loop: Op, begin: Number, end: Number, out: Any) -> None:
+    """Rows of 4 turns and more, which go to `out` then; others go on where the builder stands."""
+    b = s.b
     count = b.sub(end, begin, flags=("nsw",))
-    names = ("many", "vectors", "fewer", "half", "few", "endrow")
-    many, vectors, fewer, half, few, out = (b.append_basic_block(name) for name in names)
+    many, vectors, fewer, half, few = (b.append_basic_block(n) for n in ("many", "vectors", "fewer", "half", "few"))
     b.cbranch(b.icmp_signed(">=", count, integer(LANES)), many, fewer)
     b.position_at_end(many)
     b.branch(vectors)
@@ -68,20 +87,36 @@ def rows_of_vectors(s: Lowering, loop: Op, low: Number, high: Number, whole: tup
     left = b.sub(end, k, flags=("nsw",))
     most = b.select(b.icmp_signed(">=", left, integer(3 * LANES)), integer(2 * LANES), b.sub(left, integer(LANES)))
     following = b.add(k, b.select(b.icmp_signed("<=", left, integer(2 * LANES)), left, most), flags=("nsw",))
-    write(s, loop, [k, b.sub(following, integer(LANES), flags=("nsw",))], LANES)
+    write(s, loop, [(k, LANES), (before(b, following, LANES), LANES)])
     s.hints.attach(b.cbranch(b.icmp_signed("<", following, end), vectors, out), None, None, few=True)
     k.add_incoming(begin, many)
     k.add_incoming(following, b.block)
     b.position_at_end(fewer)
     b.cbranch(b.icmp_signed(">=", count, integer(HALF)), half, few)
     b.position_at_end(half)
-    write(s, loop, [begin, b.sub(end, integer(HALF), flags=("nsw",))], HALF)
+    write(s, loop, [(begin, HALF), (before(b, end, HALF), HALF)])
     b.branch(out)
     b.position_at_end(few)
-    s.turns(loop, low, high, whole, [], SCALAR)
+
+
+def short_row(s: Lowering, loop: Op, begin: Number, end: Number, out: Any) -> None:
+    """Rows of 8 to 16 turns, as `stretches`."""
+    b = s.b
+    count = b.sub(end, begin, flags=("nsw",))
+    short, other = (b.append_basic_block(name) for name in ("short", "other"))
+    b.cbranch(b.icmp_unsigned("<=", b.sub(count, integer(LANES)), integer(LANES)), short, other)
+    b.position_at_end(short)
+    with b.if_else(b.icmp_signed("<=", count, integer(LANES + HALF))) as (shorter, longer):
+        for branch, width in ((shorter, HALF), (longer, LANES)):
+            with branch:
+                write(s, loop, [(begin, LANES), (before(b, end, width), width)])
     b.branch(out)
-    b.position_at_end(out)
-    return True
+    b.position_at_end(other)
+
+
+def before(b: Any, end: Number, width: int) -> Number:
+    """Where the vector that ends there begins."""
+    return b.sub(end, integer(width), flags=("nsw",))
 
 
 def suits(s: Lowering, loop: Op) -> bool:
@@ -95,7 +130,7 @@ def suits(s: Lowering, loop: Op) -> bool:
         or s.function.attrs.get("donated")
     ):
         return False
-    if not (short_rows(loop) or sum(op.name in ("div", "sqrt") for op in body.ops) >= DIVISIONS):
+    if not worth(loop) and (s.large or len(body.ops) > PLAIN or not perhaps_short(loop)):
         return False
     if not independent(loop, s.inputs):
         return False
@@ -113,6 +148,20 @@ def suits(s: Lowering, loop: Op) -> bool:
         elif op not in places and not (op.name in EMIT and is_vector(op)) and not elementary(op):
             return False
     return True
+
+
+def worth(loop: Op) -> bool:
+    """Whether a loop computes what takes much longer turn by turn."""
+    return short_rows(loop) or sum(op.name in ("div", "sqrt") for op in loop.regions[0].ops) >= DIVISIONS
+
+
+def perhaps_short(loop: Op) -> bool:
+    """Whether a row may be of 8 to 16 turns, as far as is known; those of loops that were made shorter on purpose are
+    what they are."""
+    low, high = loop.operands[:2]
+    if isinstance(low, Const) and isinstance(high, Const):
+        return LANES <= int(high.value) - int(low.value) <= 2 * LANES
+    return not loop.attrs.get("bounded")
 
 
 def elementary(op: Op) -> bool:
@@ -136,13 +185,13 @@ def positions_alone(loop: Op) -> set[Op]:
     return out
 
 
-def write(s: Lowering, loop: Op, starts: Sequence[Number], width: int) -> None:
-    """One vector of turns from each start on, side by side."""
+def write(s: Lowering, loop: Op, vectors: Sequence[tuple[Number, int]]) -> None:
+    """Vectors of turns, from where each begins and so many, side by side."""
     body = loop.regions[0]
     index = body.args[0]
     varying = lane_dependent(body, {index})
     places = positions_alone(loop)
-    parts = [Row(s, index, start, width, varying) for start in starts]
+    parts = [Row(s, index, start, width, varying) for start, width in vectors]
     for op in body.ops[:-1]:
         if op.name != "buffer.store" and varying.isdisjoint(op.operands):
             s.operation(op)

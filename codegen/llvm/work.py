@@ -164,7 +164,7 @@ class Work:
 
     def call_cost(self, op: Op) -> Number:
         """Of a library kernel: of a product as it is; of others as if they multiplied their matrices, or sorted."""
-        if op.attrs["kernel"].startswith("add_product"):
+        if op.attrs["kernel"].startswith(("add_product", "put_product")):
             return self.part_cost(op)
         if op.attrs["kernel"] in PRODUCTS:
             out, left = (self.extents(v) for v in op.operands[:2])

@@ -25,6 +25,7 @@ from .lanes import use_lanes
 from .panels import make_panels
 from .parallel import mark
 from .parking import park
+from .product_blocks import block_products
 from .rows_first import rows_first
 from .scheduler import Scheduler
 from .settling import settle
@@ -72,6 +73,7 @@ def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True
         cleanup(out)
         if not fused:
             break
+    block_products(out)
     keep_values(out)
     cleanup(out)
     block_sweeps(out)

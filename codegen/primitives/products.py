@@ -80,9 +80,9 @@ def matmul_tt(out: Any, a: Any, b: Any) -> None:
     product(out, a.T, b.T)
 
 
-def adding(left: bool, right: bool) -> Callable[..., Any]:
+def of_parts(left: bool, right: bool, add: bool) -> Callable[..., Any]:
     @compiled
-    def add_product(
+    def part_product(
         out: Any,
         a: Any,
         b: Any,
@@ -96,7 +96,7 @@ def adding(left: bool, right: bool) -> Callable[..., Any]:
         columns: Any,
         inner: Any,
     ) -> None:
-        """A part of out += a part of a @ a part of b"""
+        """A part of out (+)= a part of a @ a part of b"""
         part = np.empty((rows, columns), out.dtype)
         x = a[ai : ai + (inner if left else rows), aj : aj + (rows if left else inner)].copy()
         y = b[bi : bi + (columns if right else inner), bj : bj + (inner if right else columns)].copy()
@@ -110,9 +110,12 @@ def adding(left: bool, right: bool) -> Callable[..., Any]:
             product(part, x, y)
         for r in range(rows):
             for c in range(columns):
-                out[i + r, j + c] += part[r, c]
+                if add:
+                    out[i + r, j + c] += part[r, c]
+                else:
+                    out[i + r, j + c] = part[r, c]
 
-    return add_product
+    return part_product
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -120,5 +123,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "matmul_nt": matmul_nt,
     "matmul_tn": matmul_tn,
     "matmul_tt": matmul_tt,
-    **{f"add_product_{a}{b}": adding(a == "t", b == "t") for a in "nt" for b in "nt"},
+    **{f"add_product_{a}{b}": of_parts(a == "t", b == "t", True) for a in "nt" for b in "nt"},
+    **{f"put_product_{a}{b}": of_parts(a == "t", b == "t", False) for a in "nt" for b in "nt"},
 }
