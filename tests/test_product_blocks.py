@@ -14,6 +14,7 @@ from adjit.api.arguments import flatten_call
 from adjit.api.specialize import Transform, specialize
 from adjit.codegen import scheduled
 from adjit.codegen.lower import product_blocks, schedule
+from adjit.ir import interp
 from adjit.ir.core import Function, Op, Value, walk
 from adjit.ir.text import parse, to_text
 from adjit.ir.verify import verify
@@ -41,6 +42,11 @@ def statement(rng: random.Random) -> str:
             f"m = np.sum({a}, axis=0) * 0.1",
             f"{a} = {a}[::-1] * 0.5 + {b}",
             f"r[0] = r[1] + {w}[0, 0]",
+            f"m = 0.3 * ({w}.T @ m)",
+            f"m = m @ {w} * 0.3",
+            f"r = {a} @ ({w} @ m)",
+            f"m = ({b}.T @ r) * 0.1",
+            f"{v} = {w} * 0.5",
         ]
     )
 
@@ -94,8 +100,10 @@ def test_random_programs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         verify(blocked)
         assert to_text(parse(to_text(blocked))) == to_text(blocked)
         for args in sets:
-            for one, other in zip(scheduled.run(blocked, args), scheduled.run(plain, args), strict=True):
-                np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
+            expected = interp.run(function, args)
+            for given in (plain, blocked):
+                for one, other in zip(scheduled.run(given, args), expected, strict=True):
+                    np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
 
 
 def test_random_programs_have_blocks() -> None:

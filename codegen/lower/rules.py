@@ -276,11 +276,11 @@ def accumulator(start: Const, op: Op) -> Const:
 def row_of(s: Scheduler, op: Op, at: list[Value]) -> Value:
     """One element of a reduction over the last axes, or of a matrix times a vector."""
     if op.name == "matmul":
-        matrix, vector = product_operands(op)
+        _, vector = product_operands(op)
         count = s.storage.extents_of(vector)[0]
 
         def product(k: list[Value]) -> Value:
-            return s.b.emit1("mul", [s.element(matrix, [*at, *k]), s.element(vector, k)])
+            return s.b.emit1("mul", [matrix_element(s, op, [*at, *k]), s.element(vector, k)])
 
         return fold(s, op, "reduce_sum", [count], product)
     (x,) = op.operands
@@ -362,6 +362,19 @@ def scan(s: Scheduler, op: Op) -> None:
 # ---------------------------------------------------------------- products
 
 
+def factor_in_memory(s: Scheduler, x: Value) -> Value:
+    """A factor of a product: what it is the transpose of, unless it was stored itself, since that is overwritten before
+    it is used."""
+    return x if x in s.storage.buffer else source_of_transpose(x)
+
+
+def matrix_element(s: Scheduler, op: Op, at: list[Value]) -> Value:
+    """An element of the matrix of `product_operands`."""
+    matrix, _ = product_operands(op)
+    given = next(x for x in op.operands if x.rank == 2)
+    return s.element(matrix, at) if factor_in_memory(s, given) is matrix else s.element(given, at[::-1])
+
+
 def matmul(s: Scheduler, op: Op) -> None:
     """Products that are not virtual: dot products are a loop, vector times matrix goes by rows, the rest is
     BLAS'."""
@@ -382,7 +395,7 @@ def matmul(s: Scheduler, op: Op) -> None:
         s.b.nest([columns], lambda at: s.b.store(Const(0, dtype), dest, at))
 
         def body(at: list[Value]) -> None:
-            term = s.b.emit1("mul", [s.element(vector, at[:1]), s.element(matrix, at)])
+            term = s.b.emit1("mul", [s.element(vector, at[:1]), matrix_element(s, op, at)])
             s.b.store(s.b.emit1("add_any_order", [s.b.load(dest, at[1:]), term]), dest, at[1:])
 
         s.b.nest([rows, columns], body)
@@ -397,9 +410,9 @@ def matmul(s: Scheduler, op: Op) -> None:
         inner = Const(next(n for n in (a.type.dims[1], b.type.dims[0]) if n is not None), I64)  # type: ignore[union-attr]
         s.b.nest(s.storage.extents_of(op.result), lambda at: s.b.store(entry(at), dest, at))
     else:
-        flags = "".join("n" if source_of_transpose(x) is x else "t" for x in (a, b))
+        sources = [factor_in_memory(s, x) for x in (a, b)]
+        flags = "".join("n" if source is x else "t" for source, x in zip(sources, (a, b), strict=True))
         kernel = "matmul" if flags == "nn" else f"matmul_{flags}"
-        sources = [source_of_transpose(x) for x in (a, b)]
         operands = [s.owned_copy(x) if x in s.strided else s.stored(x) for x in sources]
         s.b.emit("buffer.call", [dest, *operands], {"kernel": kernel})
         for x, buffer in zip(sources, operands):
