@@ -46,8 +46,9 @@ DIVISIONS = 2
 """So many in a body are worth it, too: a scalar one takes half as long as four in a vector."""
 OPERATIONS = 192
 """In a body, which is written for 16, 8 and one turn."""
-PLAIN = 32
-"""In a body of plain arithmetic, which is written for 16 and 12 turns, and once more for LLVM's vectors."""
+PLAIN = 8
+"""In a body of plain arithmetic, which is written for 16 and 12 turns, and once more for LLVM's vectors. Where there is
+more to do, the ends of rows count less, and code for them takes long to compile."""
 Number = Any  # an LLVM value
 
 
@@ -161,7 +162,7 @@ def perhaps_short(loop: Op) -> bool:
     low, high = loop.operands[:2]
     if isinstance(low, Const) and isinstance(high, Const):
         return LANES <= int(high.value) - int(low.value) <= 2 * LANES
-    return not loop.attrs.get("bounded")
+    return not loop.attrs.get("bounded") and any(op.name == "buffer.load" for op in loop.regions[0].ops)
 
 
 def elementary(op: Op) -> bool:
