@@ -56,6 +56,7 @@ _PRIMITIVES = (
     "llvm",
     "lower",
     "pool",
+    "narrow_products.py",
     "numba_bridge.py",
     "callbacks.py",
     "entry.py",
