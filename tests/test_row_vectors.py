@@ -138,13 +138,14 @@ def test_the_text_of_vectors() -> None:
 
 
 def written(function: Any, *arguments: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Any, list[int]]:
-    """What a new kernel gives, and the widths of the vectors that were written for it."""
+    """What a new kernel gives, and the widths of the vectors that were written for its functions."""
     widths: list[int] = []
     write = row_vectors.write
 
-    def noted(s: Any, loop: Any, starts: Any, width: int) -> None:
-        widths.append(width)
-        write(s, loop, starts, width)
+    def noted(s: Any, loop: Any, vectors: Any) -> None:
+        if row_vectors.worth(loop):
+            widths.append(max(width for _, width in vectors))
+        write(s, loop, vectors)
 
     monkeypatch.setattr(row_vectors, "write", noted)
     monkeypatch.setenv("ADJIT_CACHE_DIR", "")
@@ -226,6 +227,39 @@ def test_arrays_with_strides(monkeypatch: pytest.MonkeyPatch) -> None:
     for x in (wide[::2, ::2], wide[::-1, ::-1], np.asfortranarray(wide), wide[:, 3:14]):
         got, _ = written(rows, x, monkeypatch=monkeypatch)
         np.testing.assert_allclose(got, np.exp(x), rtol=1e-14)
+
+
+def differences(x: Any, m: Any) -> Any:
+    """Plain arithmetic on rows, forwards, backwards and in place."""
+    out, other = np.zeros(x.shape), x * 0.5
+    for i in range(x.shape[0]):
+        out[i] = x[i] - m
+        for k in range(x.shape[1] - 1, -1, -1):
+            other[i, k] = other[i, k] * m[k]
+        other[i] += out[i]
+    return out, other
+
+
+PLAIN = adjit.jit(differences)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_rows_of_plain_arithmetic(length: int) -> None:
+    random = np.random.default_rng(length)
+    x, m = random.normal(size=(4, length)), random.normal(size=length)
+    for got, expected in zip(PLAIN(x, m), differences(x, m), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_short_rows_of_plain_arithmetic_are_written_as_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[Any] = []
+    monkeypatch.setattr(row_vectors, "short_row", lambda s, loop, *rest: rows.append(loop) or SHORT_ROW(s, loop, *rest))
+    monkeypatch.setenv("ADJIT_CACHE_DIR", "")
+    adjit.jit(lambda x, m: differences(x, m))(X, X[0])
+    assert len(rows) >= 3
+
+
+SHORT_ROW = row_vectors.short_row
 
 
 def test_threads_give_the_same_bits() -> None:

@@ -30,6 +30,7 @@ from .part_products import PART_PRODUCTS, part_product
 from .passes import is_large, is_short
 from .products import PRODUCTS, product
 from .routines import call_routine, is_routine
+from .row_sums import short_row
 from .row_vectors import rows_of_vectors
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
 from .sums import corrected, error_of, in_blocks, long_sums, rows
@@ -454,17 +455,19 @@ class Lowering:
         self.enter(op, inits)
         starts = [self.parts(v) for v in inits]
         sums = long_sums(op)
-        if not sums or not innermost(op):
-            self.stretch(op, low, high, starts, (low, high), sums)
-        else:
 
-            def some(begin: Number, end: Number, carried: list[list[Number]]) -> list[list[Number]]:
-                return self.stretch(op, begin, end, carried, (low, high))
+        def some(begin: Number, end: Number, carried: list[list[Number]]) -> list[list[Number]]:
+            return self.stretch(op, begin, end, carried, (low, high))
 
+        def general() -> list[list[Number]]:
+            if not sums or not innermost(op):
+                return self.stretch(op, low, high, starts, (low, high), sums)
             write = rows if self.depth else in_blocks
-            ends = write(b, low, high, starts, sums, some)
-            for result, like, parts in zip(op.results, inits, ends, strict=True):
-                self.bind(result, like, parts)
+            return write(b, low, high, starts, sums, some)
+
+        ends = short_row(self, op, low, high, starts, general) if starts else general()
+        for result, like, parts in zip(op.results, inits, ends, strict=True):
+            self.bind(result, like, parts)
         self.own(op.results)
 
     def stretch(

@@ -21,7 +21,7 @@ longer ones what is left over does not count, and LLVM knows best how many vecto
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
@@ -39,7 +39,7 @@ from .vectors import EMIT, Vectors, along_lanes
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["rows_of_vectors"]
+__all__ = ["Row", "before", "in_vectors", "is_row", "perhaps_short", "rows_of_vectors", "write"]
 
 HALF = LANES // 2
 DIVISIONS = 2
@@ -121,34 +121,34 @@ def before(b: Any, end: Number, width: int) -> Number:
 
 
 def suits(s: Lowering, loop: Op) -> bool:
+    if len(loop.regions[0].args) > 1 or not is_row(s, loop):
+        return False
+    return independent(loop, s.inputs) and all(in_vectors(s, loop, loop.regions[0].ops[:-1]))
+
+
+def is_row(s: Lowering, loop: Op) -> bool:
+    """Whether a loop is one over a row, and of a body that is worth more code."""
+    body = loop.regions[0]
+    if s.depth == 0 or len(body.ops) > OPERATIONS or not innermost(loop) or s.function.attrs.get("donated"):
+        return False
+    return worth(loop) or not (s.large or len(body.ops) > PLAIN or not perhaps_short(loop))
+
+
+def in_vectors(s: Lowering, loop: Op, ops: Sequence[Op]) -> Iterator[bool]:
+    """Of each operation, whether it can be written for vectors of turns."""
     body = loop.regions[0]
     index = body.args[0]
-    if (
-        s.depth == 0
-        or len(body.args) > 1
-        or len(body.ops) > OPERATIONS
-        or not innermost(loop)
-        or s.function.attrs.get("donated")
-    ):
-        return False
-    if not worth(loop) and (s.large or len(body.ops) > PLAIN or not perhaps_short(loop)):
-        return False
-    if not independent(loop, s.inputs):
-        return False
     varying = lane_dependent(body, {index})
     places = positions_alone(loop)
-    for op in body.ops[:-1]:
+    for op in ops:
         if op.name in ("buffer.load", "buffer.store"):
             buffer, *where = op.operands if op.name == "buffer.load" else op.operands[1:]
             along = along_lanes(s, buffer, where, index, varying)
-            if not along and (op.name == "buffer.store" or not varying.isdisjoint(where)):
-                return False
+            yield along or not (op.name == "buffer.store" or not varying.isdisjoint(where))
         elif varying.isdisjoint(op.operands):
-            if op.regions or op.name == "buffer.call":
-                return False
-        elif op not in places and not (op.name in EMIT and is_vector(op)) and not elementary(op):
-            return False
-    return True
+            yield not (op.regions or op.name == "buffer.call")
+        else:
+            yield op in places or (op.name in EMIT and is_vector(op)) or elementary(op)
 
 
 def worth(loop: Op) -> bool:
@@ -167,7 +167,7 @@ def perhaps_short(loop: Op) -> bool:
 
 def elementary(op: Op) -> bool:
     """Whether it is a function that `vecmath` has for vectors."""
-    if len(op.operands) != 1 or op.result.dtype is not F64 or op.operands[0].dtype is not F64:
+    if len(op.operands) != 1 or len(op.results) != 1 or op.result.dtype is not F64 or op.operands[0].dtype is not F64:
         return False
     return FUNCTIONS.get(op.name) is ELEMENTARY.get(op.name, 0) and is_wide(op.name)
 
@@ -186,19 +186,22 @@ def positions_alone(loop: Op) -> set[Op]:
     return out
 
 
-def write(s: Lowering, loop: Op, vectors: Sequence[tuple[Number, int]]) -> None:
-    """Vectors of turns, from where each begins and so many, side by side."""
+def write(s: Lowering, loop: Op, vectors: Sequence[tuple[Number, int]], without: Collection[Op] = ()) -> list[Row]:
+    """Vectors of turns, from where each begins and so many, side by side; `without` some operations."""
     body = loop.regions[0]
     index = body.args[0]
     varying = lane_dependent(body, {index})
     places = positions_alone(loop)
     parts = [Row(s, index, start, width, varying) for start, width in vectors]
     for op in body.ops[:-1]:
+        if op in without:
+            continue
         if op.name != "buffer.store" and varying.isdisjoint(op.operands):
             s.operation(op)
         elif op not in places:
             for part in parts:
                 part.operation(op)
+    return parts
 
 
 class Row(Vectors):
