@@ -27,7 +27,7 @@ from .numba_parts import types
 from .ownership import Link, Ownership
 from .parallel import parallel_loop
 from .part_products import PART_PRODUCTS, part_product
-from .passes import is_large, is_short
+from .passes import is_short
 from .products import PRODUCTS, product
 from .routines import call_routine, is_routine
 from .row_sums import short_row
@@ -122,7 +122,7 @@ class Lowering:
         self.inside = False  # of a parallel loop: those inside run serially
         self.depth = 0  # loops around
         self.chunked: Op | None = None  # the loop of which a chunk is being written
-        self.large = is_large(function)
+        self.size = sum(1 for _ in walk(function.body))
         self.rooms: dict[str, Any] = {}  # on the stack, for the records of chunks
 
     def run(self, arguments: Sequence[Number]) -> None:

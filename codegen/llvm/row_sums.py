@@ -26,7 +26,7 @@ from ...ir.ops.declare import lookup
 from ..lower.accesses import effects
 from ..lower.lanes import is_vector
 from .loop_hints import LANES, independent
-from .row_vectors import HALF, Row, before, in_vectors, is_row, perhaps_short, write
+from .row_vectors import HALF, KERNEL, Row, before, in_vectors, is_row, perhaps_short, write
 from .scalars import integer, scalar
 from .vectors import EMIT
 
@@ -100,7 +100,7 @@ def combined(loop: Op) -> list[Op]:
 
 def suits(s: Lowering, loop: Op, found: Sequence[Op]) -> bool:
     body = loop.regions[0]
-    if s.large or loop.attrs.get("reverse") or len(body.ops) > OPERATIONS:
+    if s.size > KERNEL or loop.attrs.get("reverse") or len(body.ops) > OPERATIONS:
         return False
     if not is_row(s, loop) or not perhaps_short(loop):
         return False

@@ -49,6 +49,8 @@ OPERATIONS = 192
 PLAIN = 8
 """In a body of plain arithmetic, which is written for 16 and 12 turns, and once more for LLVM's vectors. Where there is
 more to do, the ends of rows count less, and code for them takes long to compile."""
+KERNEL = 640
+"""Operations of a kernel whose loops of plain arithmetic are written so; larger ones take long to compile anyway."""
 Number = Any  # an LLVM value
 
 
@@ -131,7 +133,7 @@ def is_row(s: Lowering, loop: Op) -> bool:
     body = loop.regions[0]
     if s.depth == 0 or len(body.ops) > OPERATIONS or not innermost(loop) or s.function.attrs.get("donated"):
         return False
-    return worth(loop) or not (s.large or len(body.ops) > PLAIN or not perhaps_short(loop))
+    return worth(loop) or (s.size <= KERNEL and len(body.ops) <= PLAIN and perhaps_short(loop))
 
 
 def in_vectors(s: Lowering, loop: Op, ops: Sequence[Op]) -> Iterator[bool]:
