@@ -107,11 +107,25 @@ def _captures(spec: Specialization, call: Call) -> list[tuple[Callable[[], Any],
     """What is read at each call besides the arguments."""
     count = sum(t is not None for t in call.types)
     out: list[tuple[Callable[[], Any], Any]] = []
-    out += [(never_raises(g.read, g.key, g.aspect), host.Static(g.expected)) for g in spec.guards]
+    for g in spec.guards:
+        if g.aspect == "size":
+            out.append((never_raises(same_size(g.read, *g.expected), g.key, g.aspect), host.Static(True)))
+        else:
+            out.append((never_raises(g.read, g.key, g.aspect), host.Static(g.expected)))
     for k, capture in enumerate(spec.captures):
         read = never_raises(capture.read, capture.key)
         out.append((read, host.Slot(count + k, host.leaf_of(capture.read()))))
     return out
+
+
+def same_size(read: Callable[[], Any], kind: type, length: int) -> Callable[[], bool]:
+    """Whether what has been a container of that kind and length still is."""
+
+    def compare() -> bool:
+        found = read()
+        return found[0] is kind and found[1] == length
+
+    return compare
 
 
 def never_raises(read: Callable[[], Any], key: Any, aspect: str = "value") -> Callable[[], Any]:

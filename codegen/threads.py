@@ -1,11 +1,12 @@
 """The pool of threads that kernels with `parallel` run their loops on.
 
-In: nothing, or the number of threads that is wanted. Out: three functions under names that machine code links to.
+In: nothing, or the number of threads that is wanted. Out: four functions under names that machine code links to.
 
     i64 adjit_threads_acquire(i64 wanted, i64 work)     take the pool (0: all threads) for so many nanoseconds of work;
                                                         how many threads, the caller included
     void adjit_threads_run(task, context, i64 chunks, i64 threads)      run the task on every chunk, give the pool back
     void adjit_threads_release()                 give the pool back unused
+    void adjit_threads_wait(word)                in a task: wait until another chunk, begun before, has set a word
 
 A task is `i64 (context, chunk, thread)`; where it gives another number than 0, no further chunks are begun. Chunks are
 begun in order, each once. The caller works too, as thread 0. Who finds the pool taken (another Python thread runs
@@ -39,7 +40,7 @@ __all__ = ["LIMIT", "SYMBOLS", "available", "register_symbols", "started"]
 
 LIMIT = 256
 """The most threads of a pool."""
-SYMBOLS = frozenset({"adjit_threads_acquire", "adjit_threads_run", "adjit_threads_release"})
+SYMBOLS = frozenset(f"adjit_threads_{name}" for name in ("acquire", "run", "release", "wait"))
 
 NATIVE = """
 @state = private global i64 0, align 64      ; bits 0-15: workers that joined; 16: may be joined; 17-: its number
@@ -128,6 +129,28 @@ alone:
 
 define void @adjit_threads_release() {
   store atomic i64 0, ptr @busy release, align 64
+  ret void
+}
+
+define void @adjit_threads_wait(ptr %word) {
+  br label %look
+look:
+  %turn = phi i64 [ 0, %0 ], [ %turn1, %relax ], [ %turn1, %yield ]
+  %now = load atomic i64, ptr %word acquire, align 8
+  %set = icmp ne i64 %now, 0
+  br i1 %set, label %done, label %spin
+spin:
+  %turn1 = add i64 %turn, 1
+  %some = and i64 %turn1, OTHERS
+  %long = icmp eq i64 %some, 0
+  br i1 %long, label %yield, label %relax
+yield:
+  %ignored = call i32 @YIELD()
+  br label %look
+relax:
+  PAUSE
+  br label %look
+done:
   ret void
 }
 

@@ -29,10 +29,11 @@ from typing import Any
 
 from ...ir.core import Function, Op, Region, Value, walk
 from ...ir.types import Buffer, Scalar
-from ..lower.parallel import Plan, plans
+from ..lower.parallel import Plan, Quotient, plans
 from .parallel import COPY_COST, GRAIN, LEAST
 from .products import PRODUCTS
 from .shared_products import NARROW, PART
+from .tails import LEAST_TURNS
 from .work import UNKNOWN_TRIPS, Number, Work, most_turns
 
 __all__ = ["chances"]
@@ -188,9 +189,25 @@ class Estimate(Work):
             found = self.extents(root)
             if found is None:
                 raise CannotTell
-            least = self.least(least, self.product(2.0 * COPY_COST, *found), False)
+            copies = self.product(2.0 * COPY_COST, *found)
+            if root in plan.near:
+                copies = self.without_tails(plan.near[root], trips, copies)
+            least = self.least(least, copies, False)
         pays = f"{self.llvm(work)} >= {self.llvm(least)} and {self.llvm(trips)} >= 2.0"
         return work, self.b.select(pays, self.llvm(self.saved(work)), self.llvm(saved))
+
+    def without_tails(self, reach: list[Quotient], trips: Number, copies: Number) -> Number:
+        """The least work that pays for copies; none where chunks can have tails instead."""
+        for dividend, divisor in reach:
+            length: Number = 0.0
+            for monomial, coefficient in dividend.items():
+                found = [self.value(v) for v in monomial]
+                if None in found:
+                    return copies
+                length = self.add(length, self.product(float(coefficient), *found))
+            turns = self.mul(length, LEAST_TURNS / divisor)
+            copies = self.b.select(f"{self.llvm(turns)} <= {self.llvm(trips)}", "0.0", self.llvm(copies))
+        return copies
 
     def of_product(self, op: Op) -> tuple[Number, Number]:
         out, left = (self.extents(v) for v in op.operands[:2])

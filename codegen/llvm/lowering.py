@@ -81,6 +81,12 @@ def result_types(function: Function) -> list[Any]:
     return out
 
 
+def adds_to(value: Value, buffer: Value) -> bool:
+    """Whether a value that is stored in a buffer is an element of that buffer plus something."""
+    parts = value.op.operands if value.op is not None and value.op.name == "add" else ()
+    return any(v.op is not None and v.op.name == "buffer.load" and v.op.operands[0] is buffer for v in parts)
+
+
 def final_uses(region: Region) -> dict[Op, set[Value]]:
     """To each operation with regions, the buffers that it uses, and nothing after it in its own region."""
     last: dict[Value, Op] = {}
@@ -282,7 +288,10 @@ class Lowering:
 
     def store(self, op: Op) -> None:
         value, buffer, *where = op.operands
-        self.memories.store(self.number(value), self.memory(buffer), [self.number(i) for i in where])
+        number = self.number(value)
+        if op.attrs.get("accumulates") and adds_to(value, buffer) and getattr(number, "opname", "") == "fadd":
+            number.flags = ["nsz"]  # the first cotangent is added to nothing, as far as LLVM can see that it is
+        self.memories.store(number, self.memory(buffer), [self.number(i) for i in where])
 
     def dim(self, op: Op) -> None:
         self.numbers[op.result] = self.memory(op.operands[0]).extents[op.attrs["axis"]]

@@ -14,6 +14,7 @@ code that decides, when the program gets there, into how many chunks the turns g
 What a chunk is depends on extents alone, never on threads: so results are the same from run to run, for any number of
 threads, whoever does what. Every thread has its own copies of workspaces, and every chunk its own copy of what is
 accumulated; but the first chunk adds to the original, and the chunk with the last turn works in the original workspace.
+Where only turns that are near each other add to the same elements, chunks may do without copies (`tails`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from .numba_parts import cgutils
 from .ownership import Ownership
 from .scalars import integer, scalar, value_type
 from .sums import BLOCK, SINGLE, in_blocks, long_sums
+from .tails import Part, Tails, after_head, before_tail, part_of
 from .work import Work, most_turns
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["parallel_loop"]
 
-I32, I64, F64 = ir.IntType(32), ir.IntType(64), ir.DoubleType()
+I1, I32, I64, F64 = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.DoubleType()
 CHUNKS = 64
 """The most chunks of a loop."""
 COPIES = 16
@@ -76,9 +78,13 @@ class Frame:
     op: Op
     plan: Plan
     captured: list[Value]
+    words: list[Any]
+    """The LLVM values that stand for what is captured, each once: what is equal around the loop is so in it."""
     context: Any
     records: Any
     task: Any
+    ended: Any = None
+    """Where heads of chunks tell that they have ended; None where no chunks have tails."""
 
 
 def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
@@ -95,15 +101,16 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
         several = b.icmp_signed(">=", trips, integer(max(least, 2)))
     else:
         work = Work(low, op).of_loop()
-        parts = parts_worth_it(low, work, plan)
+        parts, _ = parts_worth_it(low, work, plan, trips)
         several = b.and_(b.fcmp_ordered(">=", parts, ir.Constant(F64, 2.0)), b.icmp_signed(">", trips, integer(1)))
         several = b.and_(several, b.fcmp_ordered(">=", work, ir.Constant(F64, LEAST)))
     size = sum(1 for _ in walk(op.regions[0]))
     if low.depth == 0 and not plan.accumulated and size > SHORT:
         # run once in a call: one code for all
         work = Work(low, op).of_loop()
-        chunks = chunk_count(low, plan, parts_worth_it(low, work, plan), trips)
-        run(low, op, plan, b.select(several, chunks, integer(1)), work)
+        parts, tails = parts_worth_it(low, work, plan, trips)
+        chunks = chunk_count(low, plan, parts, trips)
+        run(low, op, plan, b.select(several, chunks, integer(1)), work, tails)
         return
     start = low.ownership.last
     after = b.append_basic_block("joined")
@@ -118,7 +125,8 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
 
     def in_chunks() -> None:
         work = Work(low, op).of_loop()
-        run(low, op, plan, chunk_count(low, plan, parts_worth_it(low, work, plan), trips), work)
+        parts, tails = parts_worth_it(low, work, plan, trips)
+        run(low, op, plan, chunk_count(low, plan, parts, trips), work, tails)
 
     threads, alone = (b.append_basic_block(name) for name in ("threads", "alone"))
     b.cbranch(several, threads, alone).set_weights(SELDOM)
@@ -151,14 +159,28 @@ def large_inside(low: Lowering, op: Op, inside: Sequence[Op]) -> Any:
     return out
 
 
-def parts_worth_it(low: Lowering, work: Any, plan: Plan) -> Any:
-    """How many chunks the work is worth (f64); less than 2: no work for threads."""
+def parts_worth_it(low: Lowering, work: Any, plan: Plan, trips: Any) -> tuple[Any, Tails | None]:
+    """How many chunks the work is worth (f64); less than 2: no work for threads. And whether they have tails."""
     b = low.b
     parts = b.fmul(work, ir.Constant(F64, 1.0 / GRAIN))
     if not plan.accumulated:
-        return parts
+        return parts, None
+    copies = worth_copies(low, work, parts, plan.accumulated)
+    if not plan.near:
+        return copies, None
+    tails = Tails.of(low, plan, trips, copies)
+    others = [root for root in plan.accumulated if root not in plan.near]
+    limit = b.sitofp(tails.most_chunks(b, trips), F64)
+    without = worth_copies(low, work, parts, others)
+    without = b.select(b.fcmp_ordered("<", without, limit), without, limit)
+    return b.select(tails.wanted, without, copies), tails
+
+
+def worth_copies(low: Lowering, work: Any, parts: Any, accumulated: Sequence[Value]) -> Any:
+    """How many chunks, at most `parts`, the work is worth if each has copies of some memory."""
+    b = low.b
     size: Any = ir.Constant(F64, 1.0)
-    for root in plan.accumulated:
+    for root in accumulated:
         size = b.fadd(size, b.sitofp(elements(b, low.memory(root)), F64))
     share = b.fdiv(work, b.fmul(size, ir.Constant(F64, COPY_COST)))
     return b.select(b.fcmp_ordered("<", share, parts), share, parts)
@@ -185,18 +207,24 @@ def elements(b: Any, memory: Memory) -> Any:
 # ---------------------------------------------------------------- around the loop
 
 
-def run(low: Lowering, op: Op, plan: Plan, chunks: Any, work: Any) -> None:
+def run(low: Lowering, op: Op, plan: Plan, chunks: Any, work: Any, tails: Tails | None = None) -> None:
     b = low.b
     start = low.ownership.last
     frame = prepare(low, op, plan)
+    jobs = chunks
+    if tails is not None:
+        tails.wanted = b.and_(tails.wanted, b.icmp_signed(">", chunks, integer(1)))
+        jobs = b.select(tails.wanted, b.shl(chunks, integer(1)), chunks)
+        cgutils.memset(b, frame.ended, b.mul(chunks, integer(8)), 0)
     known = ir.Constant(F64, MUCH)
     nanoseconds = b.fptosi(b.select(b.fcmp_ordered("<", work, known), work, known), I64)
     threads_there = call(b, "adjit_threads_acquire", I64, [integer(low.threads), nanoseconds], chunks)
     copied = b.select(b.icmp_signed(">", chunks, integer(1)), threads_there, integer(0))
     copies = [copies_of(low, root, copied) for root in plan.workspaces]
     more = b.sub(chunks, integer(1))
-    copies += [copies_of(low, root, more) for root in plan.accumulated]
-    fill_context(low, frame, chunks, copies)
+    of_each = {root: more if tails is None else b.select(tails.wanted, integer(0), more) for root in plan.near}
+    copies += [copies_of(low, root, of_each.get(root, more)) for root in plan.accumulated]
+    fill_context(low, frame, chunks, tails, copies)
     context = b.bitcast(frame.context, POINTER)
     symbol = cgutils.get_or_insert_function(
         b.module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, I64]), "adjit_threads_run"
@@ -204,14 +232,14 @@ def run(low: Lowering, op: Op, plan: Plan, chunks: Any, work: Any) -> None:
     calls = any(inner.name == "buffer.call" for inner in walk(op.regions[0]))
     if calls:
         alone.enter(b)
-    b.call(symbol, [b.bitcast(frame.task, POINTER), context, chunks, threads_there])
+    b.call(symbol, [b.bitcast(frame.task, POINTER), context, jobs, threads_there])
     if calls:
         alone.leave(b)
     if plan.fails:
         first_failure(low, frame, chunks)
-    sums(low, frame, chunks)
+    sums(low, frame, jobs)
     for root, made in zip(plan.accumulated, copies[len(plan.workspaces) :], strict=True):
-        add_copies(low, low.memory(root), made, more)
+        add_copies(low, low.memory(root), made, of_each.get(root, more))
     low.ownership.hand_over((), low.memory, low.is_owned, start)
 
 
@@ -271,27 +299,32 @@ def prepare(low: Lowering, op: Op, plan: Plan) -> Frame:
         v for inner in walk(op.regions[0]) for v in inner.operands if not isinstance(v, Const) and v not in inside
     )
     captured = list(dict.fromkeys([*used, *(v for v in op.operands if not isinstance(v, Const))]))
-    kinds = [p.type for v in captured for p in low.parts(v)]
+    # an extent that is known stays known
+    words = list(dict.fromkeys(p for v in captured for p in low.parts(v) if not isinstance(p, ir.Constant)))
     carried = [value_type(v.dtype) for v in op.results]
     excinfo = low.b.function.args[1].type.pointee
     record = ir.LiteralStructType([I64, low.detail_type, low.detail_type, I32, excinfo, *carried])
     copies = [element_type(low.memory(r).type).as_pointer() for r in (*plan.workspaces, *plan.accumulated)]
-    context_type = ir.LiteralStructType([record.as_pointer(), I64, *copies, *kinds])
+    tails = [I64.as_pointer(), I1, I64] if plan.near else []
+    context_type = ir.LiteralStructType([record.as_pointer(), I64, *tails, *copies, *(w.type for w in words)])
     room = str(record)
     with low.b.goto_entry_block():
         context = low.b.alloca(context_type)
         if room not in low.rooms:  # loops run one after the other
             low.rooms[room] = low.b.alloca(ir.ArrayType(record, CHUNKS))
+        if plan.near and "ended" not in low.rooms:
+            low.rooms["ended"] = low.b.alloca(I64, CHUNKS)
     records = low.rooms[room]
-    frame = Frame(op, plan, captured, context, records, None)
+    frame = Frame(op, plan, captured, words, context, records, None, low.rooms["ended"] if plan.near else None)
     frame.task = Body(low, frame).task
     return frame
 
 
-def fill_context(low: Lowering, frame: Frame, chunks: Any, copies: Sequence[Memory]) -> None:
+def fill_context(low: Lowering, frame: Frame, chunks: Any, tails: Tails | None, copies: Sequence[Memory]) -> None:
     b = low.b
     first = b.gep(frame.records, [integer(0), integer(0)])
-    values = [first, chunks, *(m.data for m in copies), *(p for v in frame.captured for p in low.parts(v))]
+    of_tails = [] if tails is None else [frame.ended, tails.wanted, tails.reach]
+    values = [first, chunks, *of_tails, *(m.data for m in copies), *frame.words]
     for k, value in enumerate(values):
         b.store(value, b.gep(frame.context, [integer(0), I32(k)]))
 
@@ -395,29 +428,43 @@ class Body:
         self.task = self.make_task(module, name)
 
     def make_task(self, module: Any, name: str) -> Any:
-        """i64 (context, chunk, thread): not 0 where the chunk failed"""
+        """i64 (context, job, thread): not 0 where the chunk failed. A job is a chunk, or a part of one (`tails`)."""
         task = ir.Function(module, ir.FunctionType(I64, [POINTER, I64, I64]), f"{name}.task")
         task.linkage = "internal"
         b = ir.IRBuilder(task.append_basic_block("entry"))
-        given, chunk, thread = task.args
+        given, job, thread = task.args
         context = b.bitcast(given, self.frame.context.type)
+        part, chunks = self.part(b, context, job)
+        near = bool(self.frame.plan.near)
+        if near:
+            ended = b.load(b.gep(context, [integer(0), I32(2)]))
+            before_tail(b, part, chunks, ended)
         pointer = self.function.args[1].type
         raised = b.alloca(pointer.pointee)
         b.store(ir.Constant(pointer.pointee, None), raised)
-        code = b.call(self.function, [ir.Constant(POINTER, None), raised, context, chunk, thread])
+        code = b.call(self.function, [ir.Constant(POINTER, None), raised, context, job, thread])
         records = b.load(b.gep(context, [integer(0), I32(0)]))
         for k, value in ((3, code), (4, b.load(raised))):
-            b.store(value, b.gep(records, [chunk, I32(k)]))
-        status = b.load(b.gep(records, [chunk, I32(0)]))
+            b.store(value, b.gep(records, [part.record, I32(k)]))
+        status = b.load(b.gep(records, [part.record, I32(0)]))
+        if near:
+            after_head(b, part, ended)
         b.ret(b.or_(status, b.zext(code, I64)))
         return task
+
+    def part(self, b: Any, context: Any, job: Any) -> tuple[Part, Any]:
+        """What a job is, and how many chunks there are."""
+        chunks = b.load(b.gep(context, [integer(0), I32(1)]))
+        if not self.frame.plan.near:
+            return Part(ir.Constant(I1, False), job, job), chunks
+        return part_of(b, job, chunks, b.load(b.gep(context, [integer(0), I32(3)]))), chunks
 
     def write(self) -> None:
         outer, frame = self.low, self.frame
         op, plan = frame.op, frame.plan
         b = ir.IRBuilder(self.function.append_basic_block("entry"))
         outer.context.call_conv.init_call_helper(b)
-        _, _, context, chunk, thread = self.function.args
+        _, _, context, job, thread = self.function.args
         low = copy.copy(outer)
         low.b = b
         low.memories = copy.copy(outer.memories)
@@ -430,14 +477,15 @@ class Body:
             return b.load(b.gep(context, [integer(0), I32(next(words))]))
 
         records, chunks = next_word(), next_word()
+        _, tails, reach = (next_word() for _ in range(3)) if plan.near else (None, ir.Constant(I1, False), integer(0))
+        part = self.part(b, context, job)[0]
         copies = [next_word() for _ in (*plan.workspaces, *plan.accumulated)]
+        given = {word: next_word() for word in frame.words}
         for value in frame.captured:
             if isinstance(value.type, Buffer):
                 low.places[value] = outer.memory(value)  # in form
-            words_of = [(part, next_word()) for part in outer.parts(value)]
-            # an extent that is known stays known
-            low.bind(value, value, [part if isinstance(part, ir.Constant) else word for part, word in words_of])
-        slots = [b.gep(records, [chunk, I32(k)]) for k in range(3)]
+            low.bind(value, value, [given.get(part, part) for part in outer.parts(value)])
+        slots = [b.gep(records, [part.record, I32(k)]) for k in range(3)]
         low.status = slots
         low.way_out = b.append_basic_block("failed")
         low.ownership = Ownership(low.memories, low.way_out)
@@ -446,18 +494,20 @@ class Body:
         low_, high = low.number(lo), low.number(hi)
         trips = b.sub(high, low_)
         trips = b.select(b.icmp_signed(">", trips, integer(0)), trips, integer(0))
-        begin, end = bounds(b, trips, chunks, chunk)
+        begin, end = bounds(b, trips, chunks, part, reach)
         last = b.icmp_signed("==", end, trips)
-        first = b.icmp_signed("==", chunk, integer(0))
+        first = b.icmp_signed("==", part.record, integer(0))
+        foremost = b.icmp_signed("==", part.chunk, integer(0))
         for k, root in enumerate((*plan.workspaces, *plan.accumulated)):
             original = low.memory(root)
             size = elements(b, original)
             workspace = k < len(plan.workspaces)
-            number = thread if workspace else b.sub(chunk, integer(1))
+            number = thread if workspace else b.sub(part.chunk, integer(1))
             own = place_of_copy(b, original, copies[k], number)
-            data = b.select(last if workspace else first, original.data, own)
-            if not workspace:
-                with b.if_then(b.not_(first)):
+            in_place = last if workspace else b.or_(foremost, tails) if root in plan.near else foremost
+            data = b.select(in_place, original.data, own)
+            if not workspace:  # a tail goes on with its head's copy
+                with b.if_then(b.not_(b.or_(in_place, part.is_tail))):
                     clear(low, data, size, original)
             low.places[root] = Memory(
                 original.type, data, original.extents, original.strides, original.owner, original.number
@@ -475,24 +525,26 @@ class Body:
         block = BLOCK if innermost(op) else SINGLE
         finals = in_blocks(b, begin, end, carried, sums, some, block) if sums else some(begin, end, carried)
         for k, (value,) in enumerate(finals):
-            b.store(value, b.gep(records, [chunk, I32(5 + k)]))
+            b.store(value, b.gep(records, [part.record, I32(5 + k)]))
         b.store(integer(0), slots[0])
         b.ret(I32(0))
         b.position_at_end(low.way_out)
         b.ret(I32(0))
 
 
-def bounds(b: Any, trips: Any, chunks: Any, chunk: Any) -> tuple[Any, Any]:
-    """The turns of a chunk. Chunks of many turns begin at multiples of 16, so that they meet between cache lines."""
-    size = b.udiv(b.add(trips, b.sub(chunks, integer(1))), chunks)
+def bounds(b: Any, trips: Any, chunks: Any, part: Part, reach: Any) -> tuple[Any, Any]:
+    """The turns of a part of a chunk; tails are `reach` long. Chunks of many turns begin at multiples of 16, so that
+    they meet between cache lines."""
+    size = b.udiv(b.add(b.add(trips, reach), b.sub(chunks, integer(1))), chunks)
     rounded = b.and_(b.add(size, integer(LINE // 4 - 1)), integer(-(LINE // 4)))
     size = b.select(b.icmp_unsigned(">=", size, integer(LINE)), rounded, size)
 
     def least(x: Any) -> Any:
         return b.select(b.icmp_signed("<", x, trips), x, trips)
 
-    begin = least(b.mul(chunk, size))
-    return begin, least(b.add(begin, size))
+    begin = b.mul(part.chunk, size)
+    middle, end = b.add(begin, b.sub(size, reach)), b.add(begin, size)
+    return least(b.select(part.is_tail, middle, begin)), least(b.select(part.is_tail, end, middle))
 
 
 def nothing(kind: str, start: Any) -> Any:

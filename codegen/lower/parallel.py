@@ -15,7 +15,8 @@ In: a scheduled function. Out: `mark` gives its parallel loops the attribute `pa
 
 A loop is parallel where
 
-* no element that one turn writes is touched by another; or turns get along with copies of that memory (`private`);
+* no element that one turn writes is touched by another; or turns get along with copies of that memory (`private`),
+  which are not needed of memory that is only added to if turns that touch the same elements are near each other;
 * what it carries is a sum, a product, a largest or smallest value, and only the last turn's is looked at;
 * a turn does nothing but compute, read and write memory, and fail. Which turn fails first is told by the order of
   turns, but others may have run by then: so no loop that can fail writes to the caller's arrays.
@@ -48,7 +49,7 @@ from .polynomials import (
 )
 from .private import Places, only_added_to, workspace
 
-__all__ = ["Plan", "mark", "plans"]
+__all__ = ["Plan", "Quotient", "mark", "plans"]
 
 REDUCTIONS = {
     "add": "add",
@@ -64,15 +65,21 @@ FEW_TURNS = ("lanes", "bounded", "plain")
 """What says of a loop that it has too few turns for threads (`columns`, `blocking`, `triangles`)."""
 
 
+Quotient = tuple[Polynomial, int]
+
+
 @dataclass
 class Plan:
     """How to run a loop in parallel. `sums`: per carried value, by what partial results are put together;
     `workspaces`: memory of which each thread has a copy; `accumulated`: memory of which each chunk of turns has a copy
-    of zeros that is added in the end; `fails`: whether a turn can end the program."""
+    of zeros that is added in the end; `near`: of some of that memory, how many turns apart two turns are at most that
+    touch the same element, the largest of these quotients (rounded down, not less than 0), known before the loop;
+    `fails`: whether a turn can end the program."""
 
     sums: list[str] = field(default_factory=list)
     workspaces: list[Value] = field(default_factory=list)
     accumulated: list[Value] = field(default_factory=list)
+    near: dict[Value, list[Quotient]] = field(default_factory=dict)
     fails: bool = False
 
 
@@ -195,9 +202,39 @@ class Analysis:
                 out.workspaces.append(root)
             elif only_added_to(self.places, [t.op for t in mine], root):
                 out.accumulated.append(root)
+                reach = None if out.fails else self.reach(loop, mine, same)
+                if reach is not None:
+                    out.near[root] = reach
             else:
                 return None
         return out
+
+    def reach(self, loop: Op, turns: list[Turn], same: Callable[[Value], Value]) -> list[Quotient] | None:
+        """How far apart turns can be that touch one element: the most of these quotients; None where all may."""
+        out: list[Quotient] = []
+        for a in turns:
+            for b in turns:
+                if a.write and not self.get_along(loop, a, b, same):
+                    found = self.reach_of(loop, a, b)
+                    if found is None:
+                        return None
+                    out += found
+        return out
+
+    def reach_of(self, loop: Op, a: Turn, b: Turn) -> list[Quotient] | None:
+        """Of two accesses, by positions along an axis that grow by the same number in each turn."""
+        if a.position is None or b.position is None:
+            return None
+        index = loop.regions[0].args[0]
+        turns = Loop(index, loop.operands[0], loop.operands[1])
+        inside = defined_in(loop.regions[0])
+        for p, q in zip(a.position, b.position):
+            # values stand for themselves: those that are equal to them may not be known where the loop begins
+            found = self.difference(index, turns, inside, p, q, a.loops, b.loops, lambda value: value)
+            if found is not None and list(found[0]) == [()]:
+                slope, above, below = found
+                return [(above, slope[()]), (add({}, below, -1), slope[()])]
+        return None
 
     def turns(self, body: Region) -> list[Turn] | None:
         """What a turn does to memory; None if it does anything that cannot be told or done in parallel."""
@@ -343,6 +380,26 @@ class Analysis:
         same: Callable[[Value], Value],
     ) -> bool:
         """Whether two positions along an axis differ in different turns, whatever the loops inside do."""
+        found = self.difference(index, turns, inside, p, q, around_p, around_q, same)
+        if found is None:
+            return False
+        slope, above, below = found
+        one = constant(1)
+        return never_negative(add(add(slope, above, -1), one, -1)) and never_negative(add(add(slope, below), one, -1))
+
+    def difference(
+        self,
+        index: Value,
+        turns: Loop,
+        inside: set[Value],
+        p: Value,
+        q: Value,
+        around_p: tuple[Loop, ...],
+        around_q: tuple[Loop, ...],
+        same: Callable[[Value], Value],
+    ) -> tuple[Polynomial, Polynomial, Polynomial] | None:
+        """Of two positions along an axis: by how much each grows in a turn (not negative as far as it is a number), and
+        the largest and the smallest that the first minus the second gets besides, whatever the loops inside do."""
         seen = [within(index, turns, loops, same) for loops in (around_p, around_q)]
         own = [expand(x, same, known) for x, (known, _) in zip((p, q), seen, strict=True)]
         slopes: list[Polynomial] = []
@@ -352,7 +409,7 @@ class Analysis:
             for monomial, coefficient in form.items():
                 times = monomial.count(index)
                 if times > 1:
-                    return False
+                    return None
                 if times:
                     slope[tuple(v for v in monomial if v is not index)] = coefficient
                 else:
@@ -360,7 +417,7 @@ class Analysis:
             slopes.append(slope)
             own[k] = rest
         if not slopes[0] or slopes[0] != slopes[1]:
-            return False
+            return None
         slope = slopes[0]
         if any(c < 0 for c in slope.values()):
             slope = {m: -c for m, c in slope.items()}
@@ -369,23 +426,20 @@ class Analysis:
         for form, given in zip(own, ranges, strict=True):
             indices = {r.index for r in given}
             if any(v in inside and v not in indices for m in form for v in m):
-                return False
+                return None
         if any(v in inside for m in slope for v in m):
-            return False
+            return None
         if own[0] == own[1] and not any(v in inside for m in own[0] for v in m):
             difference_above = difference_below = constant(0)
         else:
             above, below = bound_above(own[0], ranges[0]), bound_below(own[1], ranges[1])
             least, most = bound_below(own[0], ranges[0]), bound_above(own[1], ranges[1])
             if above is None or below is None or least is None or most is None:
-                return False
+                return None
             if any(v in inside for bound in (above, below, least, most) for m in bound for v in m):
-                return False  # one name, another number in each turn
+                return None  # one name, another number in each turn
             difference_above, difference_below = add(above, below, -1), add(least, most, -1)
-        one = constant(1)
-        return never_negative(add(add(slope, difference_above, -1), one, -1)) and never_negative(
-            add(add(slope, difference_below), one, -1)
-        )
+        return slope, difference_above, difference_below
 
 
 def named_directly(body: Region, root: Value, inside: set[Value]) -> bool:

@@ -212,7 +212,10 @@ class Reverse:
 
     def elementwise(self, op: Op, rule: OpDef, wanted: list[int], dy: Cotangent, scope: Cotangents) -> None:
         assert rule.partials is not None
-        operands = [self.residual(v) for v in op.operands]
+        operands: list[Value] = []
+        for v in op.operands:  # rules see which operands are the same
+            before = next((x for x, y in zip(operands, op.operands, strict=False) if y is v), None)
+            operands.append(self.residual(v) if before is None else before)
         available = {"y": lambda: self.residual(op.result)}
         partials = call_rule(rule.partials, operands, op.attrs, **available)
         masks: Sequence[Any] = [None] * len(operands)

@@ -33,7 +33,8 @@ mul = elementwise(
     np.multiply,
     numpy=np.multiply,
     evaluate_complex=continued(np.multiply, analytic.multiplied),
-    partials=lambda a, b: (b, a),
+    # of a square, 2 a is known before its cotangent is, and there is one product less to wait for
+    partials=lambda a, b: (lambda: 2 * a, None) if a is b else (b, a),
     domain=(ANY, ANY),
 )
 
