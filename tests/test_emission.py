@@ -1,4 +1,4 @@
-"""Machine code of large kernels: without loop strength reduction, and what others compile with it."""
+"""Machine code of kernels of many loops: without loop strength reduction, and what others compile with it."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from llvmlite import binding
 
 from adjit import grad
 from adjit.codegen import build
+from adjit.codegen.llvm import emission as module
 from adjit.codegen.llvm import passes
 from adjit.codegen.llvm.emission import emission, without_strength_reduction
 from adjit.ir.text import parse
@@ -46,15 +47,23 @@ def test_the_switch_is_set_back():
     assert code() == usual
 
 
-def test_only_large_kernels_go_without(monkeypatch):
-    function = parse("func @f(%x: f64) -> f64 { %y: f64 = mul %x, %x return %y }")
+def test_only_kernels_of_many_loops_go_without(monkeypatch):
+    function = parse(
+        """func @f(%x: f64, %n: i64) -> f64 {
+          %y: f64 = for %i in (0, %n) (%s = 0.0) {
+            %t: f64 = add %s, %x
+            yield %t
+          }
+          return %y
+        }"""
+    )
     usual = code()
     with emission(function):
         assert code() == usual
-    monkeypatch.setattr(passes, "LARGE", 1)
+    monkeypatch.setattr(module, "MANY", 1)
     with emission(function):
         assert code() != usual
-    monkeypatch.setattr("adjit.codegen.llvm.emission.KNOWN", binding.llvm_version_info[0] - 1)
+    monkeypatch.setattr(module, "KNOWN", binding.llvm_version_info[0] - 1)
     with emission(function):
         assert code() == usual
 
@@ -76,10 +85,12 @@ def test_results_are_the_same_bits(monkeypatch):
     u = np.random.default_rng(0).normal(size=(13, 18))
     usual = grad(small)(u, 3)
     monkeypatch.setattr(passes, "LARGE", 1)
+    monkeypatch.setattr(module, "MANY", 1)
     monkeypatch.setattr(build, "_load", lambda key: None)  # what the disk holds may be of another limit
     switched = []
     monkeypatch.setattr(
-        "adjit.codegen.llvm.emission.without_strength_reduction",
+        module,
+        "without_strength_reduction",
         lambda: switched.append(True) or without_strength_reduction(),
     )
     np.testing.assert_array_equal(grad(large)(u, 3), usual)
