@@ -350,6 +350,8 @@ class Facts:
         for fact in self.about(form.terms, assumed):  # exactly what is assumed, or more
             if form.shrinks(fact) and self.prove(form - fact, assumed, depth - 1):
                 return True
+            if self.budget <= 1:  # of what is left to try, only what is plain to see could be proven
+                return False
         atoms = sorted(form.terms, key=self.rank, reverse=True)
         for atom in atoms:
             key = (atom, form.terms[atom] > 0)
@@ -362,6 +364,8 @@ class Facts:
                         continue
                     if all(self.prove(self.bounded(form, atom, case), assumed, depth - 1) for case in cases):
                         return True
+                    if self.budget <= 1:
+                        return False
             finally:
                 self.busy.discard(key)
         return False

@@ -16,6 +16,7 @@ from llvmlite import ir
 from ...ir.core import Function, walk
 from .. import blas_threads, entry, numba_bridge, pool, threads
 from ..entry import Argument
+from .emission import emission
 from .lowering import Lowering, result_types
 from .numba_parts import Environment, callconv, funcdesc, targetconfig, types
 from .passes import optimize, reads_neighbours, speed_level
@@ -87,7 +88,8 @@ def _compiled(
         own.post_lowering(module, library)
         library.add_ir_module(module)
         own.create_cpython_wrapper(library, descriptor, environment, None, release_gil=flags.nogil)
-        call = own.get_executable(library, descriptor, environment)
+        with emission(function):
+            call = own.get_executable(library, descriptor, environment)
     result = python_types.SimpleNamespace(
         library=library, fndesc=descriptor, environment=environment, reload_init=(), lifted=()
     )

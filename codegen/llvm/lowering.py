@@ -27,13 +27,13 @@ from .numba_parts import types
 from .ownership import Link, Ownership
 from .parallel import parallel_loop
 from .part_products import PART_PRODUCTS, part_product
-from .passes import is_short
+from .passes import is_large, is_short
 from .products import PRODUCTS, product
 from .routines import call_routine, is_routine
 from .row_sums import short_row
 from .row_vectors import rows_of_vectors
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
-from .sums import corrected, error_of, in_blocks, long_sums, rows
+from .sums import corrected, error_of, in_blocks, long_sums, rows, several_loops
 from .vectors import vectorized
 
 __all__ = ["OUT_OF_MEMORY", "Lowering", "checks_of", "details_are_float", "result_types"]
@@ -127,6 +127,8 @@ class Lowering:
         self.threads = int(function.attrs.get("threads", 1))
         self.inside = False  # of a parallel loop: those inside run serially
         self.depth = 0  # loops around
+        self.large = is_large(function)
+        self.seldom = False  # whether the loop around has so much to do that what is in it is entered seldom
         self.chunked: Op | None = None  # the loop of which a chunk is being written
         self.size = sum(1 for _ in walk(function.body))
         self.rooms: dict[str, Any] = {}  # on the stack, for the records of chunks
@@ -471,7 +473,7 @@ class Lowering:
         def general() -> list[list[Number]]:
             if not sums or not innermost(op):
                 return self.stretch(op, low, high, starts, (low, high), sums)
-            write = rows if self.depth else in_blocks
+            write = rows if self.depth and not self.seldom else in_blocks
             return write(b, low, high, starts, sums, some)
 
         ends = short_row(self, op, low, high, starts, general) if starts else general()
@@ -542,9 +544,7 @@ class Lowering:
         alone = not self.function.attrs.get("donated") and independent(op, self.inputs)
         group = self.hints.group() if alone else None
         self.memories.group = group
-        self.depth += 1
-        self.region(region, start)
-        self.depth -= 1
+        self.inner(op, region, start)
         self.memories.group = None
         values = region.terminator.operands
         self.hand_over(values, start)
@@ -580,6 +580,13 @@ class Lowering:
             results[k] = [corrected(b, results[k][0], last)]
             self.bind(op.results[k], inits[k], results[k])
         return results
+
+    def inner(self, loop: Op, body: Region, start: Link | None) -> None:
+        """The body of a loop."""
+        around = self.depth, self.seldom
+        self.depth, self.seldom = self.depth + 1, self.large and several_loops(loop)
+        self.region(body, start)
+        self.depth, self.seldom = around
 
     def addition(self, op: Op, k: int) -> Op:
         """The operation that adds to a sum that a loop carries."""
@@ -621,9 +628,7 @@ class Lowering:
         b.cbranch(self.number(before.terminator.operands[0]), inside, end)
         tested = self.ownership.last
         b.position_at_end(inside)
-        self.depth += 1
-        self.region(body, start)
-        self.depth -= 1
+        self.inner(op, body, start)
         values = body.terminator.operands
         self.hand_over(values, start)
         self.incoming(phis, [self.parts(v) for v in values], b.block)

@@ -29,6 +29,7 @@ from llvmlite import binding
 from ...ir.core import Const, Function, Op, walk
 
 __all__ = [
+    "is_large",
     "is_short",
     "optimize",
     "reads_neighbours",
@@ -71,7 +72,12 @@ def builder(target: Any, neighbours: bool, speed: int) -> Any:
 
 def speed_level(function: Function) -> int:
     """By which of LLVM's levels a kernel is optimized."""
-    return 2 if sum(1 for _ in walk(function.body)) >= LARGE else 3
+    return 2 if is_large(function) else 3
+
+
+def is_large(function: Function) -> bool:
+    """Whether a kernel is to be compiled quickly."""
+    return sum(1 for _ in walk(function.body)) >= LARGE
 
 
 def reads_neighbours(function: Function) -> bool:

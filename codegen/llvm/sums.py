@@ -13,7 +13,9 @@ stretches of `BLOCK` turns, and what the stretches give is added up with its rou
     }                                                 if from > 0:  s = total + s + errors
 
 A loop inside another one is written twice, for rows of at most one stretch and for longer ones: how often it turns
-is then known outside of the loop around it, which matters where the rows are of a few numbers.
+is then known outside of the loop around it, which matters where the rows are of a few numbers. In a large kernel
+(`passes.is_large`) one of `SEVERAL` loops inside a loop, a time step's say, is written once: what it takes to enter it
+is little beside the others', and loops with a dozen of sums are much to compile.
 
 *Loops around others* add one term a turn, with its rounding error. Nothing vectorizes there that this would stop.
 
@@ -28,16 +30,18 @@ from typing import Any
 
 from llvmlite import ir
 
-from ...ir.core import Const, Op, Value
+from ...ir.core import Const, Op, Value, walk
 from ...ir.types import Buffer
 from .scalars import integer
 
-__all__ = ["BLOCK", "SINGLE", "corrected", "error_of", "in_blocks", "long_sums", "rows"]
+__all__ = ["BLOCK", "SINGLE", "corrected", "error_of", "in_blocks", "long_sums", "rows", "several_loops"]
 
 BLOCK = 2048
 """Turns of an innermost loop: with vectors of four numbers, four at a time, 128 terms to a partial sum."""
 SINGLE = 64
 """Turns of a loop that is not vectorized."""
+SEVERAL = 6
+"""Loops in a turn of a loop, which is then much longer than what it takes to enter one of them."""
 
 Number = Any  # an LLVM value
 Turns = Callable[[Number, Number, list[list[Number]]], list[list[Number]]]
@@ -69,6 +73,11 @@ def long_sums(loop: Op) -> list[int]:
         and uses[arg] == 1
         and uses[value] == 1
     ]
+
+
+def several_loops(loop: Op) -> bool:
+    """Whether every turn of a loop may run many others."""
+    return sum(1 for region in loop.regions for op in walk(region) if op.name == "for") >= SEVERAL
 
 
 def inside(loop: Op) -> list[Op]:

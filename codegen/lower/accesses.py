@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ...ir.core import Const, Op, Region, Value
 from ...ir.types import Buffer
@@ -45,22 +46,23 @@ class Access:
 
 @dataclass
 class Effects:
-    """Everything an operation does: memory, values used from outside, whether it may end the program."""
+    """Everything an operation does: memory, values used from outside, whether it may end the program. Not changed once
+    it is asked for `reads`, `writes` or `roots`."""
 
     accesses: list[Access] = field(default_factory=list)
     uses: set[Value] = field(default_factory=set)
     defines: set[Value] = field(default_factory=set)
     checks: bool = False
 
-    @property
+    @cached_property
     def reads(self) -> set[Value]:
         return {a.root for a in self.accesses if not a.write}
 
-    @property
+    @cached_property
     def writes(self) -> set[Value]:
         return {a.root for a in self.accesses if a.write}
 
-    @property
+    @cached_property
     def roots(self) -> set[Value]:
         return {a.root for a in self.accesses}
 

@@ -5,7 +5,7 @@ In: a scheduled function, changed in place. Out: nothing.
 
 from __future__ import annotations
 
-from ...ir.core import Function, Region, Value, walk
+from ...ir.core import Function, Op, Region, Value, walk
 from ...ir.ops.declare import lookup
 
 __all__ = ["cleanup"]
@@ -28,10 +28,7 @@ def sweep(region: Region, used: set[Value]) -> bool:
     """Drop unused operations of a region; True where there were some."""
     kept = []
     for op in region.ops:
-        definition = lookup(op.name)
-        pure = not definition.effect and definition.category not in ("control", "terminator")
-        dead = not any(r in used for r in op.results) and bool(op.results)
-        if dead and (pure or op.name in REMOVABLE):
+        if op.results and used.isdisjoint(op.results) and (op.name in REMOVABLE or is_pure(op)):
             continue
         if op.name == "for" and not op.results and len(op.regions[0].ops) == 1:
             continue  # nothing is left inside
@@ -42,6 +39,11 @@ def sweep(region: Region, used: set[Value]) -> bool:
         for inner in op.regions:
             changed |= sweep(inner, used)
     return changed
+
+
+def is_pure(op: Op) -> bool:
+    definition = lookup(op.name)
+    return not definition.effect and definition.category not in ("control", "terminator")
 
 
 def stationary(region: Region) -> bool:

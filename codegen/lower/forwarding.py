@@ -86,7 +86,7 @@ class Forwarder:
                 if position_of(op, 1) is not None:
                     known[tuple(key_parts)] = value
             elif op.regions:
-                changed = effects(op)
+                changed = effects(op) if known else Effects()
                 if op.name in ("for", "while"):
                     self.forget(known, changed)  # an earlier turn may have written
                     inside, seen = dict(known), dict(done)
@@ -109,14 +109,17 @@ class Forwarder:
 
     def forget(self, known: dict[Key, Value], changed: Effects) -> None:
         """Forget positions that may have been written."""
-        writes = [a for a in changed.accesses if a.write]
-        for key in list(known):
+        writes: dict[Value, list[Access]] = {}
+        for access in changed.accesses:
+            if access.write:
+                writes.setdefault(access.root, []).append(access)
+        for key in list(known) if writes else ():
             buffer, *position = key
-            here = Access(root_of(buffer), False, tuple(position), (), known_op(known[key]))
-            for access in writes:
-                if access.root is here.root and not apart(access, here, []):
+            root = root_of(buffer)
+            if root in writes:
+                here = Access(root, False, tuple(position), (), known_op(known[key]))
+                if not all(apart(access, here, []) for access in writes[root]):
                     del known[key]
-                    break
 
 
 def known_op(value: Value) -> Op:

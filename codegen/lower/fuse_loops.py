@@ -177,7 +177,7 @@ class Fuser:
             region.ops.remove(op)
         at = region.ops.index(first)
         region.ops[at:at] = list(reversed(needed))
-        self.known.clear()
+        self.known.pop(first, None)  # the loops around it are not looked at any more
         self.fused = True
 
 

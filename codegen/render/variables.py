@@ -19,86 +19,105 @@ __all__ = ["Variables"]
 
 
 class Variables:
-    """`name[value]` for every value that is not a constant or folded."""
+    """`name[value]` for every value that is not a constant or folded.
+
+    Sets of values are integers here, with a bit for each value: large kernels have thousands of values, of which
+    hundreds are alive everywhere."""
 
     def __init__(self, function: Function, folding: Folding, reserved: Iterable[str]) -> None:
         self.folding = folding
-        self.near: dict[Value, set[Value]] = {}
+        self.bits: dict[Value, int] = {}
+        self.near: dict[Value, int] = {}
+        """Of each class of values, by its first one: what is alive where one of them is defined."""
+        self.inside: dict[Value, int] = {}
+        """And its values."""
         self.parent: dict[Value, Value] = {}
         self.members: dict[Value, list[Value]] = {}
         self.order: list[Value] = []
         self.params = set(function.args)
-        self.needs: dict[Region, set[Value]] = {}
-        self.defined(function.args, set())
+        self.needs: dict[Region, int] = {}
+        self.defined(function.args, 0)
         self.indices: set[Value] = set()
-        self.live(function.body, set())
-        self.defined(function.args, self.params)
+        self.live(function.body, 0)
+        self.defined(function.args, self.mask(function.args))
         self.pairs(function.body)
         self.name: dict[Value, str] = {}
         self.choose(function, set(reserved))
 
+    def bit(self, value: Value) -> int:
+        found = self.bits.get(value)
+        if found is None:
+            found = self.bits[value] = 1 << len(self.bits)
+        return found
+
+    def mask(self, values: Iterable[Value]) -> int:
+        out = 0
+        for value in values:
+            out |= self.bit(value)
+        return out
+
     # interference
 
-    def defined(self, values: Sequence[Value], alive: set[Value]) -> None:
+    def defined(self, values: Sequence[Value], alive: int) -> None:
         for value in values:
+            own = self.bit(value)
             if value not in self.members:
                 self.members[value] = [value]
+                self.inside[value] = own
                 self.order.append(value)
-            near = self.near
-            others = near.setdefault(value, set())
-            for other in alive - others:
-                if other is not value:
-                    others.add(other)
-                    near.setdefault(other, set()).add(value)
+            self.near[value] = self.near.get(value, 0) | (alive & ~own)
 
-    def live(self, region: Region, after: set[Value]) -> set[Value]:
+    def live(self, region: Region, after: int) -> int:
         """Record what interferes in a region; returns what is live at its start."""
-        alive = set(after)
+        alive = after
         for op in reversed(region.ops):
             if op in self.folding.folded:
                 continue
-            self.defined(op.results, alive | set(op.results))
-            alive -= set(op.results)
+            made = self.mask(op.results)
+            self.defined(op.results, alive | made)
+            alive &= ~made
             if op.name == "if":
-                alive = set().union(*(self.live(inner, alive) for inner in op.regions))
+                then, other = (self.live(inner, alive) for inner in op.regions)
+                alive = then | other
             elif op.name == "for":
                 (body,) = op.regions
                 self.indices.add(body.args[0])
+                bounds = self.mask(roots_of(self.folding, op, 2))
                 throughout = alive | self.captured(body)
                 if op.attrs.get("reverse"):  # the index is counted down from the upper end
-                    throughout |= set(roots_of(self.folding, op, 2))
-                start = self.live(body, throughout | {body.args[0]})
+                    throughout |= bounds
+                start = self.live(body, throughout | self.bit(body.args[0]))
                 # the bounds are read after the carried variables have been set
-                self.defined(body.args, start | set(body.args) | set(roots_of(self.folding, op, 2)))
+                self.defined(body.args, start | self.mask(body.args) | bounds)
                 alive = throughout
             elif op.name == "while":
                 before, body = op.regions
-                inside = set(before.args) | {r for o in before.ops for r in o.results}
-                throughout = alive | self.captured(before) | (self.captured(body) - inside)
+                given = self.mask(before.args)
+                inside = given | self.mask(r for o in before.ops for r in o.results)
+                throughout = alive | self.captured(before) | (self.captured(body) & ~inside)
                 in_body = self.live(body, throughout)
-                start = self.live(before, in_body | throughout | set(before.args))
-                self.defined(before.args, start | set(before.args))
+                start = self.live(before, in_body | throughout | given)
+                self.defined(before.args, start | given)
                 alive = throughout
-            alive |= set(roots_of(self.folding, op))
+            alive |= self.mask(roots_of(self.folding, op))
         return alive
 
-    def captured(self, region: Region) -> set[Value]:
+    def captured(self, region: Region) -> int:
         """What a region needs from outside."""
         if region not in self.needs:
             self.needs[region] = self.captured_by(region)
         return self.needs[region]
 
-    def captured_by(self, region: Region) -> set[Value]:
-        own = set(region.args)
-        out: set[Value] = set()
+    def captured_by(self, region: Region) -> int:
+        own, out = self.mask(region.args), 0
         for op in region.ops:
             if op not in self.folding.folded:
-                out |= set(roots_of(self.folding, op)) - own
-            inside: set[Value] = set()
+                out |= self.mask(roots_of(self.folding, op)) & ~own
+            inside = 0
             for inner in op.regions:
-                out |= self.captured(inner) - own - inside
-                inside |= set(inner.args) | {r for o in inner.ops for r in o.results}
-            own |= set(op.results)
+                out |= self.captured(inner) & ~own & ~inside
+                inside |= self.mask(inner.args) | self.mask(r for o in inner.ops for r in o.results)
+            own |= self.mask(op.results)
         return out
 
     # sharing
@@ -117,10 +136,12 @@ class Variables:
         a, b = self.find(a), self.find(b)
         if a is b or a in self.params or b in self.params:
             return
-        if any(y in self.near.get(x, ()) for x in self.members[a] for y in self.members[b]):
+        if self.near[a] & self.inside[b] or self.near[b] & self.inside[a]:
             return
         self.parent[b] = a
         self.members[a] += self.members[b]
+        self.near[a] |= self.near[b]
+        self.inside[a] |= self.inside[b]
 
     def pairs(self, region: Region) -> None:
         for op in region.ops:
@@ -144,10 +165,10 @@ class Variables:
 
     def choose(self, function: Function, reserved: set[str]) -> None:
         holders: dict[str, tuple[object, bool]] = {}  # of each name: the type of its values, and whether it is fixed
-        name_of: dict[Value, str] = {}
+        near: dict[str, int] = {}  # to the values that have a name
+        inside: dict[str, int] = {}  # those values
         place = {v: k for k, v in enumerate(values_of(function.body))}
-        root_of = {v: self.find(v) for v in self.order}
-        classes = [v for v in self.order if root_of[v] is v]
+        classes = [v for v in self.order if self.find(v) is v]
         for root in classes:
             self.members[root].sort(key=place.__getitem__)
         classes.sort(key=lambda v: (not any(m.name for m in self.members[v]), place[self.members[v][0]]))
@@ -156,16 +177,21 @@ class Variables:
             hint = next((m.name for m in members if m.name), None)
             wanted = identifier(hint, root)
             letters = list(INDEX_NAMES) if hint is None and root in self.indices else []
-            near = set().union(*(self.near.get(m, ()) for m in members))
-            unfit = {name_of[root_of[v]] for v in near if v in root_of and root_of[v] in name_of} | reserved
+
+            def unfit(name: str, root: Value = root) -> bool:
+                if name in reserved:
+                    return True
+                return bool(self.near[root] & inside.get(name, 0) or self.inside[root] & near.get(name, 0))
+
             own = (root.type, False)
             alone = root in self.params
             name, count = letters.pop(0) if letters else wanted, 0
-            while name in unfit or (name in holders and (alone or holders[name] != own)):
+            while unfit(name) or (name in holders and (alone or holders[name] != own)):
                 count += 1
                 name = letters.pop(0) if letters else f"{wanted}_{count}"
             holders[name] = (root.type, alone)
-            name_of[root] = name
+            near[name] = near.get(name, 0) | self.near[root]
+            inside[name] = inside.get(name, 0) | self.inside[root]
             for member in members:
                 self.name[member] = name
 
