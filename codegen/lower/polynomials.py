@@ -27,6 +27,7 @@ __all__ = [
     "constant",
     "expand",
     "is_atom",
+    "multiply",
     "never_negative",
     "scale",
 ]

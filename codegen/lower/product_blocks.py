@@ -42,7 +42,7 @@ from ..narrow_products import limits
 from .accesses import Access, Effects, effects, moves_buffers, root_of
 from .blocking import is_short
 from .loops import affine
-from .polynomials import Polynomial, expand
+from .polynomials import Polynomial, add, expand, multiply
 from .private import EXPOSED, UNDEFINED, Places, after, fills, looked_at_after, step, touches
 
 __all__ = ["ROWS", "block_products"]
@@ -51,6 +51,8 @@ ROWS = 96
 """Of a block: what a dozen columns of them take is a part of a small first cache."""
 MEMBERS = 24
 """Loops and products that take turns with one another."""
+REACH = 64
+"""Operations between two of them, at most."""
 ACCESSES = 64
 """In a loop; with more, what it reads and writes is not compared with that of others."""
 BY_ROWS = {"matmul": "put_product_nn", "matmul_nt": "put_product_nt"}
@@ -206,11 +208,9 @@ class Group:
             for m in self.members
         )  # fmt: skip
 
-    def finish(self) -> bool:
-        """Without what is connected to no product; whether anything is left that gains from taking turns."""
+    def gains(self) -> bool:
+        """Whether there is a product among those that take turns, and a loop that works on its rows."""
         products = [m for m in self.members if m.op.name == "buffer.call"]
-        if not products or len(self.members) == len(products) == 1:
-            return False
         rows = {t.root for m in products for t in m.touches if t.row is not None}
         return any(t.root in rows for m in self.members if m not in products for t in m.touches)
 
@@ -219,25 +219,23 @@ def next_group(where: Region, extents: Extents) -> Group | None:
     """The first loops and products of a region that take turns."""
     known = [effects(op) for op in where.ops]
     members = [member_of(op, e, extents) for op, e in zip(where.ops, known, strict=True)]
-    at = 0
-    while at < len(where.ops):
-        first = members[at]
-        if first is None:
-            at += 1
+    products = [m for m in members if m is not None and m.op.name == "buffer.call"]
+    rows = {t.root for m in products for t in m.touches if t.row is not None}
+    for at, first in enumerate(members):
+        if first is None or rows.isdisjoint(first.effects.roots):
             continue
         group = Group([first])
         end = at + 1
         last = end  # behind the last member
-        while end < len(where.ops) and group.take(where.ops[end], known[end], members[end]):
+        while end - last < REACH and end < len(where.ops) and group.take(where.ops[end], known[end], members[end]):
             end += 1
             if group.members[-1].op is where.ops[end - 1]:
                 last = end
         taken = set(where.ops[at:last])
         group.before = [op for op in group.before if op in taken]
         group.after = [op for op in group.after if op in taken]
-        if group.finish():
+        if group.gains():
             return group
-        at += 1
     return None
 
 
@@ -294,8 +292,8 @@ def row_of(access: Access, index: Value, inside: set[Value]) -> Row | None:
     for loop in access.loops[1:]:  # the position is that of an element of a row of so many
         if loop.lo == ZERO and loop.hi not in inside:
             rest = polynomial(access.position[0])
-            for term in (polynomial_of(loop.index), times(polynomial(loop.hi), index)):
-                rest = without(rest, term)
+            turn: Polynomial = {(index,): 1}
+            rest = add(add(rest, {(loop.index,): 1}, -1), multiply(polynomial(loop.hi), turn), -1)
             if not any(v in inside for monomial in rest for v in monomial):
                 return stretch(rest, loop.hi)
     return None
@@ -307,21 +305,6 @@ def stretch(start: Polynomial, width: Value) -> Row:
 
 def polynomial(value: Value) -> Polynomial:
     return expand(value, lambda v: v)
-
-
-def polynomial_of(index: Value) -> Polynomial:
-    return {(index,): 1}
-
-
-def times(a: Polynomial, factor: Value) -> Polynomial:
-    return {tuple(sorted((*m, factor), key=id)): c for m, c in a.items()}
-
-
-def without(a: Polynomial, b: Polynomial) -> Polynomial:
-    out = dict(a)
-    for monomial, c in b.items():
-        out[monomial] = out.get(monomial, 0) - c
-    return {m: c for m, c in out.items() if c}
 
 
 def ordered(a: Effects, b: Effects) -> bool:
