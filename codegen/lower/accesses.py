@@ -17,7 +17,7 @@ from ..callbacks import CALLBACK
 from ..scheduled import written_operands
 from .loops import affine, scaled, summed
 
-__all__ = ["Access", "Effects", "Loop", "apart", "effects", "moves_buffers", "root_of", "same_position"]
+__all__ = ["Access", "Effects", "Loop", "apart", "effects", "moves_buffers", "ordered", "root_of", "same_position"]
 
 CHECKS = frozenset({"check", "bound", "same_extent"})
 Form = tuple[dict[Value, int], int]
@@ -117,6 +117,14 @@ def collect(op: Op, loops: tuple[Loop, ...], out: Effects) -> None:
         out.defines.update(region.args)
         for nested in region.ops:
             collect(nested, inner, out)
+
+
+def ordered(a: Effects, b: Effects) -> bool:
+    """Whether the order of two operations, of which `a` stands first, matters. What touches memory stays behind the
+    check that says that it may."""
+    if a.defines & b.uses or (a.checks and (b.checks or b.accesses)):
+        return True
+    return bool(a.writes & b.roots or a.roots & b.writes)
 
 
 def position_of(op: Op, at: int) -> tuple[Value, ...] | None:

@@ -27,7 +27,7 @@ from ...ir.core import Builder, Const, Function, Op, Region, Value
 from ...ir.types import I64, Buffer
 from .accesses import Access, Effects, Form
 from .loops import affine, scaled, summed
-from .private import EXPOSED, UNDEFINED, Places, after, looked_at_after, step, touches
+from .private import Places, read_later, touches
 from .spans import at_least, at_most
 
 __all__ = ["Turns", "Window", "offset", "windows"]
@@ -278,23 +278,3 @@ def largest(a: Form) -> list[Form]:
 def in_order(a: Form, b: Form) -> bool:
     """Whether `a` is at most `b`, as far as is known."""
     return at_most(summed(a, scaled(b, -1))) <= 0
-
-
-def read_later(places: Places, where: Region, begin: int, end: int, root: Value) -> bool:
-    """Whether what the operations from `begin` to before `end` of a region leave in a buffer may be read."""
-    assert root.op is not None
-
-    def same(value: Value) -> Value:
-        return value
-
-    state = UNDEFINED
-    for op in where.ops[end:]:
-        state = step(op, root, same, state)
-        if state == EXPOSED:
-            return True
-    owner = places.owner_of[where]
-    if where is places.region_of[root.op] or owner is None:
-        return False
-    if owner.name != "for" or after(where, root, same, UNDEFINED, where.ops[begin]) == EXPOSED:
-        return True
-    return looked_at_after(places, owner, root, same)

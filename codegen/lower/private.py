@@ -28,7 +28,7 @@ from ..scheduled import written_operands
 from .accesses import root_of
 from .polynomials import expand
 
-__all__ = ["Places", "only_added_to", "workspace"]
+__all__ = ["Places", "fills", "only_added_to", "read_later", "touches", "workspace"]
 
 WHOLE = frozenset({"matmul", "matmul_nt", "matmul_tn", "matmul_tt"})
 """Library kernels that overwrite all of what they write to."""
@@ -194,6 +194,26 @@ def looked_at_after(places: Places, op: Op, root: Value, same: Same) -> bool:
             # on the way out of the loop, too, it was written since
             return False
         op = owner
+
+
+def read_later(places: Places, where: Region, begin: int, end: int, root: Value) -> bool:
+    """Whether what the operations from `begin` to before `end` of a region leave in a buffer may be read."""
+    assert root.op is not None
+
+    def same(value: Value) -> Value:
+        return value
+
+    state = UNDEFINED
+    for op in where.ops[end:]:
+        state = step(op, root, same, state)
+        if state == EXPOSED:
+            return True
+    owner = places.owner_of[where]
+    if where is places.region_of[root.op] or owner is None:
+        return False
+    if owner.name != "for" or after(where, root, same, UNDEFINED, where.ops[begin]) == EXPOSED:
+        return True
+    return looked_at_after(places, owner, root, same)
 
 
 # ---------------------------------------------------------------- sums

@@ -39,11 +39,11 @@ from operator import mul
 from ...ir.core import Builder, Const, Function, Op, Region, Value, walk
 from ...ir.types import F32, F64, I64, Buffer, DType, Scalar
 from ..narrow_products import limits
-from .accesses import Access, Effects, effects, moves_buffers, root_of
+from .accesses import Access, Effects, effects, moves_buffers, ordered, root_of
 from .blocking import is_short
 from .loops import affine
 from .polynomials import Polynomial, add, expand, multiply
-from .private import EXPOSED, UNDEFINED, Places, after, fills, looked_at_after, step, touches
+from .private import Places, fills, read_later, touches
 
 __all__ = ["ROWS", "block_products"]
 
@@ -307,14 +307,6 @@ def polynomial(value: Value) -> Polynomial:
     return expand(value, lambda v: v)
 
 
-def ordered(a: Effects, b: Effects) -> bool:
-    """Whether the order of two operations, of which `a` stands first, matters. What touches memory stays behind the
-    check that says that it may."""
-    if a.defines & b.uses or (a.checks and (b.checks or b.accesses)):
-        return True
-    return bool(a.writes & b.roots or a.roots & b.writes)
-
-
 # ---------------------------------------------------------------- what becomes of it
 
 
@@ -377,26 +369,6 @@ def is_window(function: Function, where: Region, group: Group, root: Value, begi
         if any(isinstance(v.type, Buffer) and v is not root and root_of(v) is root for v in operands):
             return False
     return not read_later(Places.of(function), where, begin, end, root)
-
-
-def read_later(places: Places, where: Region, begin: int, end: int, root: Value) -> bool:
-    """Whether what the operations from `begin` to before `end` of a region leave in a buffer may be read."""
-    assert root.op is not None
-
-    def same(value: Value) -> Value:
-        return value
-
-    state = UNDEFINED
-    for op in where.ops[end:]:
-        state = step(op, root, same, state)
-        if state == EXPOSED:
-            return True
-    owner = places.owner_of[where]
-    if where is places.region_of[root.op] or owner is None:
-        return False
-    if owner.name != "for" or after(where, root, same, UNDEFINED, where.ops[begin]) == EXPOSED:
-        return True
-    return looked_at_after(places, owner, root, same)
 
 
 def block_size(b: Builder, group: Group, rows: Value, extents: Extents) -> Value:

@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 
 from ...ir.core import Builder, Const, Function, Op, Region, Value, walk
 from ...ir.types import I64, Buffer, Scalar
-from .accesses import Access, Effects, apart, effects, moves_buffers
+from .accesses import Access, Effects, apart, effects, moves_buffers, ordered
 from .blocking import is_short, sum_of
 from .contraction import Turns, Window, offset, windows
 from .loops import affine, scaled, summed
@@ -199,14 +199,6 @@ def inner_extents(body: Region, inside: set[Value]) -> tuple[Value, ...] | None:
                 found = max(found, nested, key=len)
         deepest = max(deepest, found, key=len)
     return deepest
-
-
-def ordered(a: Effects, b: Effects) -> bool:
-    """Whether the order of two operations, of which `a` stands first, matters. What touches memory stays behind the
-    check that says that it may."""
-    if a.defines & b.uses or (a.checks and (b.checks or b.accesses)):
-        return True
-    return bool(a.writes & b.roots or a.roots & b.writes)
 
 
 def distance(earlier: Member, x: Access, later: Member, y: Access) -> int | None:
