@@ -61,7 +61,7 @@ _PRIMITIVES = (
     "callbacks.py",
     "entry.py",
     "shared.py",
-    "threads.py",
+    "threads",
     "blas_threads.py",
 )
 

@@ -3,10 +3,11 @@
 In: a loop marked as parallel (`codegen.lower.parallel`), with its plan. Out: its body as a function of a chunk, and the
 code that decides, when the program gets there, into how many chunks the turns go, and has them run.
 
-    before the loop:   chunks = as the work suggests, at most CHUNKS; 1 where it is small
+    before the loop:   chunks = as the work suggests, at most CHUNKS; 1 where it is small; some more where that
+                                makes them equally long
                        threads = adjit_threads_acquire(wanted, work)
                        context = {records, lo, hi, chunks, copies, what the body uses of its surroundings}
-                       adjit_threads_run(task, context, chunks, threads)
+                       adjit_threads_run(task, context, chunks, threads, order)
     the task:          its turns, from what chunk 0 starts with or from nothing; its part of the sums, or its failure,
                        into the record of the chunk
     after the loop:    the failure of the first chunk that failed; else sums of the parts, in the order of chunks
@@ -30,7 +31,9 @@ from ...ir.core import Const, Op, Value, walk
 from ...ir.types import Buffer
 from ..lower.induction import defined_in
 from ..lower.parallel import Plan
+from ..threads import BACKWARD, FORWARD, IN_ORDER
 from . import alone
+from .copies import add_copies, clear, copies_of, elements, place_of_copy
 from .loop_hints import innermost
 from .memory import POINTER, Memory, element_type
 from .numba_parts import cgutils
@@ -61,9 +64,6 @@ SHORT = 16
 """Operations of a loop that is written twice, so that it runs as if there were no threads where these do not pay."""
 MUCH = 1e9
 """More work than this is not counted."""
-APART = 128
-"""Bytes between the copies that threads write to: processors fetch cache lines in pairs, and wait for each other where
-they write to the same pair."""
 SELDOM = (1, 2000)
 """How often threads are asked for: where they are, what it costs to get there is little; where not, registers are for
 the loop."""
@@ -109,7 +109,7 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
         # run once in a call: one code for all
         work = Work(low, op).of_loop()
         parts, tails = parts_worth_it(low, work, plan, trips)
-        chunks = chunk_count(low, plan, parts, trips)
+        chunks = chunk_count(low, plan, parts, trips, tails)
         run(low, op, plan, b.select(several, chunks, integer(1)), work, tails)
         return
     start = low.ownership.last
@@ -126,7 +126,7 @@ def parallel_loop(low: Lowering, op: Op, plan: Plan) -> None:
     def in_chunks() -> None:
         work = Work(low, op).of_loop()
         parts, tails = parts_worth_it(low, work, plan, trips)
-        run(low, op, plan, chunk_count(low, plan, parts, trips), work, tails)
+        run(low, op, plan, chunk_count(low, plan, parts, trips, tails), work, tails)
 
     threads, alone = (b.append_basic_block(name) for name in ("threads", "alone"))
     b.cbranch(several, threads, alone).set_weights(SELDOM)
@@ -186,22 +186,28 @@ def worth_copies(low: Lowering, work: Any, parts: Any, accumulated: Sequence[Val
     return b.select(b.fcmp_ordered("<", share, parts), share, parts)
 
 
-def chunk_count(low: Lowering, plan: Plan, parts: Any, trips: Any) -> Any:
+def chunk_count(low: Lowering, plan: Plan, parts: Any, trips: Any, tails: Tails | None) -> Any:
     """Into how many chunks the turns go, where it is more than one."""
     b = low.b
-    most = ir.Constant(F64, float(COPIES if plan.accumulated else CHUNKS))
+    limit = COPIES if plan.accumulated else CHUNKS
+    most = ir.Constant(F64, float(limit))
     chunks = b.fptosi(b.select(b.fcmp_ordered("<", parts, most), parts, most), I64)
     for count in (2, 4, 8, 16):  # few chunks are shared out evenly if they are a power of two
         between = b.and_(b.icmp_signed(">", chunks, integer(count)), b.icmp_signed("<", chunks, integer(2 * count)))
         chunks = b.select(between, integer(count), chunks)
-    return b.select(b.icmp_signed("<", trips, chunks), trips, chunks)
+    chunks = b.select(b.icmp_signed("<", trips, chunks), trips, chunks)
+    # ... and of as many turns: of ten turns, eight chunks would be five of two
+    size = at_least_one(b, b.sdiv(trips, at_least_one(b, chunks)))
+    even = b.sdiv(b.add(trips, b.sub(size, integer(1))), size)
+    room: Any = integer(limit)
+    if tails is not None:
+        longest = tails.most_chunks(b, trips)
+        room = b.select(b.and_(tails.wanted, b.icmp_signed("<", longest, room)), longest, room)
+    return b.select(b.icmp_signed("<=", even, room), even, chunks)
 
 
-def elements(b: Any, memory: Memory) -> Any:
-    out: Any = integer(1)
-    for extent in memory.extents:
-        out = b.mul(out, extent)
-    return out
+def at_least_one(b: Any, count: Any) -> Any:
+    return b.select(b.icmp_signed(">", count, integer(1)), count, integer(1))
 
 
 # ---------------------------------------------------------------- around the loop
@@ -227,12 +233,15 @@ def run(low: Lowering, op: Op, plan: Plan, chunks: Any, work: Any, tails: Tails 
     fill_context(low, frame, chunks, tails, copies)
     context = b.bitcast(frame.context, POINTER)
     symbol = cgutils.get_or_insert_function(
-        b.module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, I64]), "adjit_threads_run"
+        b.module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, I64, I64]), "adjit_threads_run"
     )
     calls = any(inner.name == "buffer.call" for inner in walk(op.regions[0]))
     if calls:
         alone.enter(b)
-    b.call(symbol, [b.bitcast(frame.task, POINTER), context, jobs, threads_there])
+    order: Any = integer(BACKWARD if op.attrs.get("reverse") else FORWARD)
+    if tails is not None:
+        order = b.select(tails.wanted, integer(IN_ORDER), order)
+    b.call(symbol, [b.bitcast(frame.task, POINTER), context, jobs, threads_there, order])
     if calls:
         alone.leave(b)
     if plan.fails:
@@ -257,39 +266,6 @@ def call(b: Any, name: str, result: Any, arguments: Sequence[Any], chunks: Any) 
     out.add_incoming(integer(1), before)
     out.add_incoming(given, asks)
     return out
-
-
-def copies_of(low: Lowering, root: Value, count: Any) -> Memory:
-    """Memory for copies of a buffer, owned here."""
-    b = low.b
-    original = low.memory(root)
-    value = Value(Buffer(original.type.dtype, 1), "copies")
-    size = b.add(b.mul(count, distance(b, original)), integer(apart(original)))
-    memory, enough = low.memories.allocate(value, [size], original.number)
-    with b.if_then(b.not_(enough), likely=False):
-        release = ir.FunctionType(ir.VoidType(), [])
-        b.call(cgutils.get_or_insert_function(b.module, release, "adjit_threads_release"), [])
-    low.require_memory(enough)
-    memory = low.memories.with_data(memory)
-    low.ownership.own(value, memory)
-    return memory
-
-
-def apart(memory: Memory) -> int:
-    """How many elements lie between copies, and before the first: no cache line holds elements of two."""
-    return APART // memory.type.dtype.itemsize
-
-
-def distance(b: Any, memory: Memory) -> Any:
-    """From a copy of some memory to the next one, in elements: a multiple of `apart`."""
-    line = apart(memory)
-    rounded = b.and_(b.add(elements(b, memory), integer(line - 1)), integer(-line))
-    return b.add(rounded, integer(line))
-
-
-def place_of_copy(b: Any, original: Memory, copies: Any, number: Any) -> Any:
-    """Where a copy of `original` begins."""
-    return b.gep(copies, [b.add(b.mul(number, distance(b, original)), integer(apart(original)))])
 
 
 def prepare(low: Lowering, op: Op, plan: Plan) -> Frame:
@@ -395,18 +371,6 @@ def combined(low: Lowering, kind: str, like: Value, first: Any, second: Any) -> 
     """Two parts of a sum as one."""
     operands = [Value(like.type), Value(like.type)]
     return scalar(low.context, low.b, Op(kind, operands, [like.type]), [first, second])
-
-
-def add_copies(low: Lowering, original: Memory, copies: Memory, count: Any) -> None:
-    """Add the copies to the original, one after the other."""
-    b = low.b
-    size = elements(b, original)
-    with cgutils.for_range(b, count) as outer:
-        begin = place_of_copy(b, original, copies.data, outer.index)
-        with cgutils.for_range(b, size) as inner:
-            place = b.gep(original.data, [inner.index], inbounds=True)
-            part = b.load(b.gep(begin, [inner.index], inbounds=True))
-            b.store(b.fadd(b.load(place), part), place)
 
 
 # ---------------------------------------------------------------- the loop's body
@@ -555,11 +519,3 @@ def nothing(kind: str, start: Any) -> Any:
     if kind == "mul":
         return ir.Constant(start.type, 1.0 if is_float else 1)
     return ir.Constant(start.type, -0.0 if is_float else 0)
-
-
-def clear(low: Lowering, data: Any, size: Any, memory: Memory) -> None:
-    """Fill memory with what, added, changes no bit."""
-    b = low.b
-    zero = ir.Constant(element_type(memory.type), -0.0)
-    with cgutils.for_range(b, size) as loop:
-        low.memories.tag(b.store(zero, b.gep(data, [loop.index], inbounds=True)), memory)

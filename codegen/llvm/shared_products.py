@@ -13,6 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from ...ir.types import F64, DType
+from ..threads import FORWARD
 from . import alone
 from .numba_parts import cgutils
 from .scalars import integer, value_type
@@ -61,11 +62,11 @@ def shared(module: ir.Module, name: str, whole: Any, dtype: DType, left: bool, r
         b.store(value, b.gep(context, [I32(0), I32(k)]))
     acquire = cgutils.get_or_insert_function(module, ir.FunctionType(I64, [I64, I64]), "adjit_threads_acquire")
     run = cgutils.get_or_insert_function(
-        module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, I64]), "adjit_threads_run"
+        module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, I64, I64]), "adjit_threads_run"
     )
     threads = b.call(acquire, [wanted, b.udiv(multiplications, integer(PER_NANOSECOND))])
     alone.enter(b)
-    b.call(run, [b.bitcast(task, POINTER), b.bitcast(context, POINTER), parts, threads])
+    b.call(run, [b.bitcast(task, POINTER), b.bitcast(context, POINTER), parts, threads, integer(FORWARD)])
     alone.leave(b)
     b.ret_void()
     return function

@@ -1,55 +1,37 @@
-"""The pool of threads that kernels with `parallel` run their loops on.
+"""The pool of threads as LLVM text.
 
-In: nothing, or the number of threads that is wanted. Out: four functions under names that machine code links to.
+In: nothing. Out: `native_text()`, a module with the functions that `codegen.threads` tells of, the worker's loop, and
+what `process` tells the pool.
 
-    i64 adjit_threads_acquire(i64 wanted, i64 work)     take the pool (0: all threads) for so many nanoseconds of work;
-                                                        how many threads, the caller included
-    void adjit_threads_run(task, context, i64 chunks, i64 threads)      run the task on every chunk, give the pool back
-    void adjit_threads_release()                 give the pool back unused
-    void adjit_threads_wait(word)                in a task: wait until another chunk, begun before, has set a word
-
-A task is `i64 (context, chunk, thread)`; where it gives another number than 0, no further chunks are begun. Chunks are
-begun in order, each once. The caller works too, as thread 0. Who finds the pool taken (another Python thread runs
-there) gets one thread, its own, and does all chunks itself, which gives the same results, since what a chunk is does
-not depend on threads.
-
-Workers are Python's threads that have entered native code and stay there, without the interpreter's lock: that works
-wherever Python has threads, and needs no C compiler. Idle, they look for work a short while, letting others have the
-processor now and then, and sleep on a lock of Python's. Sleepers are woken for work that pays it; smaller pieces go to
-those who are awake. They are started when a kernel first asks for them, never at import; a forked child starts with
-none and makes its own; at exit they are sent home. One word, `state`, holds whether a job can be joined, how many
-workers have joined it, and its number: a worker joins by one atomic operation or not at all, so that a caller waits for
-those who are at work, never for a sleeper.
+Idle workers look for work a short while, letting others have the processor now and then, and sleep on a lock of
+Python's. Sleepers are woken for work that pays it; smaller pieces go to those who are awake. One word, `state`, holds
+whether a job can be joined, how many workers have joined it, and its number: a worker joins by one atomic operation or
+not at all, so that a caller waits for those who are at work, never for a sleeper.
 """
 
 from __future__ import annotations
 
-import atexit
-import ctypes
-import functools
-import importlib
-import os
 import platform
 import sys
-import threading
-from _thread import start_new_thread
-from collections.abc import Callable
-from typing import Any
 
-__all__ = ["LIMIT", "SYMBOLS", "available", "register_symbols", "started"]
+from . import placing
+
+__all__ = ["BACKWARD", "FORWARD", "IN_ORDER", "LIMIT", "native_text"]
 
 LIMIT = 256
 """The most threads of a pool."""
-SYMBOLS = frozenset(f"adjit_threads_{name}" for name in ("acquire", "run", "release", "wait"))
-
+IN_ORDER, FORWARD, BACKWARD = 0, 1, 2
+"""In which order chunks are begun, and by whom (`codegen.threads`)."""
 NATIVE = """
 @state = private global i64 0, align 64      ; bits 0-15: workers that joined; 16: may be joined; 17-: its number
-@next = private global i64 0, align 64       ; the chunk to begin next
+@next = private global [LIMIT x [8 x i64]] zeroinitializer, align 64   ; chunks begun of the part of each thread
+@stop = private global i64 0, align 64       ; no chunk from here on is begun
 @busy = private global i64 0, align 64
 @quit = private global i64 0, align 64
 @task = private global ptr null, align 64    ; what follows describes the job, and changes while nobody is in it
 @context = private global ptr null
 @chunks = private global i64 0
+@order = private global i64 0
 @members = private global i64 0
 @count = private global i64 1, align 64      ; threads there are, the caller included
 @known = private global i64 0                ; the most threads that were asked for
@@ -57,7 +39,7 @@ NATIVE = """
 @missed = private global i64 0               ; nanoseconds of work since sleepers were last woken that they were not for
 @parked = private global [LIMIT x [8 x i64]] zeroinitializer, align 64
 @locks = private global [LIMIT x ptr] zeroinitializer
-
+PLACING
 declare i32 @PyThread_acquire_lock(ptr, i32)
 declare void @PyThread_release_lock(ptr)
 declare void @adjit_threads_start(i64)
@@ -154,7 +136,7 @@ done:
   ret void
 }
 
-define void @adjit_threads_run(ptr %task, ptr %context, i64 %chunks, i64 %threads) {
+define void @adjit_threads_run(ptr %task, ptr %context, i64 %chunks, i64 %threads, i64 %order) {
   %alone = icmp sle i64 %threads, 1
   br i1 %alone, label %serial, label %open
 serial:
@@ -172,8 +154,19 @@ open:
   store ptr %task, ptr @task
   store ptr %context, ptr @context
   store i64 %chunks, ptr @chunks
+  store i64 %order, ptr @order
   store i64 %threads, ptr @members
-  store atomic i64 0, ptr @next monotonic, align 64
+  store atomic i64 %chunks, ptr @stop monotonic, align 64
+  br label %reset
+reset:
+  %r = phi i64 [ 0, %open ], [ %r1, %reset ]
+  %begun = getelementptr [LIMIT x [8 x i64]], ptr @next, i64 0, i64 %r, i64 0
+  store atomic i64 0, ptr %begun monotonic, align 64
+  %r1 = add i64 %r, 1
+  %resets = icmp slt i64 %r1, %threads
+  br i1 %resets, label %reset, label %ready
+ready:
+  TELL_PLACE
   %old = load atomic i64, ptr @state monotonic, align 64
   %number = lshr i64 %old, 17
   %increased = add i64 %number, 1
@@ -182,7 +175,7 @@ open:
   store atomic i64 %new, ptr @state seq_cst, align 64
   br label %wake
 wake:
-  %w = phi i64 [ 1, %open ], [ %w1, %waked ]
+  %w = phi i64 [ 1, %ready ], [ %w1, %waked ]
   %wakes = icmp slt i64 %w, %threads
   br i1 %wakes, label %look, label %work
 look:
@@ -225,6 +218,7 @@ define private void @wake(i64 %k) {
   %sleeps = icmp eq i64 %was, 1
   br i1 %sleeps, label %release, label %done
 release:
+  KEEP_AWAY
   %held = getelementptr [LIMIT x ptr], ptr @locks, i64 0, i64 %k
   %lock = load ptr, ptr %held
   call void @PyThread_release_lock(ptr %lock)
@@ -237,18 +231,48 @@ define private void @work(i64 %thread) {
   %task = load ptr, ptr @task
   %context = load ptr, ptr @context
   %chunks = load i64, ptr @chunks
+  %order = load i64, ptr @order
+  %members = load i64, ptr @members
+  %shared = icmp eq i64 %order, IN_ORDER
+  %parts = select i1 %shared, i64 1, i64 %members      ; one part is everybody's
+  %mirrored = icmp eq i64 %order, BACKWARD
+  br label %part
+part:                                          ; its own, then those of the threads after it
+  %k = phi i64 [ 0, %0 ], [ %k1, %next_part ]
+  %more_parts = icmp slt i64 %k, %parts
+  br i1 %more_parts, label %begin_part, label %done
+begin_part:
+  %sum = add i64 %thread, %k
+  %owner = urem i64 %sum, %parts
+  %from_end = sub i64 %parts, %owner
+  %before_end = sub i64 %from_end, 1
+  %place = select i1 %mirrored, i64 %before_end, i64 %owner
+  %place1 = add i64 %place, 1
+  %scaled = mul i64 %place, %chunks
+  %scaled1 = mul i64 %place1, %chunks
+  %first = udiv i64 %scaled, %parts
+  %end = udiv i64 %scaled1, %parts
+  %begun = getelementptr [LIMIT x [8 x i64]], ptr @next, i64 0, i64 %owner, i64 0
   br label %begin
 begin:
-  %chunk = atomicrmw add ptr @next, i64 1 monotonic
-  %more = icmp slt i64 %chunk, %chunks
-  br i1 %more, label %run, label %done
+  %number = atomicrmw add ptr %begun, i64 1 monotonic
+  %chunk = add i64 %first, %number
+  %more = icmp slt i64 %chunk, %end
+  br i1 %more, label %look, label %next_part
+look:
+  %stop = load atomic i64, ptr @stop monotonic, align 64
+  %wanted = icmp slt i64 %chunk, %stop
+  br i1 %wanted, label %run, label %next_part
 run:
   %failed = call i64 %task(ptr %context, i64 %chunk, i64 %thread)
   %fine = icmp eq i64 %failed, 0
-  br i1 %fine, label %begin, label %stop
-stop:
-  store atomic i64 4611686018427387904, ptr @next monotonic, align 64
-  br label %done
+  br i1 %fine, label %begin, label %fails
+fails:
+  %earlier = atomicrmw min ptr @stop, i64 %chunk monotonic
+  br label %next_part
+next_part:
+  %k1 = add i64 %k, 1
+  br label %part
 done:
   ret void
 }
@@ -256,6 +280,7 @@ done:
 define void @worker(i64 %me) {
   %place = getelementptr [LIMIT x [8 x i64]], ptr @parked, i64 0, i64 %me, i64 0
   %held = getelementptr [LIMIT x ptr], ptr @locks, i64 0, i64 %me
+  INTRODUCE
   br label %poll
 poll:
   %seen = phi i64 [ 0, %0 ], [ %seen, %relax ], [ %seen, %others ], [ %number, %skip ], [ %seen, %join ],
@@ -298,6 +323,7 @@ relax:
   %pass = icmp eq i64 %some, 0
   br i1 %pass, label %others, label %poll
 others:                                        ; the caller may be waiting for this processor
+  MAKE_ROOM
   %ignored = call i32 @YIELD()
   br label %poll
 tires:
@@ -346,6 +372,7 @@ define void @forget() {
   store i64 1, ptr @count
   store i64 0, ptr @known
   store i64 0, ptr @missed
+  FORGET
   ret void
 }
 
@@ -387,121 +414,11 @@ def native_text() -> str:
         declare, pause = "declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"
     elif machine in ("aarch64", "arm64"):
         declare, pause = "declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"
-    words = {"DECLARE_PAUSE": declare, "PAUSE": pause, "LIMIT": str(LIMIT), "SPINS": str(SPINS)}
-    words |= {"OTHERS": str(OTHERS), "LARGE": str(LARGE), "OFTEN": str(OFTEN)}
+    words: dict[str, object] = {"PLACING": placing.TEXT, **placing.HOOKS, "DECLARE_PAUSE": declare, "PAUSE": pause}
+    words |= {"LIMIT": LIMIT, "POINTERS": 8 * LIMIT, "IN_ORDER": IN_ORDER, "BACKWARD": BACKWARD}
+    words |= {"SPINS": SPINS, "OTHERS": OTHERS, "LARGE": LARGE, "OFTEN": OFTEN}
     words["YIELD"] = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
     text = NATIVE
     for word, value in words.items():
-        text = text.replace(word, value)
+        text = text.replace(word, str(value))
     return text
-
-
-def available() -> int:
-    """How many threads `parallel=True` means: ADJIT_NUM_THREADS, or the processors that this process may use."""
-    wanted = os.environ.get("ADJIT_NUM_THREADS", "")
-    if wanted.isdigit() and int(wanted) > 0:
-        return min(int(wanted), LIMIT)
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(count, LIMIT)
-
-
-class Pool:
-    """The native pool of this process, and the threads in it. There is one (`pool`)."""
-
-    def __init__(self) -> None:
-        llvm = importlib.import_module("llvmlite.binding")
-        importlib.import_module("numba.core.codegen")  # it prepares LLVM for this machine
-        self.locks: list[int] = []
-        self.homes: list[threading.Event] = []
-        api = ctypes.pythonapi
-        self.allocate_lock, self.acquire_lock = api.PyThread_allocate_lock, api.PyThread_acquire_lock
-        self.allocate_lock.restype = ctypes.c_void_p
-        self.acquire_lock.argtypes = [ctypes.c_void_p, ctypes.c_int]
-        self.callback = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self.start)
-        for name in ("PyThread_acquire_lock", "PyThread_release_lock"):
-            llvm.add_symbol(name, address_of(getattr(api, name)))
-        llvm.add_symbol("adjit_threads_start", address_of(self.callback))
-        if sys.platform == "win32":
-            llvm.add_symbol("SwitchToThread", address_of(ctypes.WinDLL("kernel32").SwitchToThread))
-        module = llvm.parse_assembly(native_text())
-        module.verify()
-        self.engine = llvm.create_mcjit_compiler(module, llvm.Target.from_default_triple().create_target_machine())
-        self.engine.finalize_object()
-        # threads may be in this code when the interpreter takes its modules apart: it stays for ever
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.engine))
-        for name in SYMBOLS:
-            llvm.add_symbol(name, self.engine.get_function_address(name))
-        word = ctypes.c_int64
-        self.worker = self.function("worker", word)
-        self.tell_started = self.function("started", word, word, word)
-        self.tell_lock = self.function("lock_of", word, ctypes.c_void_p)
-        self.tell_forked = self.function("forget")
-        self.tell_dismissed = self.function("dismiss", word)
-        self.closed = False
-        atexit.register(self.close)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.forked)
-
-    def function(self, name: str, *arguments: Any) -> Callable[..., Any]:
-        return ctypes.CFUNCTYPE(None, *arguments)(self.engine.get_function_address(name))
-
-    def start(self, wanted: int) -> None:
-        """Called by the kernel that has taken the pool: let there be that many threads, as far as possible."""
-        every = available()
-        target = min(wanted or every, LIMIT)
-        try:
-            while not self.closed and len(self.homes) + 1 < target:
-                self.start_one(len(self.homes) + 1)
-        except RuntimeError:  # no more threads to be had
-            pass
-        self.tell_started(len(self.homes) + 1, max(wanted, 1), every)
-
-    def start_one(self, number: int) -> None:
-        lock = self.allocate_lock()
-        if not lock:
-            raise RuntimeError("no lock")
-        self.acquire_lock(lock, 1)
-        self.tell_lock(number, lock)
-        home = threading.Event()
-        start_new_thread(self.live, (number, home))
-        self.homes.append(home)
-
-    def live(self, number: int, home: threading.Event) -> None:
-        self.worker(number)
-        home.set()
-
-    def forked(self) -> None:
-        """In a child there are no threads but the one that forked."""
-        self.homes = []
-        self.tell_forked()
-
-    def close(self) -> None:
-        """At exit: send the workers home, while there is an interpreter to go home to."""
-        self.closed = True
-        self.tell_dismissed(len(self.homes) + 1)
-        for home in self.homes:
-            home.wait(1.0)
-        self.homes = []
-        self.tell_started(1, LIMIT, 1)
-
-
-def address_of(function: Any) -> int:
-    address = ctypes.cast(function, ctypes.c_void_p).value
-    assert address is not None
-    return address
-
-
-@functools.cache
-def pool() -> Pool:
-    return Pool()
-
-
-def register_symbols() -> None:
-    """Tell LLVM the addresses of the pool's functions."""
-    pool()
-
-
-def started() -> int:
-    """How many workers the pool has started in this process."""
-    return len(pool().homes)
