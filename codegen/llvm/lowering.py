@@ -33,6 +33,7 @@ from .routines import call_routine, is_routine
 from .row_sums import short_row
 from .row_vectors import rows_of_vectors
 from .scalars import call_primitive, cast, constant, integer, numba_scalar, scalar
+from .streaming import streamed
 from .sums import corrected, error_of, in_blocks, long_sums, rows, several_loops
 from .vectors import vectorized
 
@@ -456,7 +457,7 @@ class Lowering:
         plan = None if self.inside else self.plans.get(op)
         if plan is not None:
             parallel_loop(self, op, plan)
-        elif not vectorized(self, op):
+        elif not streamed(self, op) and not vectorized(self, op):
             self.serial_loop(op)
 
     def serial_loop(self, op: Op) -> None:

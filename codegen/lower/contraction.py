@@ -20,7 +20,7 @@ by them before (or is one of a few that were written just in front of them), and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...ir.core import Builder, Const, Function, Op, Region, Value
@@ -221,11 +221,7 @@ def written_before(turns: Sequence[Turns], placed: Sequence[Placed], singles: Se
     for t, access, offset in placed:
         if access.write:
             continue
-        ranges = [
-            (moved(w.loop.operands[0], at), moved(w.loop.operands[1], at))
-            for w, x, at in placed
-            if x.write and number[w] < number[t] and x.op in w.loop.regions[0].ops
-        ]
+        ranges = [turns for w, turns in written(placed) if number[w] < number[t]]
         ranges += [(({}, s), ({}, s + 1)) for s in singles]
         if not covered(moved(t.loop.operands[0], offset), moved(t.loop.operands[1], offset), ranges):
             return False
@@ -237,17 +233,17 @@ def moved(value: Value, by: Form) -> Form:
 
 
 def written_first(placed: Sequence[Placed], root: Value, at: int) -> bool:
-    """Whether a loop writes the element `at`, by writing from there or before to the end of the array: since somebody
-    reads it, there is such an element."""
+    """Whether loops write the element `at`, by writing all from there to the end of the array: since somebody reads
+    it, there is such an element."""
     assert root.op is not None
-    extent = affine(root.op.operands[0])
-    return any(
-        access.write
-        and access.op in t.loop.regions[0].ops
-        and in_order(moved(t.loop.operands[0], offset), ({}, at))
-        and in_order(extent, moved(t.loop.operands[1], offset))
-        for t, access, offset in placed
-    )
+    return covered(({}, at), affine(root.op.operands[0]), [turns for _, turns in written(placed)])
+
+
+def written(placed: Sequence[Placed]) -> Iterator[tuple[Turns, tuple[Form, Form]]]:
+    """What loops write in all of their turns, from which element to which."""
+    for t, access, offset in placed:
+        if access.write and access.op in t.loop.regions[0].ops:
+            yield t, (moved(t.loop.operands[0], offset), moved(t.loop.operands[1], offset))
 
 
 def covered(low: Form, high: Form, ranges: list[tuple[Form, Form]]) -> bool:
