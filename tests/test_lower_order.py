@@ -73,16 +73,6 @@ def several_functions(a):
     return s
 
 
-def lossy(a):
-    """`a` is overwritten, but not what the numbers are computed from: the caller's array stays as it is."""
-    s = 0.0
-    b = a * 1.0
-    for i in range(a.shape[0]):
-        s += np.tanh(a[i, i])
-        b[i, 0] = s * b[i, 0]
-    return np.sum(b)
-
-
 COMPUTED_AGAIN = [
     (diagonal, [(SQUARE,), (WIDE,), (SQUARE[:1, :1],), (NONE,)]),
     (below_the_diagonal, [(SQUARE,), (WIDE,), (SQUARE[:1, :2],)]),
@@ -169,6 +159,23 @@ def of_what_has_no_gradient(x, a):
     return s
 
 
+def rows_too(a):
+    """What each turn does with its row is not put into branches."""
+    s = 0.0
+    for i in range(a.shape[0]):
+        s += np.tanh(a[i, i]) * np.sum(a[i] * a[0])
+    return s
+
+
+def written_to(a):
+    s = 0.0
+    b = a * 1.0
+    for i in range(a.shape[0]):
+        s += np.tanh(a[i, i])
+        b[i, 0] = s * b[i, 0]
+    return np.sum(b)
+
+
 KEPT = [
     (first_column, [(WIDE,), (SQUARE,)]),
     (all_of_it, [(SQUARE,)]),
@@ -179,6 +186,8 @@ KEPT = [
     (of_another_array, [(SQUARE,)]),
     (of_what_is_overwritten, [(SQUARE,)]),
     (of_what_has_no_gradient, [(SQUARE[0], SQUARE)]),
+    (rows_too, [(SQUARE,)]),
+    (written_to, [(SQUARE,)]),
 ]
 
 
@@ -232,6 +241,27 @@ def test_the_same_bits(program, arguments, long, monkeypatch):
         assert value == expected
         for one, other in zip(gradients, slopes, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_infinite_slopes(long, monkeypatch):
+    """Zeros by structure stay zeros, true singularities are as loud as they are."""
+
+    def steep(a):
+        s = 0.0
+        for i in range(a.shape[0]):
+            if a[i, 0] > 0.2:
+                s += np.tanh(np.sqrt(a[i, i])) * a[i, 0]
+            else:
+                s += np.exp(a[0, i])
+        return s
+
+    a = SQUARE.copy()
+    a[2, 2] = a[4, 4] = 0.0
+    a[:, 0] = [0.1, 0.3, 0.0, 0.3, 0.3, 0.3]
+    found = grad(renewed(steep))(a)
+    assert found[2, 2] == 0.0 and np.isinf(found[4, 4]) and np.isfinite(found).sum() == 35
+    monkeypatch.setattr(lower_order, "LONG", 1 << 40)
+    np.testing.assert_array_equal(grad(renewed(steep))(a), found)
 
 
 def branches(f):

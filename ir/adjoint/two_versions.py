@@ -13,7 +13,7 @@ to be large, the plan of the new function computes again (`lower_order`) what th
 
 The tape is a small part of the memory that the gradient of `a` takes, but it comes on top of it. To compute `tanh`
 again is a small part of the time where this gradient is large, and up to a quarter where it stays in a cache. The loop
-remains one, so that its surroundings fuse as they did.
+remains one, so that its surroundings fuse as they did. Only loops that compute numbers alone are changed.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def in_two_versions(function: Function, plan: Plan) -> tuple[Function, int] | No
         around.append(loop)
         if value.is_array or not plan.can_recompute(value) or not reads_arguments_alone(plan, value):
             continue
-        spare = order.grows(region)
-        if spare is not None and not calls_with_effects(loop.regions[0]):
+        spare = order.grows(region) if computes_numbers(loop) else None
+        if spare is not None:
             found.setdefault(loop, spare)
     if not found:
         return None
@@ -58,6 +58,19 @@ def in_two_versions(function: Function, plan: Plan) -> tuple[Function, int] | No
             array, axis = found[copy]
             chosen[op] = (arguments[array], axis)
     return _Doubling(chosen).function(function), len(plan.saved) + sum(loop in found for loop in around)
+
+
+def computes_numbers(loop: Op) -> bool:
+    """Whether a loop reads arrays, computes numbers, and does nothing else: then its turns are all that there is to it,
+    and no pass would have found anything in them that branches hide."""
+    body = loop.regions[0]
+    ops = list(walk(body))
+    made = [*body.args, *(v for op in ops for v in op.results)]
+    return (
+        not any(v.is_array for v in made)
+        and not any(op.name in ("for", "while") for op in ops)
+        and not calls_with_effects(body)
+    )
 
 
 class _Doubling(Rewriter):
