@@ -191,17 +191,34 @@ class Plan:
         return any(op.name in REWRITTEN and op.operands[0] is value for op in home.ops)
 
     def within_one_turn(self, value: Value, regions: Sequence[Region]) -> bool:
-        """Whether what is needed in the mirror of `regions` is needed at most once for each time it was computed."""
+        """Whether what is needed in the mirror of `regions` can be computed once for each time it was computed: there,
+        or before the loop in whose turns it is needed."""
         home = self.prepared.home[value]
         for region in regions:
             while region is not home:
                 site = self.prepared.sites[region]
-                if site.owner is None or site.parent is None or site.owner.name != "if":
+                if site.owner is None or site.parent is None:
+                    break
+                if site.owner.name != "if" and not self.is_the_same_anywhere(value):
                     break
                 region = site.parent
             else:
                 return True
         return False
+
+    def is_the_same_anywhere(self, value: Value) -> bool:
+        """Whether nothing that a value is computed from is being undone: it is the same before a loop as in it."""
+        pending, seen = [value], {value}
+        while pending:
+            last = pending.pop()
+            if last.is_array and self.lineages.of(last) in self.undone:
+                return False
+            outside = self.prepared.home[last] is self.prepared.function.body
+            if last.op is not None and not outside and self.can_recompute(last):
+                new = [v for v in last.op.operands if v not in seen and not isinstance(v, Const)]
+                seen.update(new)
+                pending += new
+        return True
 
 
 def make_plan(prepared: Prepared, reverse: Reverse, frugal: bool = False, gradients: Sequence[Value] = ()) -> Plan:
