@@ -29,6 +29,7 @@ from ..codegen.host import kernel_type, leaf_of
 from ..ir import collection, interp, pipeline
 from ..ir.adjoint import Adjoint, vjp
 from ..ir.adjoint.growing_tapes import with_checkpoints
+from ..ir.adjoint.two_versions import in_two_versions
 from ..ir.core import Function
 from ..ir.errors import ArgumentError
 from ..ir.types import Array, Scalar
@@ -200,10 +201,16 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     if transform.kind == "vjp":
         number = {k: n for n, k in enumerate(k for k, seed in enumerate(seeds) if seed is not None)}
         out.cotangents = [number.get(leaf.index) if isinstance(leaf, Result) else None for leaf in value_leaves]
+    out.donated = donated_leaves(function, transform, call)
     with timed(seconds, "adjoint"):
-        out.plan = vjp(optimized, out.wrt, seeds, keep)
+        out.plan = vjp(optimized, out.wrt, seeds, keep, donated=bool(out.donated))
         if transform.kind == "grad" and (thrifty := with_checkpoints(optimized, out.plan.plan)) is not None:
-            out.plan = vjp(thrifty, out.wrt, seeds, keep)
+            out.plan = vjp(thrifty, out.wrt, seeds, keep, donated=bool(out.donated))
+        elif transform.threads is None and (twice := in_two_versions(optimized, out.plan.plan)) is not None:
+            doubled, most = twice
+            again = vjp(doubled, out.wrt, seeds, keep)
+            if len(again.plan.saved) < most:
+                out.plan = again
         out.kept = out.plan.function.attrs["kept"]
     renumbered = {old: new for new, old in enumerate(keep)}
     out.results = [renumbered_result(leaf, renumbered) for leaf in results]
@@ -214,7 +221,6 @@ def specialize(function: Callable[..., Any], transform: Transform, call: Call) -
     else:
         with timed(seconds, "optimize adjoint"):
             out.forward = out.stages.adjoint = pipeline.finish(pipeline.optimize(out.plan.function))
-    out.donated = donated_leaves(function, transform, call)
     on_threads(transform, out.forward)
     if out.reverse is not None:
         on_threads(transform, out.reverse)

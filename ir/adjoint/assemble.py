@@ -19,7 +19,7 @@ from ..core import Builder, Const, Op, Region, Value, builder, const, walk
 from ..types import Array, Scalar, Tape
 from .lineage import Versions
 from .reverse import Induction
-from .save import Plan, mirrored_pairs
+from .save import REWRITTEN, Plan, mirrored_pairs
 
 __all__ = ["Kept", "assemble"]
 
@@ -258,6 +258,7 @@ class _Backward:
         threads = [self.tapes[i] for i in items] + [self.state[a] for a in lineages]
         is_loop = op.name == "for"
         if is_loop:
+            self.compute_before(op, owner, scope)
             operands += threads
         regions: list[Region] = []
         for mirror, sources in mirrored_pairs(op, owner):
@@ -301,6 +302,25 @@ class _Backward:
             scope.values[item.value] = self.pop(item, scope)
         for source in sources:
             self.begin_states(source, scope)
+
+    def compute_before(self, op: Op, owner: Op, scope: _Scope) -> None:
+        """Arrays that are computed again part by part, and needed in the turns of a loop: once, before it."""
+        inside = set(owner.regions)
+        for inner in (inner for region in owner.regions for inner in walk(region)):
+            inside.update(inner.regions)
+        pending = [inner.attrs["of"] for region in op.regions for inner in walk(region) if inner.name == "residual"]
+        seen = set(pending)
+        while pending:
+            value = pending.pop()
+            if isinstance(value, Const) or value in self.plan.saved or self.plan.exists(value, {}):
+                continue
+            if value.op is not None and value.op.name in REWRITTEN and self.prepared.home[value] not in inside:
+                if scope.get(value) is None:
+                    self.fetch(value, scope)
+                continue
+            new = [v for v in self.plan.sources(value) or () if v not in seen]
+            seen.update(new)
+            pending += new
 
     def pop(self, item: Kept, scope: _Scope) -> Value:
         value = item.value

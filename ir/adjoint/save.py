@@ -23,6 +23,9 @@ elementary function costs more than to keep its value:
     y = exp %x                  forward, in a loop            y = exp %x
                                                       =>      %q = tape.push %p, %y
     y = exp %x                  reverse: again from %x        %p, %y = tape.pop %q
+
+unless its loops are known to be of lower order than a gradient that is written anyway (`lower_order`): then the time of
+a few such functions is lost in that of the gradient, next to which a tape would need memory of its own.
 """
 
 from __future__ import annotations
@@ -30,13 +33,14 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..core import Const, Op, Region, Value, walk
 from ..ops import lookup
 from ..types import Array, Scalar
 from .dependence import FinalRead, final_reads
 from .lineage import Lineages, Versions
+from .lower_order import LowerOrder
 from .prepare import Prepared
 from .reverse import OVERWRITES, Reverse
 
@@ -82,6 +86,8 @@ class Plan:
     cost: float = 0.0
     frugal: bool = False
     """Memory counts alone: nothing is kept to save computing it again."""
+    lower_order: LowerOrder | None = None
+    """Which regions' numbers are few next to the elements of a gradient."""
 
     @property
     def undone_writes(self) -> list[Op]:
@@ -185,28 +191,47 @@ class Plan:
         return any(op.name in REWRITTEN and op.operands[0] is value for op in home.ops)
 
     def within_one_turn(self, value: Value, regions: Sequence[Region]) -> bool:
-        """Whether what is needed in the mirror of `regions` is needed at most once for each time it was computed."""
+        """Whether what is needed in the mirror of `regions` can be computed once for each time it was computed: there,
+        or before the loop in whose turns it is needed."""
         home = self.prepared.home[value]
         for region in regions:
             while region is not home:
                 site = self.prepared.sites[region]
-                if site.owner is None or site.parent is None or site.owner.name != "if":
+                if site.owner is None or site.parent is None:
+                    break
+                if site.owner.name != "if" and not self.is_the_same_anywhere(value):
                     break
                 region = site.parent
             else:
                 return True
         return False
 
+    def is_the_same_anywhere(self, value: Value) -> bool:
+        """Whether nothing that a value is computed from is being undone: it is the same before a loop as in it."""
+        pending, seen = [value], {value}
+        while pending:
+            last = pending.pop()
+            if last.is_array and self.lineages.of(last) in self.undone:
+                return False
+            outside = self.prepared.home[last] is self.prepared.function.body
+            if last.op is not None and not outside and self.can_recompute(last):
+                new = [v for v in last.op.operands if v not in seen and not isinstance(v, Const)]
+                seen.update(new)
+                pending += new
+        return True
 
-def make_plan(prepared: Prepared, reverse: Reverse, frugal: bool = False) -> Plan:
-    """The cheapest plan found: greedily, lineage by lineage, undo where it pays."""
+
+def make_plan(prepared: Prepared, reverse: Reverse, frugal: bool = False, gradients: Sequence[Value] = ()) -> Plan:
+    """The cheapest plan found: greedily, lineage by lineage, undo where it pays. `gradients`: arguments whose gradients
+    the sweep makes."""
+    order = LowerOrder(prepared, gradients)
     lineages = Lineages(prepared, reverse.reversed_ops)
     final = final_reads(lineages, reverse)
-    best = _evaluate(Plan(prepared, lineages, reverse, final, frugal=frugal))
+    best = _evaluate(Plan(prepared, lineages, reverse, final, frugal=frugal, lower_order=order))
     for lineage in lineages.overwrites:
         if best.cost == 0:
             break
-        candidate = _evaluate(Plan(prepared, lineages, reverse, final, undone={*best.undone, lineage}, frugal=frugal))
+        candidate = _evaluate(replace(best, saved=set(), undone={*best.undone, lineage}))
         if candidate.cost < best.cost:
             best = candidate
     return best
@@ -230,8 +255,9 @@ def price(plan: Plan, value: Value) -> float:
     return size(value) * TYPICAL_EXTENT ** plan.prepared.loops(plan.prepared.home[value])
 
 
-def recompute_price(plan: Plan, value: Value) -> float:
-    """What it costs to compute a value again from its operands, in the unit of `price`."""
+def recompute_price(plan: Plan, value: Value, regions: Sequence[Region]) -> float:
+    """What it costs to compute a value again from its operands, for a need in the mirror of `regions`, in the unit of
+    `price`."""
     assert value.op is not None
     if value.op.name in REWRITTEN and not plan.frugal:
         return price(plan, value) * REWRITE_COST
@@ -239,7 +265,30 @@ def recompute_price(plan: Plan, value: Value) -> float:
     if plan.frugal or cost < ELEMENTARY_COST or not value.dtype.is_float:
         return 0.0
     bytes_per_element = value.dtype.itemsize / 8
-    return price(plan, value) / bytes_per_element * cost / KEEPING_PER_COST
+    once = price(plan, value) / bytes_per_element * cost / KEEPING_PER_COST
+    if value.is_array or plan.lower_order is None:
+        return once
+    home, loops = plan.prepared.home[value], plan.prepared.loops
+    if {loops(region) for region in regions} != {loops(home)}:  # it is computed where it is needed, which is more often
+        return once
+    if not reads_arguments_alone(plan, value) or not plan.lower_order.at(home):
+        return once
+    return once / TYPICAL_EXTENT
+
+
+def reads_arguments_alone(plan: Plan, value: Value) -> bool:
+    """Whether a number is computed again without reading an array that would have to be there longer for it."""
+    top = plan.prepared.function.body
+    pending, seen = [value], {value}
+    while pending:
+        op = pending.pop().op
+        for v in op.operands if op is not None else ():
+            if v.is_array and v not in top.args:
+                return False
+            if v not in seen and v.op is not None and plan.prepared.home[v] is not top and plan.can_recompute(v):
+                seen.add(v)
+                pending.append(v)
+    return True
 
 
 def undo_price(plan: Plan, op: Op) -> float:
@@ -417,7 +466,7 @@ def _minimum_cut(plan: Plan, needs: list[Need]) -> tuple[set[Value], float]:
                 graph.edge(source, (value, "in"), UNBOUNDED)
                 continue
             if value.op is not None and plan.can_recompute(value) and plan.read_at_the_end(value) is None:
-                again = recompute_price(plan, value)
+                again = recompute_price(plan, value, need.regions)
                 if again:
                     graph.edge(source, (value, "in"), again)
             for operand in operands:

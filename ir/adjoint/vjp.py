@@ -75,12 +75,14 @@ def vjp(
     seeds: Sequence[str | None],
     keep: Sequence[int] | None = None,
     collected: Collected | None = None,
+    donated: bool = False,
 ) -> Adjoint:
     """Differentiate `function`.
 
     `wrt`: argument numbers. `seeds`: per result, "one" (its cotangent is 1: a scalar), "argument" (the cotangent is
     a further argument) or None (not differentiated). `keep`: numbers of the results to return (all unless given).
-    `collected`: the sweep is part of another one, see there.
+    `collected`: the sweep is part of another one, see there. `donated`: gradients may be written to arguments, once
+    these have been read.
     """
     prepared = prepare(function)
     body = prepared.function.body
@@ -123,7 +125,10 @@ def vjp(
     masked = [k for k, c in enumerate(found) if c.mask is not None] if collected is not None else []
     cotangents += [m for k in masked if (m := found[k].mask) is not None]
     drop_dead(reverse, cotangents)
-    plan = make_plan(prepared, reverse, frugal=collected is not None)  # what is computed again is to save memory
+    # what checkpoints compute again is to save memory; a pullback keeps a copy of each array that it reads again
+    read_freely = "argument" not in seeds and not donated
+    gradients = [v for v in inputs if v in active] if read_freely else []
+    plan = make_plan(prepared, reverse, collected is not None, gradients)
     plan.unreached = [v for v in inputs if v not in active]
     drop_unchosen_undo(reverse, plan)
     drop_dead(reverse, cotangents)
