@@ -22,6 +22,15 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Nor at what a file's tests have left, which are kernels with all that they are made of: tests that ask the
+    collector to look at everything would take a second and more, each."""
+    if nextitem is not None and nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture
 def always_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels for threads are called with small arguments, too, where adjit would take the ones without."""
