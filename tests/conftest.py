@@ -1,5 +1,6 @@
 """Options of the test suite. Kernels get memory full of NaNs: what reads it before writing it fails."""
 
+import collections
 import gc
 import os
 
@@ -14,6 +15,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the texts of golden cases whose meaning holds, instead of comparing them",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test with the mark `daily`, all cases but the first ones are slow tests."""
+    seen: collections.Counter[str] = collections.Counter()
+    for item in items:
+        mark = item.get_closest_marker("daily")
+        if mark is not None:
+            name = item.nodeid.partition("[")[0]
+            seen[name] += 1
+            if seen[name] > mark.args[0]:
+                item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:

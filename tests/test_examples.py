@@ -54,6 +54,7 @@ def test_it_says_what_it_shows(path: Path) -> None:
     assert path.name in (FOLDER.parent / "docs" / "examples.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_newton_cg(tmp_path: Path) -> None:
     results = example("newton_cg").main(tmp_path, n=200)
     newton = results.pop("Newton-CG")
@@ -135,6 +136,7 @@ def test_soft_ranks_are_ranks_where_values_are_far_apart() -> None:
     np.testing.assert_allclose(found, np.array(ahead) / 2e-6, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_heat_inverse(tmp_path: Path) -> None:
     found = example("heat_inverse").main(tmp_path)
     assert found["slope"] == pytest.approx(found["quotient"], rel=1e-6)

@@ -50,7 +50,7 @@ def lstm_input(layers: int = 2, bits: int = 3, count: int = 4) -> dict[str, Any]
 
 def interpreted(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run adjit's programs in the interpreter; compiled only where loops over single numbers would take minutes."""
-    if module != "ht":
+    if module not in ("ht", "gmm"):
         monkeypatch.setenv("ADJIT_DISABLE_JIT", "1")
 
 
@@ -194,6 +194,7 @@ def test_newton_direction(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(direction, centroids - means, rtol=1e-12)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", ["f", "r"])
 def test_derivatives_through_a_path(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outer derivative of a path that follows inner derivatives, with either mode inside; in few steps."""

@@ -78,6 +78,7 @@ def renewed(function):
     return again
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_same_bits(program, monkeypatch):
     """In any number of segments, as the loop as it is."""
@@ -95,6 +96,7 @@ def test_same_bits(program, monkeypatch):
             np.testing.assert_array_equal(found, slopes)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_large_enough(program):
     """The branch in segments is there, and is taken from a size on."""

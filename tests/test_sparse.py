@@ -169,6 +169,7 @@ STRUCTURES = {
 }
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_jacobians(name):
     f, x, colors = STRUCTURES[name]
