@@ -31,9 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What collecting has made stays until the end: the garbage collector need not look at it again and again."""
+    """What collecting has made stays until the end: the garbage collector need not look at it again and again. Nor at
+    everything else as often as it would: tracing and the interpreter make very many objects."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(5_000, 50, 100)
 
 
 @pytest.hookimpl(trylast=True)
