@@ -139,6 +139,7 @@ def test_what_was_measured_before_an_interruption_is_kept(
     assert "stopped after 1 of 3 rows" in written.err and "scalar" in written.out
 
 
+@pytest.mark.slow
 def test_a_report_is_written_and_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, run = measured(tmp_path, "textbook", "scaling", "--filter", "control|durbin", "--report", f"{tmp_path}/one")
     assert status == 0
@@ -245,6 +246,7 @@ def test_first_calls_in_processes_of_their_own(tmp_path: Path) -> None:
 SMALL = {name: program for name, program in rows.PROGRAMS.items() if program.small}
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", SMALL)
 def test_programs_are_checked_at_small_inputs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADJIT_DISABLE_JIT", "1")

@@ -26,6 +26,7 @@ def test_in_the_interpreter(name: str, seed: int, monkeypatch: pytest.MonkeyPatc
     check(name, seed)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("name", "seed"), COMPILED)
 def test_compiled(name: str, seed: int) -> None:
     check(name, seed)

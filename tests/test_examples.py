@@ -76,6 +76,7 @@ def test_products_of_the_hessian() -> None:
     np.testing.assert_allclose(newton_cg.product(x, v), hessian @ v, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_bouncing_ball(tmp_path: Path) -> None:
     ball = example("bouncing_ball")
     found = ball.main(tmp_path)

@@ -134,6 +134,7 @@ def weighted_hand(theta: Any, us: Any, hand: Any, corners: Any, points: Any, wei
     return np.sum(weights * ht.on_triangles(theta, us, hand, corners, points))
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_gradient_of_hand_tracking(mirrored: bool) -> None:
     given = ht_input(True)
@@ -392,6 +393,7 @@ def test_runs_until_enough_time_has_passed(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(tool.evaluate("any", "twice", {"x": 4.0, "min_runs": 7, "min_seconds": 0.1})["timings"]) == 1 + 7
 
 
+@pytest.mark.slow
 def test_an_eval_drives_the_command() -> None:
     """A dialogue with the command line: the next question depends on the last answer, as in GradBench's `hello`."""
     command = [sys.executable, "-m", "adjit", "bench", "gradbench-tool"]

@@ -177,6 +177,7 @@ def test_errors_inside(monkeypatch):
         grad(too_far)(np.linspace(0.1, 0.5, 4))
 
 
+@pytest.mark.slow
 def test_on_threads(monkeypatch):
     """As in one thread where one is used, and the same from run to run."""
     monkeypatch.setattr(growing_tapes, "LARGE", 0)

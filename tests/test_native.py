@@ -96,6 +96,7 @@ def test_as_a_global_a_closure_variable_and_an_argument():
     assert str(signature.return_type) == "Tuple(float64, array(float64, 1d, C))"
 
 
+@pytest.mark.slow
 def test_derivatives_of_all_kinds():
     def f(x):
         return np.sum(np.sin(x) * x)

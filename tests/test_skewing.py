@@ -139,6 +139,7 @@ def test_random_programs_have_the_same_bits_with_and_without_blocks(seed, monkey
                 np.testing.assert_allclose(found, f(args[0].copy(), *args[1:]), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_most_random_programs_have_blocks_and_windows(monkeypatch):
     """Else the test above would say nothing."""
     small_blocks(monkeypatch)
