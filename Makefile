@@ -33,13 +33,13 @@ demo: .venv/.installed-demo  ## fit an epidemic model through an adaptive integr
 	$(BIN)/python examples/sir_influenza.py
 
 test: .venv/.installed-dev  ## every test but the sweep of random programs
-	$(BIN)/python -m pytest -n $(JOBS) -m 'not sweep' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not sweep' $(PYTEST_ARGS)
 
 test-fast: .venv/.installed-dev  ## the daily lane: what is not marked slow
-	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow and not sweep' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow and not sweep' $(PYTEST_ARGS)
 
-sweep: .venv/.installed-dev  ## the 2,000 random programs, 320 of them compiled (about an hour)
-	$(BIN)/python -m pytest -n $(JOBS) -m sweep tests/test_random.py $(PYTEST_ARGS)
+sweep: .venv/.installed-dev  ## random programs by the thousand, some of them compiled (more than an hour)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m sweep $(PYTEST_ARGS)
 
 # mypy does not see through an editable install whose package is the repository root: it is shown a link.
 check: .venv/.installed-dev  ## ruff (lint and format) and mypy --strict

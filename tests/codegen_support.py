@@ -61,7 +61,8 @@ def same(one, other, where, rtol=1e-10):
         assert one[1] == other[1], where
         return
     assert len(one[1]) == len(other[1])
-    for x, y in zip(one[1], other[1]):
+    tolerances = rtol if isinstance(rtol, list) else [rtol] * len(one[1])
+    for x, y, rtol in zip(one[1], other[1], tolerances, strict=True):
         np.testing.assert_allclose(y, x, rtol=rtol, atol=rtol * 1e-2, equal_nan=True, err_msg=where)
         assert np.asarray(x).shape == np.asarray(y).shape, where
 
@@ -78,8 +79,9 @@ def unchanged(function, args, given, expected):
 
 
 def compare(function, args, *, compiled=True, both=True, roundtrip=True, rtol=1e-10, layout="C"):
-    """Run at every stage; returns the rendered kernel. Arguments must come out unchanged. `layout`: of all arrays;
-    `both`: compile by way of Numba's front end too, not only to LLVM directly."""
+    """Run at every stage; returns the rendered kernel. Arguments must come out unchanged. `rtol`: of
+    all results, or a list of one for each; `layout`: of all arrays; `both`: compile by way of Numba's front end too,
+    not only to LLVM directly."""
     expected = outcome(lambda: interp.run(function, args))
     layouts = [layout if v.is_array else "" for v in function.args]
     low = schedule(function, layouts)

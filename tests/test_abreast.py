@@ -175,6 +175,7 @@ def test_not_abreast(function: Any) -> None:
     assert not runs_abreast(function)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [*ABREAST, *KEPT])
 def test_values(function: Any) -> None:
     compiled = adjit.jit(function)
@@ -205,6 +206,7 @@ def test_single_precision(function: Any) -> None:
         assert np.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [*ABREAST, *KEPT])
 def test_derivatives(function: Any) -> None:
     def weighted(x: Any, at: Any) -> Any:
@@ -294,6 +296,7 @@ def test_memory_of_the_caller(at: int) -> None:
     assert np.array_equal(*memory)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("function", [*ABREAST, by_functions])
 def test_threads(function: Any) -> None:
     rng = np.random.default_rng(0)

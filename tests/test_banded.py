@@ -234,6 +234,7 @@ def results(made: Callable[..., Any], x: Any) -> list[Any]:
     return out
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("function", "x"), MAPS, ids=lambda v: getattr(v, "__name__", ""))
 @pytest.mark.parametrize("transform", [jacfwd, jacrev])
 def test_jacobians(transform: Any, function: Any, x: Any, monkeypatch: pytest.MonkeyPatch) -> None:

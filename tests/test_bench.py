@@ -113,6 +113,7 @@ def test_threads_are_set_before_anything_is_loaded(monkeypatch: pytest.MonkeyPat
         threads.count("0")
 
 
+@pytest.mark.slow
 def test_a_run_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(threads.MARK)
     file = tmp_path / "run.json"
@@ -138,6 +139,7 @@ def test_what_was_measured_before_an_interruption_is_kept(
     assert "stopped after 1 of 3 rows" in written.err and "scalar" in written.out
 
 
+@pytest.mark.slow
 def test_a_report_is_written_and_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, run = measured(tmp_path, "textbook", "scaling", "--filter", "control|durbin", "--report", f"{tmp_path}/one")
     assert status == 0
@@ -165,6 +167,7 @@ def test_pictures_of_sides(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- suites
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("benchmark_", PROGRAMS, ids=lambda b: b.name)
 def test_gradients_are_right(benchmark_: Benchmark) -> None:
     gradient = grad(benchmark_.function, argnums=benchmark_.argnums)(*benchmark_.arguments())
@@ -172,6 +175,7 @@ def test_gradients_are_right(benchmark_: Benchmark) -> None:
         textbook.check(benchmark_, gradient)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("benchmark_", SECOND, ids=lambda b: b.name)
 def test_second_derivatives_are_right(benchmark_: Benchmark) -> None:
     result = textbook.derivative(benchmark_, {})(*benchmark_.arguments())
@@ -216,6 +220,7 @@ def test_scaling_programs_are_differentiated_rightly(name: str, monkeypatch: pyt
         check(arguments, wrong if isinstance(result, tuple) else wrong[0], plain)
 
 
+@pytest.mark.slow
 def test_scaling_fits_exponents() -> None:
     row = suite_scaling.measure("durbin", OPTIONS)
     assert row.facts["sizes"] == [20, 40, 80]
@@ -241,6 +246,7 @@ def test_first_calls_in_processes_of_their_own(tmp_path: Path) -> None:
 SMALL = {name: program for name, program in rows.PROGRAMS.items() if program.small}
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", SMALL)
 def test_programs_are_checked_at_small_inputs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADJIT_DISABLE_JIT", "1")
@@ -419,6 +425,7 @@ def test_memory_grows_by_what_a_call_allocates() -> None:
     assert growth(Contender("numpy", (), lambda: None), "derivative") < size
 
 
+@pytest.mark.slow
 def test_a_worker_answers() -> None:
     answer = ask("memory", "scaling", "durbin 40", "adjit", OPTIONS, quantity="derivative")
     assert answer["arguments"] == 320 and answer["growth"] >= 0

@@ -202,6 +202,7 @@ def options(root: Path, **more: Any) -> Options:
     return Options(effort=QUICK, quick=True, memory=False, root=str(root), **more)
 
 
+@pytest.mark.slow
 def test_the_tables_say_what_holds_and_what_does_not(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

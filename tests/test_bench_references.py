@@ -124,6 +124,7 @@ def test_references_of_optimizations(name: str) -> None:
     np.testing.assert_allclose(side("reference", name).derivative(start), CONSTANTS[name], rtol=RTOL)
 
 
+@pytest.mark.slow
 def test_memory_is_not_shared_between_sizes() -> None:
     """What a reference keeps between calls has the size that the call asks for."""
     ode = side("reference", "ode")

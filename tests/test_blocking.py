@@ -154,6 +154,7 @@ def test_values(function: Any, extents: tuple[int, int]) -> None:
         assert np.array_equal(found, expected)  # the same operations in the same order
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("function", [*BLOCKED, *KEPT])
 def test_derivatives(function: Any) -> None:
     def weighted(c: Any, t: Any) -> Any:

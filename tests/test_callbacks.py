@@ -671,6 +671,7 @@ def run_script(tmp_path: Path, cache: Path, **settings: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_way_to_run_and_the_disk_cache(tmp_path) -> None:
     first = run_script(tmp_path, tmp_path / "cache")
     *lines, compiled = first.splitlines()

@@ -105,6 +105,7 @@ PROGRAMS = [oscillator, backwards, stepped, over_an_array, with_numbers, with_ta
 X0, FORCE = np.linspace(0.1, 0.9, 5), np.array([0.7, -0.2, 1.1])
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("how", HOW)
 def test_same_bits(program, how):
@@ -125,6 +126,7 @@ def test_same_bits(program, how):
         np.testing.assert_array_equal(x0, X0)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_against_forward_mode(program):
     def computed_again(x0, force):
@@ -136,6 +138,7 @@ def test_against_forward_mode(program):
     assert sum(np.sum(a * b) for a, b in zip(found, along, strict=True)) == pytest.approx(slope, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_second_derivatives():
     def kept(x):
         return oscillator(x, FORCE, 12, everything)

@@ -184,6 +184,7 @@ SWEEP = """func @f(%u: f64[?], %T: i64) -> f64[?] {{
 }}"""
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("op", ["update", "accumulate"])
 @pytest.mark.parametrize(("read", "write", "temporary"), [(1, 1, False), (0, 2, True), (2, 0, True)])
 def test_overlapping_slices(op, read, write, temporary):
@@ -448,6 +449,7 @@ def test_products_of_all_sizes_and_layouts(dtype, layout):
         compare(parse(PRODUCTS.format(t=dtype)), [a, b], layout=layout, rtol=1e-4 if dtype == "f32" else 1e-10)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("layout", ["C", "F", "A"])
 def test_vector_products_in_all_layouts(layout):
@@ -463,6 +465,7 @@ def test_vector_products_in_all_layouts(layout):
     compare(parse(text), [M, V[:5], W[:4]], layout=layout)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("layout", ["C", "F", "A"])
 def test_changed_arguments_in_all_layouts(layout):
     function = parse(DONATED)

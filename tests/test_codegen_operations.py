@@ -59,7 +59,15 @@ def test_moving_and_reducing(name):
     cases = [*cases_of(name), *MORE.get(name, [])]
     assert cases or name == "empty"
     for k, (operands, attrs) in enumerate(cases):
-        compare(function_of(name, operands, attrs), operands, compiled=k < 3)
+        compare(function_of(name, operands, attrs), operands, compiled=not k, both=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LIBRARY)
+def test_moving_and_reducing_compiled(name):
+    """By way of Numba's front end, too; and more cases."""
+    for k, (operands, attrs) in enumerate([*cases_of(name), *MORE.get(name, [])][:3]):
+        compare(function_of(name, operands, attrs), operands, both=not k)
 
 
 @pytest.mark.parametrize("name", LIBRARY)
@@ -67,12 +75,12 @@ def test_of_nothing_and_of_strided_arrays(name):
     """Compiled only where no derivative is: the others are, in all layouts, with their derivatives."""
     compiled = name not in DIFFERENTIABLE
     for k, (operands, attrs) in enumerate(cases_of(name)):
-        compare(function_of(name, operands, attrs), operands, compiled=compiled and not k, layout="A")
+        compare(function_of(name, operands, attrs), operands, compiled=compiled and not k, both=False, layout="A")
     for k, (operands, attrs) in enumerate(empty_cases_of(name)):
         function = function_of(name, operands, attrs)
         if name in REFUSE_EMPTY and outcome(lambda f=function, xs=operands: run(f, xs))[0] == "fails":
             continue  # a check before it, which the tracer emits, has failed then
-        compare(function, operands, compiled=compiled and not k)
+        compare(function, operands, compiled=compiled and not k, both=False)
 
 
 def grids(name):
@@ -118,18 +126,47 @@ def accepts(name, args):
     return True
 
 
-@pytest.mark.parametrize("name", sorted(n for n in ELEMENTWISE if n not in ("cast", "bitcast")))
-def test_elements(name):
-    tried = 0
+def by_dtypes(name):
+    """The grids that an operation accepts, those of the same dtypes together, with the accuracy to expect."""
+    found = {}
     for args in grids(name):
         if accepts(name, args):
-            single = args[-1].dtype == np.float32
-            function = function_of(name, args, {})
-            compare(function, args, rtol=1e-5 if single else 1e-12)
-            scalars = [a[len(a) // 2] for a in args]
-            compare(function_of(name, scalars, {}), scalars, compiled=False, rtol=1e-5 if single else 1e-12)
-            tried += 1
+            found.setdefault(tuple(a.dtype for a in args), []).append(args)
+    for dtypes, several in found.items():
+        yield [np.concatenate(parts) for parts in zip(*several, strict=True)], 1e-5 if np.float32 in dtypes else 1e-12
+
+
+def of_all_dtypes(name):
+    """One function with a loop for each of them, which is cheaper than as many kernels; its arguments; accuracies."""
+    tried = list(by_dtypes(name))
     assert tried
+    region = Region([value_of(a, f"x{k}_{j}") for k, (args, _) in enumerate(tried) for j, a in enumerate(args)])
+    values = iter(region.args)
+    with Builder(region) as b:
+        b.emit("return", [b.emit1(name, [next(values) for _ in args]) for args, _ in tried])
+    function = Function("f", region, {})
+    together = [a for args, _ in tried for a in args]
+    assert outcome(lambda: run(function, together))[0] == "ok"
+    return function, together, [rtol for _, rtol in tried]
+
+
+ELEMENTS = sorted(n for n in ELEMENTWISE if n not in ("cast", "bitcast"))
+
+
+@pytest.mark.parametrize("name", ELEMENTS)
+def test_elements(name):
+    function, args, tolerances = of_all_dtypes(name)
+    compare(function, args, both=False, rtol=tolerances)
+    for args, rtol in by_dtypes(name):
+        scalars = [a[len(a) // 2] for a in args]
+        compare(function_of(name, scalars, {}), scalars, compiled=False, rtol=rtol)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ELEMENTS)
+def test_elements_by_way_of_numba(name):
+    function, args, tolerances = of_all_dtypes(name)
+    compare(function, args, rtol=tolerances)
 
 
 def test_bits_of_floats_and_back():

@@ -58,7 +58,14 @@ def missing(block: Block) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=named)
+def of_the_daily_lane(block: Block) -> bool:
+    """One page is: most of its time is compilation."""
+    return block.path.stem == "autograd" or missing(block) is not None
+
+
+@pytest.mark.parametrize(
+    "block", [pytest.param(b, marks=() if of_the_daily_lane(b) else pytest.mark.slow, id=named(b)) for b in BLOCKS]
+)
 def test_a_block_runs_and_its_claims_hold(block: Block, tmp_path_factory: pytest.TempPathFactory) -> None:
     library = missing(block)
     if library is not None:

@@ -19,12 +19,14 @@ def check(name: str, seed: int) -> None:
         pytest.skip(f"refused: {refused.message}")
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("name", "seed"), CASES)
 def test_in_the_interpreter(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADJIT_DISABLE_JIT", "1")
     check(name, seed)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("name", "seed"), COMPILED)
 def test_compiled(name: str, seed: int) -> None:
     check(name, seed)

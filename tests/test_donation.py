@@ -78,6 +78,7 @@ def copied(x):
     return x.copy(order="K") if isinstance(x, np.ndarray) else x
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("case", GRADIENTS, ids=lambda c: c[0].__name__)
 @pytest.mark.filterwarnings("ignore::adjit.UnreachedArgumentWarning")
 def test_gradients_are_the_same(case) -> None:

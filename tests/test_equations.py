@@ -287,6 +287,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("args", "message"), WRONG)
 def test_no_loop_runs_ahead_of_what_keeps_it_inside(args: tuple[np.ndarray, ...], message: str) -> None:
     """In the schedule of the reference interpreter, which would say that a position is outside of memory."""

@@ -54,6 +54,7 @@ def test_it_says_what_it_shows(path: Path) -> None:
     assert path.name in (FOLDER.parent / "docs" / "examples.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_newton_cg(tmp_path: Path) -> None:
     results = example("newton_cg").main(tmp_path, n=200)
     newton = results.pop("Newton-CG")
@@ -75,6 +76,7 @@ def test_products_of_the_hessian() -> None:
     np.testing.assert_allclose(newton_cg.product(x, v), hessian @ v, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_bouncing_ball(tmp_path: Path) -> None:
     ball = example("bouncing_ball")
     found = ball.main(tmp_path)
@@ -135,6 +137,7 @@ def test_soft_ranks_are_ranks_where_values_are_far_apart() -> None:
     np.testing.assert_allclose(found, np.array(ahead) / 2e-6, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_heat_inverse(tmp_path: Path) -> None:
     found = example("heat_inverse").main(tmp_path)
     assert found["slope"] == pytest.approx(found["quotient"], rel=1e-6)

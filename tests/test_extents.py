@@ -79,6 +79,7 @@ def test_large_first():
     assert types(f) == ["f64[?]"]
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("function", [of_numbers, without_while])
 def test_only_where_a_while_makes_arrays(function):
     f = grad(function)

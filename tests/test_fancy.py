@@ -70,6 +70,7 @@ def valid_indices(count, start):
         yield index, array, arrays, found
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("start", [0, 1000, 2000, 3000])
 def test_random_indices_read_and_written(start):
     for index, array, arrays, found in valid_indices(40, start):
@@ -82,6 +83,7 @@ def test_random_indices_read_and_written(start):
                 snippets.agrees(f, array.copy(), *arrays.values(), rng.standard_normal(found.shape))
 
 
+@pytest.mark.slow
 def test_random_indices_have_right_derivatives():
     for index, array, arrays, found in valid_indices(12, 5000):
         names = ["x", "v", *arrays]

@@ -113,6 +113,7 @@ def of_size(arguments: tuple[Any, ...], n: int) -> tuple[Any, ...]:
     return (arguments[0][:n], *arguments[1:])
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("transform", [jacfwd, jacrev])
 @pytest.mark.parametrize(("function", "arguments"), PROGRAMS, ids=lambda v: getattr(v, "__name__", ""))
 def test_as_seed_by_seed(transform: Any, function: Any, arguments: Any, monkeypatch: pytest.MonkeyPatch) -> None:

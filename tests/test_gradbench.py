@@ -50,7 +50,7 @@ def lstm_input(layers: int = 2, bits: int = 3, count: int = 4) -> dict[str, Any]
 
 def interpreted(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run adjit's programs in the interpreter; compiled only where loops over single numbers would take minutes."""
-    if module != "ht":
+    if module not in ("ht", "gmm"):
         monkeypatch.setenv("ADJIT_DISABLE_JIT", "1")
 
 
@@ -134,6 +134,7 @@ def weighted_hand(theta: Any, us: Any, hand: Any, corners: Any, points: Any, wei
     return np.sum(weights * ht.on_triangles(theta, us, hand, corners, points))
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_gradient_of_hand_tracking(mirrored: bool) -> None:
     given = ht_input(True)
@@ -194,6 +195,7 @@ def test_newton_direction(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(direction, centroids - means, rtol=1e-12)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", ["f", "r"])
 def test_derivatives_through_a_path(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outer derivative of a path that follows inner derivatives, with either mode inside; in few steps."""
@@ -391,6 +393,7 @@ def test_runs_until_enough_time_has_passed(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(tool.evaluate("any", "twice", {"x": 4.0, "min_runs": 7, "min_seconds": 0.1})["timings"]) == 1 + 7
 
 
+@pytest.mark.slow
 def test_an_eval_drives_the_command() -> None:
     """A dialogue with the command line: the next question depends on the last answer, as in GradBench's `hello`."""
     command = [sys.executable, "-m", "adjit", "bench", "gradbench-tool"]

@@ -78,6 +78,7 @@ def renewed(function):
     return again
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_same_bits(program, monkeypatch):
     """In any number of segments, as the loop as it is."""
@@ -95,6 +96,7 @@ def test_same_bits(program, monkeypatch):
             np.testing.assert_array_equal(found, slopes)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_large_enough(program):
     """The branch in segments is there, and is taken from a size on."""
@@ -175,6 +177,7 @@ def test_errors_inside(monkeypatch):
         grad(too_far)(np.linspace(0.1, 0.5, 4))
 
 
+@pytest.mark.slow
 def test_on_threads(monkeypatch):
     """As in one thread where one is used, and the same from run to run."""
     monkeypatch.setattr(growing_tapes, "LARGE", 0)

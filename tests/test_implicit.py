@@ -142,6 +142,7 @@ def symmetric(a, b):
     return custom_linear_solve(lambda x: s @ x, b, conjugate_gradients, symmetric=True)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [(general, lambda a, b: np.linalg.solve(a, b)), (symmetric, lambda a, b: np.linalg.solve(a @ a.T, b))],

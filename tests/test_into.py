@@ -49,6 +49,7 @@ def filled(shape, dtype=np.float64):
     return np.full(shape, 77, dtype)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_gradients(program):
     g = grad(program)

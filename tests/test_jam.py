@@ -185,6 +185,7 @@ def test_one_row_after_the_other(function: Any) -> None:
     assert not at_a_time(function)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("function", [*ANY_ORDER, *IN_ORDER, *KEPT])
 def test_values(function: Any) -> None:
     compiled = adjit.jit(function)

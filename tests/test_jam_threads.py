@@ -60,6 +60,7 @@ def arguments(rows: int, length: int) -> tuple[Any, Any]:
     return rng.uniform(-1.0, 1.0, (rows, length)), rng.uniform(-1.0, 1.0, rows)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
 def test_threads_give_what_one_gives(function: Callable[..., Any]) -> None:
     """To rounding; and two calls the same bits."""

@@ -191,6 +191,7 @@ def test_two_gradients_at_once() -> None:
     assert np.allclose(adjit.jit(rows_in_a_loop_that_carries)(records, weights), expected, rtol=1e-12)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("function", [*KEPT_PLAIN])
 def test_derivatives(function: Any) -> None:
     def weighted(records: Any, weights: Any) -> Any:

@@ -172,6 +172,7 @@ def test_no_lanes(function: Any) -> None:
     assert not side_by_side(function)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [*LANES, *KEPT])
 def test_values(function: Any) -> None:
     compiled = adjit.jit(function)
@@ -193,6 +194,7 @@ def test_single_precision(function: Any) -> None:
     assert np.allclose(adjit.jit(function)(p, q), function(p, q), rtol=1e-4)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [*LANES, *KEPT])
 def test_derivatives(function: Any) -> None:
     def weighted(p: Any, q: Any) -> Any:

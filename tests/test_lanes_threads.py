@@ -82,6 +82,7 @@ def test_what_is_carried_stays_in_order() -> None:
     assert lanes and not any(op.attrs.get("parallel") for op in lanes)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("function", [closest, nearest])
 def test_lanes_are_vectors_in_chunks(function: Any) -> None:
     compiled = adjit.jit(function, parallel=2).compile(*inputs((3, 4, 2)))
@@ -92,6 +93,7 @@ def test_lanes_are_vectors_in_chunks(function: Any) -> None:
 # ---------------------------------------------------------------- values and gradients
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [*INDEPENDENT, backwards, cost])
 def test_values(function: Any) -> None:
     serial = adjit.jit(function)
@@ -111,6 +113,7 @@ def test_values(function: Any) -> None:
                 assert bits(made[count](*given)) == bits(found)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [closest, nearest, stops, cost])
 def test_gradients(function: Any) -> None:
     def weighted(p: Any, q: Any) -> Any:
@@ -217,6 +220,7 @@ def in_blocks(c: Any, t: Any) -> Any:
     return np.sum(y)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [horner, in_blocks])
 def test_blocks_of_sweeps(function: Any) -> None:
     serial = adjit.value_and_grad(function, argnums=(0, 1))

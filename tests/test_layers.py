@@ -1,6 +1,7 @@
 """Who may import whom: `ir` NumPy alone, `tracer` and `codegen` never each other, Numba in `codegen` only."""
 
 import ast
+import functools
 import sys
 import tomllib
 from pathlib import Path
@@ -28,11 +29,17 @@ TOOLS = {"codegen/vecmath/minimax.py": {"mpmath"}}
 ROOT_MODULES = {"api", "ir", "benchmarks", "explorer", "numpy"}
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+@functools.cache
 def imported(path: Path) -> set[tuple[str, int]]:
     """The layers of adjit and the foreign packages that a file imports anywhere in it, with line numbers."""
     here = path.relative_to(ROOT).parent.parts
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -61,7 +68,7 @@ def test_imports_stay_within_the_layers(path: Path) -> None:
 def test_relative_imports_below_the_root_and_absolute_ones_in_it() -> None:
     for path in FILES:
         below = path.parent != ROOT
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ImportFrom) and not below:
                 assert node.level == 0, f"{path.name}:{node.lineno}"
             elif isinstance(node, ast.ImportFrom) and below and node.level == 0:
@@ -77,7 +84,7 @@ def test_the_parts_that_must_not_need_numba_do_not_load_it() -> None:
 def test_nothing_imports_the_tools_of_developers() -> None:
     tools = {Path(tool).stem for tool in TOOLS}
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ImportFrom | ast.Import):
                 names = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
                 assert not tools & {part for name in names for part in name.split(".")}, path
@@ -96,4 +103,4 @@ def test_every_package_folder_is_listed() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     for path in FILES:
-        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path} has no docstring"
+        assert ast.get_docstring(tree_of(path)), f"{path} has no docstring"

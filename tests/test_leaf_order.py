@@ -135,6 +135,7 @@ def test_custom_rules_by_key():
         np.testing.assert_array_equal(grad(lambda x, f=f: f(x)["b"][0] + f(x)["a"][1])(X), [20.0, 30.0])
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("order", list(itertools.product([False, True], repeat=3))[1::2], ids=str)
 def test_roots_by_key(order):
     def system(a):
@@ -162,6 +163,7 @@ def test_roots_by_key(order):
         np.testing.assert_allclose(derivative(system)(a), [0.25 + 5.0 / 3.0, 10.0 / 3.0])
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("order", [(True,) * 4, *(tuple(j == k for j in range(4)) for k in range(4))], ids=str)
 def test_linear_systems_by_key(order):
     def solution(c):

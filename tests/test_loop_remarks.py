@@ -23,6 +23,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_rows_of_exponentials_beside_other_functions(name, capfd):
     function = FUNCTIONS[name]

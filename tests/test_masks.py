@@ -275,6 +275,7 @@ def test_second_derivatives(function, arguments, argnums):
     snippets.second_order(function, arguments[0])
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(
     "function, arguments, argnums", [PROGRAMS[k] for k in (0, 5, 7)], ids=["shrinking", "both_ways", "bins"]
 )

@@ -66,17 +66,14 @@ COMPILED = [
     "quadratic_recurrence",
     "newton_sqrt",
     "cholesky",
-    "lu_by_rows",
     "heat_two_buffers",
     "readme_loss",
     "leapfrog",
-    "gmm_arrays",
     "kmeans_min",
     "two_layers",
     "batch_norm",
     "secant",
     "two_versions_in_a_branch",
-    "copies_made_in_branches",
     "dictionary_arguments",
     "reductions",
     "where_hides_infinity",
@@ -112,6 +109,7 @@ def test_third_derivatives(name: str) -> None:
     check(case_of(OWN[name]), third=True)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", cases(COMPILED, COMPILED_AT_ONCE))
 def test_compiled(name: str) -> None:
     check(case_of(OWN[name]))
@@ -197,6 +195,7 @@ def of_rows(function: Any) -> Case:
     return Case(lambda x, rest: function(x[0], rest[0]), (np.array([0.0, 1.0, 2.0]),), (3,))
 
 
+@pytest.mark.daily(1)
 @pytest.mark.usefixtures("interpreted")
 @pytest.mark.parametrize("function", [energies, roots, roots_one_by_one, roots_in_branches, roots_while])
 def test_slopes_that_nothing_reaches(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:

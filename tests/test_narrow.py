@@ -133,6 +133,7 @@ def test_parts_of_rows(function: Callable[..., Any], arguments: list[tuple[Any, 
     check_program(function, arguments, (0,), compile=True)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [durbin, upper, middle])
 def test_second_derivatives(function: Callable[..., Any]) -> None:
     def slope(x: Any) -> Any:

@@ -836,6 +836,7 @@ BATCHES = {
 }
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", BATCHES)
 def test_compiled(name):
     loss, args = batch(BATCHES[name])

@@ -222,6 +222,7 @@ def test_second_derivatives(function, args, argnums):
     snippets.second_order(function, args)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function, args, argnums", [PROGRAMS[2], PROGRAMS[3]], ids=["counted", "in_place"])
 def test_compiled(function, args, argnums):
     check_program(function, [args], argnums, compile=True)
@@ -286,6 +287,7 @@ def test_positions_are_found_outside_of_a_loop():
 # ---------------------------------------------------------------- kernels
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.uint8])
 def test_argsort_kernel(dtype):
     for n in (0, 1, 2, 15, 16, 17, 31, 32, 33, 100, 1000):

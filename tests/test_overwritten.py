@@ -124,6 +124,7 @@ def along(function, x, u):
     return jit(forward)(x, u), grad(inner)(x, u)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", PROGRAMS)
 def test_reverse_is_finite_where_forward_is(function):
     for x in (ROOTS, ALL):
@@ -135,6 +136,7 @@ def test_reverse_is_finite_where_forward_is(function):
     assert np.allclose(both[0], grad(function)(ROOTS.copy())) and np.allclose(both[1], expected)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", PROGRAMS)
 def test_second_derivatives_of_both_kinds(function):
     u = np.array([0.3, -1.1, 0.4, 0.9, -0.2])
@@ -245,6 +247,7 @@ def program(seed):
     )
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("seed", range(12))
 def test_random_programs(seed):
     function = load(program(seed))
@@ -290,6 +293,7 @@ def from_another_argument(x, z):
     return np.sum(x)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("function", [of_another_origin, shorter_each_turn, longer_each_turn])
 @pytest.mark.parametrize("x", [np.array([0.3, 0.2, 0.7, 0.4]), np.array([0.9, 0.1, 0.6, 0.5])])
 def test_extents_that_change_in_the_loop(function, x):

@@ -156,6 +156,7 @@ def test_values_stay_as_they_are(function: Any, size: int) -> None:
     np.testing.assert_array_equal(slope, kept)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("function", PROGRAMS)
 def test_gradients(function: Any) -> None:
     x = np.random.default_rng(2).uniform(-1.0, 1.0, 7)

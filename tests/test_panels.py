@@ -218,11 +218,13 @@ def test_values_and_gradients(program: Program) -> None:
     check_program(program, sizes, argnums=(0, 1))
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("program", [*BLOCKED, *ALONE, *ANY], ids=lambda p: p.__name__)
 def test_compiled(program: Program) -> None:
     check_program(program, [square(1, 8), square(2, 4)], argnums=(0, 1), compile=True)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("program", BLOCKED, ids=lambda p: p.__name__)
 def test_blocks_are_found(program: Program) -> None:
     a, w = square(0, 8)

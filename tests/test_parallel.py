@@ -236,6 +236,7 @@ def identical(got, wanted):
         assert a.tobytes() == b.tobytes()
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
 def test_value_and_gradient(function):
     args, _ = PROGRAMS[function]
@@ -250,6 +251,7 @@ def test_value_and_gradient(function):
         identical(made[count](*args), first)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("function", [f for f in PROGRAMS if PROGRAMS[f][1] is not None], ids=lambda f: f.__name__)
 def test_loops_of_the_value_are_marked(function):
     args, count = PROGRAMS[function]
@@ -303,6 +305,7 @@ def test_the_source_says_it():
     assert "# parallel" not in jit(map_and_sum).compile(array(10)).source()
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [map_and_sum, triangular_store], ids=lambda f: f.__name__)
 def test_the_other_backend_runs_the_same_program(function, monkeypatch):
     args, _ = PROGRAMS[function]
@@ -314,6 +317,7 @@ def test_the_other_backend_runs_the_same_program(function, monkeypatch):
 # ---------------------------------------------------------------- sizes
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 63, 64, 65, 1000, 12345])
 def test_sizes(size):
     x = array(size)
@@ -424,6 +428,7 @@ def test_memory_of_a_caller_that_overlaps_itself():
 # ---------------------------------------------------------------- transforms
 
 
+@pytest.mark.slow
 def test_all_transforms():
     def function(x):
         return np.sum(np.exp(np.sin(x)) * x)
@@ -458,6 +463,7 @@ PRODUCTS = {  # functions, and which of their arguments are transposed
 }
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("kind", PRODUCTS)
 def test_products_are_shared_out(kind, dtype):

@@ -27,6 +27,7 @@ def grid(n: int, m: int) -> Any:
     return np.sin(np.arange(float(n * m)).reshape(n, m) * 1.7)
 
 
+@pytest.mark.slow
 def test_results() -> None:
     sizes = [(5, 4), (3, 7), (3, 3)]
     arguments = [(grid(n, m), grid(n, m) * 0.5, 3, grid(n, m) + 1.0) for n, m in sizes]

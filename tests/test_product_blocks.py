@@ -86,6 +86,7 @@ def made_by(value: Value, name: str) -> bool:
     return value.op is not None and value.op.name == name
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("seed", range(40))
 def test_random_programs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     f = load(program(seed))

@@ -64,6 +64,7 @@ def kept_in_branches(x: Any, w: Any, n: int) -> Any:
     return total
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [products_in_a_loop, kept_in_branches])
 def test_products_on_tapes(function: Any) -> None:
     """What is computed on a tape is read, changed and carried as if it were elsewhere."""

@@ -5,6 +5,7 @@
 
 import ast
 import collections
+import functools
 import os
 import subprocess
 import sys
@@ -46,18 +47,21 @@ def check(program: RandomProgram, compile: bool) -> None:
         raise AssertionError(f"{found}\n\n{program}") from found
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_seeded_program(seed: int) -> None:
     check(generate(seed), compile=False)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("seed", [*COMPILED, *FOUND])
 def test_seeded_program_compiled(seed: int) -> None:
     check(generate(seed), compile=True)
 
 
+@pytest.mark.slow
 @settings(
-    max_examples=25,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate, Phase.shrink],
@@ -112,6 +116,7 @@ def with_salt(salt: int) -> Callable[[object], int]:
     return lambda x: hash((salt, id(x)))
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("seed", SEEDS[::4])
 def test_every_stage_is_reproducible(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same program gives the same text at every stage, or the cache on disk would miss. Hashes are shuffled, so
@@ -131,6 +136,7 @@ def test_every_stage_is_reproducible(seed: int, monkeypatch: pytest.MonkeyPatch)
     assert len(found) == 1, [k for k, parts in enumerate(zip(*found, strict=True)) if len(set(parts)) > 1]
 
 
+@pytest.mark.slow
 def test_another_process_has_the_same_text_and_does_not_compile(tmp_path: Path) -> None:
     """Whatever PYTHONHASHSEED is, by which the order of a set of strings changes."""
     script = (
@@ -201,6 +207,11 @@ CONSTRUCTS = {
 }
 
 
+@functools.cache
+def trees() -> list[ast.AST]:
+    return [ast.parse(generate(seed).text) for seed in range(200)]
+
+
 def has(tree: ast.AST, construct: str) -> bool:
     for node in ast.walk(tree):
         if not isinstance(node, CONSTRUCTS[construct]):
@@ -219,9 +230,10 @@ def has(tree: ast.AST, construct: str) -> bool:
     return False
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("construct", CONSTRUCTS)
 def test_constructs_occur(construct: str) -> None:
-    found = sum(has(ast.parse(generate(seed).text), construct) for seed in range(200))
+    found = sum(has(tree, construct) for tree in trees())
     assert found >= 10
 
 

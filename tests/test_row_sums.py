@@ -80,6 +80,7 @@ def loss(x: Any, w: Any) -> Any:
     return total
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("length", [1, 7, 8, 9, 11, 12, 13, 15, 16, 17, 20])
 def test_gradients(length: int) -> None:
     random = np.random.default_rng(length)

@@ -62,6 +62,7 @@ def loss(x: Any, w: Any) -> Any:
     return np.sum(h * h)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("length", [1, 2, 4, 7, 8, 9, 14, 16, 17, 31, 33])
 def test_gradients_of_rows(length: int) -> None:
     random = np.random.default_rng(length)
@@ -103,6 +104,7 @@ def test_functions_without_rare_paths_are_wide() -> None:
     assert not is_wide("unheard_of")
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("name", sorted(NUMPY))
 def test_vectors_have_the_bits_of_numbers(name: str) -> None:
     """Rows of 3 run turn by turn, of 4 to 7 in short vectors, longer ones in long ones."""

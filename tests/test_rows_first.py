@@ -105,6 +105,7 @@ def by_rows(f: Any) -> bool:
     return "ge %" in f.ir("scheduled") and ", 8" in f.ir("scheduled")
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda f: f.__name__)
 def test_values(program: Callable[..., Any]) -> None:
     f = adjit.jit(program)
@@ -115,6 +116,7 @@ def test_values(program: Callable[..., Any]) -> None:
         np.testing.assert_allclose(f(*given), wanted, rtol=0 if exact else 1e-13, atol=0, err_msg=str(shape))
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda f: f.__name__)
 def test_derivatives(program: Callable[..., Any]) -> None:
     def loss(c: Any, a: Any, b: Any) -> Any:

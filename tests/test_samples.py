@@ -80,6 +80,7 @@ def fluxes(x: np.ndarray, c: np.ndarray) -> float:
     return np.sum(inner * inner)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("shape", [(1, 1), (2, 5), (7, 3), (20, 30)])
 def test_fluxes_between_fluxes(shape: tuple[int, int]) -> None:
     """Sizes are those of the coefficients; all that is added to one array is one nest, whatever they go by."""

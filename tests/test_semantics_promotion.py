@@ -95,6 +95,7 @@ BINARY = {
 }
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("body", BINARY)
 def test_two_operands(body):
     function, skip = function_of("a, b", body), BINARY[body] or (lambda a, b: False)

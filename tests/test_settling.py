@@ -55,6 +55,7 @@ def of_all_kinds(x, n: int):
     return np.sum(m) * (1.0 + count[0])
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [swapped, one_beginning, of_all_kinds])
 def test_gradients(function):
     check_program(function, [(X, n) for n in (5, 0)], (0,), compile=True)

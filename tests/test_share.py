@@ -161,6 +161,7 @@ def by_elements(x: Any) -> Any:
     return total
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("function", [norm_or_sum, by_elements])
 def test_derivatives(function: Any) -> None:
     sets = [(np.array(x),) for x in ([0.3, -0.4, 0.2], [1.5, 0.7, -2.0], [-1.0, -0.1, 0.05])]

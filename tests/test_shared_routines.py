@@ -53,6 +53,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_routines_are_compiled_once_and_found_on_the_disk(folder: Path) -> None:
     assert run(folder, "trace") == ["1", "0", "cholesky_factor"]
     assert run(folder, "gradient", "trace") == ["1", "1", "solve_triangular"]  # the factorization is known

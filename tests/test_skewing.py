@@ -118,6 +118,7 @@ def same_bits(one, other):
             np.testing.assert_array_equal(p, q)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("seed", range(24))
 def test_random_programs_have_the_same_bits_with_and_without_blocks(seed, monkeypatch):
     f = loaded(program(seed))
@@ -138,6 +139,7 @@ def test_random_programs_have_the_same_bits_with_and_without_blocks(seed, monkey
                 np.testing.assert_allclose(found, f(args[0].copy(), *args[1:]), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_most_random_programs_have_blocks_and_windows(monkeypatch):
     """Else the test above would say nothing."""
     small_blocks(monkeypatch)
@@ -307,6 +309,7 @@ def test_what_a_loop_overwrites_in_no_turns_is_read_later(monkeypatch):
         np.testing.assert_array_equal(scheduled.run(schedule(primal), [x, turns])[0], overwritten(x, turns))
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("n", [3, 4, 9, 5000])
 def test_with_two_threads_too(n):
     """Sweeps over one axis in each step of a loop take turns there as well: the same bits."""

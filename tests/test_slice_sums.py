@@ -302,6 +302,7 @@ def prefix(a, w, steps):
     return total
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("function", "argument_sets", "argnums"),
     [

@@ -169,6 +169,7 @@ STRUCTURES = {
 }
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_jacobians(name):
     f, x, colors = STRUCTURES[name]
@@ -487,6 +488,7 @@ def test_rules_of_the_users():
     assert sparse_jacobian(lambda x: clipped(x)).pattern(X).nnz == 30
 
 
+@pytest.mark.slow
 def test_checkpointed_loops():
     def f(x):
         y = x * 1.0

@@ -541,6 +541,7 @@ print(stats.compiled, stats.loaded_from_cache, repr(float(value)), gradient.toli
 """
 
 
+@pytest.mark.slow
 def test_code_from_the_cache_finds_scipys_functions_again(tmp_path):
     """In another process they are at other addresses."""
     script = tmp_path / "script.py"

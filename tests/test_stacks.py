@@ -164,11 +164,13 @@ def names(function):
     return [op.name for op in walk(function.body)]
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("function", "arguments"), CASES, ids=lambda c: getattr(c, "__name__", ""))
 def test_gradients(function, arguments):
     check_program(function, arguments, (0,), compile=True)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("function", "turns"), [(walk_down, 11), (loops_between, 4), (flags, 6), (taken_apart, 6), (nested, 3)]
 )

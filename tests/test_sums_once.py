@@ -39,6 +39,7 @@ def largest_image(x, y):
 PROGRAMS = [nearest, farthest, largest_product, largest_row, largest_image]
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", PROGRAMS)
 def test_forward_mode_finds_what_attains_the_extreme(function: Callable[..., Any]) -> None:
     tangent = jit(lambda x, y, vx, vy: jvp(function, (x, y), (vx, vy))[1])(X, Y, VX, VY)  # alone: no value is stored

@@ -102,6 +102,7 @@ def near(function: Callable[..., Any]) -> list[Plan]:
     return [plan for plan in plans(compiled.ir_function("scheduled")).values() if plan.near]
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("function", [*PROGRAMS, backwards], ids=lambda f: f.__name__)
 def test_turns_are_near_each_other(function: Callable[..., Any]) -> None:
     (plan,) = near(function)
@@ -126,6 +127,7 @@ def test_far_turns_have_copies() -> None:
     assert near(gathered) == [] and near(by_extents) == []
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("extents", EXTENTS, ids=str)
 @pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
 def test_value_and_gradient(function: Callable[..., Any], extents: tuple[int, int, int]) -> None:
@@ -142,6 +144,7 @@ def test_value_and_gradient(function: Callable[..., Any], extents: tuple[int, in
         assert [a.tobytes() for a in flat(again(*given))] == [a.tobytes() for a in found]
 
 
+@pytest.mark.slow
 def test_numbers_of_threads() -> None:
     given = arguments(701, 40, 3)
     found = flat(gradient(backwards, 2)(*given))

@@ -111,11 +111,13 @@ CASES: list[tuple[Callable[..., Any], list[tuple[Any, ...]]]] = [
 ]
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("function", "arguments"), CASES, ids=[f.__name__ for f, _ in CASES])
 def test_rows_on_tapes(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> None:
     check_program(function, arguments, (0,), compile=True)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("function", [squares, overwritten])
 def test_second_derivatives(function: Callable[..., Any]) -> None:
     def slope(x: Any) -> Any:

@@ -80,6 +80,7 @@ CASES = [
 ]
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("function", "arguments"), CASES, ids=lambda c: getattr(c, "__name__", ""))
 def test_gradients(function, arguments):
     check_program(function, arguments, (0,), compile=True)
@@ -101,6 +102,7 @@ def test_second_derivatives(function, arguments):
         np.testing.assert_allclose(grad(along)(x, extra, v), exact @ v, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_pullback_leaves_its_tapes_alone():
     value, pullback = vjp(twice_and_turned, X, 3)
     first = pullback(1.0)

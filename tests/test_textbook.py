@@ -216,6 +216,7 @@ SHOWN = {
 class TestAdvancedGuide:
     """A7 and B: pausing, rules, higher orders, Jacobians and Hessians."""
 
+    @pytest.mark.slow
     def test_a7_programs_grow_with_the_order(self) -> None:
         found = example("a7_second_derivatives").main(quick=True)
         counts = list(found["counts"].values()) if isinstance(found["counts"], dict) else list(found["counts"])
@@ -276,6 +277,7 @@ class TestAdvancedGuide:
         assert np.any(coupled.transpose(0, 2, 1, 3)[others])
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs_and_prints(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     main = example(name).main

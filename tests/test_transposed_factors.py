@@ -78,6 +78,7 @@ def test_the_transpose_is_what_it_was(program: Any) -> None:
         np.testing.assert_allclose(compiled(q, x, steps), program(q, x, steps), rtol=1e-12)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda f: f.__name__)
 def test_gradients(program: Any) -> None:
     random = np.random.default_rng(1)

@@ -165,6 +165,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "LEAST", 4)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda f: f.__name__)
 def test_gradients(program: Callable[..., Any]) -> None:
     compiled = adjit.grad(program)
@@ -178,11 +179,13 @@ def test_gradients(program: Callable[..., Any]) -> None:
         np.testing.assert_allclose(np.sum(found * direction), along(program, a, direction), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda f: f.__name__)
 def test_all_stages(program: Callable[..., Any]) -> None:
     check_program(program, [(matrix(5),), (matrix(18),)], (0,), analytic=program, compile=program is lu)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda f: f.__name__)
 def test_same_numbers(program: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     function = adjoint_of(program, matrix(4))
@@ -216,6 +219,7 @@ def test_random_nests_keep_every_bit(start: int) -> None:
     assert changed >= 5
 
 
+@pytest.mark.daily(1)
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("start", range(0, 400, 200))
 def test_random_sums_of_cotangents(start: int) -> None:
@@ -372,6 +376,7 @@ def test_derivatives_of_derivatives() -> None:
     np.testing.assert_allclose(adjit.grad(slope)(a), near, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("always_threads")
 def test_threads() -> None:
     for program in (lu, several):

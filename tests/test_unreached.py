@@ -94,6 +94,7 @@ def linear(x):
     return np.sum(2.0 * x)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     "call",
     [
