@@ -243,7 +243,10 @@ def test_jacobians(transform: Any, function: Any, x: Any, monkeypatch: pytest.Mo
         wanted = results(transform(function), x)
     assert isinstance(found[0], np.ndarray)
     for a, b in zip(found, wanted, strict=True):
-        np.testing.assert_array_equal(a, b)
+        if isinstance(a, np.ndarray):  # sums of several seeds at once may be added in another order
+            np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-300)
+        else:
+            assert a is b
 
 
 @pytest.mark.parametrize(("function", "x"), SCALARS, ids=lambda v: getattr(v, "__name__", ""))

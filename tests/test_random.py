@@ -61,7 +61,7 @@ def test_seeded_program_compiled(seed: int) -> None:
 
 @pytest.mark.slow
 @settings(
-    max_examples=10,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate, Phase.shrink],

@@ -9,6 +9,7 @@ from random_programs import load
 from adjit import grad, jit, value_and_grad
 from adjit.api.arguments import flatten_call
 from adjit.api.specialize import Transform, specialize
+from adjit.benchmarks.gradbench.ode import solution
 from adjit.codegen import scheduled
 from adjit.codegen.lower import schedule, skewing
 from adjit.ir.core import Const, walk
@@ -177,6 +178,23 @@ def test_one_state_of_each_step_is_kept_and_the_stages_are_computed_again():
         down[k] -= h
         slope = (steps_of_runge_and_kutta(up, 6).sum() - steps_of_runge_and_kutta(down, 6).sum()) / (2 * h)
         assert found[k] == pytest.approx(slope, rel=1e-6)
+
+
+def test_arrays_that_two_loops_fill_are_windows():
+    """The cotangent of a stage is written by a loop over slices and one over the border that they leave; behind both,
+    its first element is read."""
+    _, adjoint = traced(lambda x, w, steps: solution(x, steps), (np.ones(9), 0.5, 3))
+    made = schedule(adjoint)
+    whole = [op for op in walk(made.body) if op.name == "buffer.alloc" and not isinstance(op.operands[0], Const)]
+    assert len(whole) == 3  # the state, its cotangent before and after a step, of which one is a result
+    gradient = grad(lambda x, steps: np.sum(np.sin(solution(x, steps))))
+    x = np.linspace(0.5, 1.5, 700)
+    found = gradient(x, 4)
+    for k in (0, 1, 254, 255, 256, 257, 699):
+        shift = np.zeros(700)
+        shift[k] = 1e-6
+        up, down = (np.sum(np.sin(solution(x + d, 4))) for d in (shift, -shift))
+        assert found[k] == pytest.approx((up - down) / 2e-6, rel=1e-5, abs=1e-8)
 
 
 def test_kernels_with_real_blocks_agree_with_numpy_to_the_bit():

@@ -282,7 +282,8 @@ def test_random_programs(block: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [pytest.param(k, marks=() if k < 3 else pytest.mark.sweep) for k in range(10)])
+@pytest.mark.daily(2)
+@pytest.mark.parametrize("block", range(10))
 def test_many_random_programs(block: int) -> None:
     traced = sum(run(seed) for seed in range(1000 + 200 * block, 1200 + 200 * block))
     assert traced >= 150
