@@ -1,4 +1,4 @@
-"""Machine code: without loop strength reduction in kernels of many loops; aligned loops; what others compile with it."""
+"""Machine code: without loop strength reduction where there are many loops; loops are aligned; what else is compiled."""
 
 import numpy as np
 import pytest
