@@ -1,4 +1,4 @@
-"""Machine code: without loop strength reduction where there are many loops; loops are aligned; what else is compiled."""
+"""Machine code: no loop strength reduction where there are many loops; aligned loops; what else is compiled."""
 
 import numpy as np
 import pytest
