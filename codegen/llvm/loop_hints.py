@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 
 from ...ir.core import Op, Value
 from ...ir.ops.declare import lookup
@@ -38,7 +38,19 @@ from ..lower.fuse_loops import Fuser, sequential
 from ..lower.loops import affine
 from .work import INLINE
 
-__all__ = ["FULL", "LANES", "MASKED", "PAIRED", "SCALAR", "Hints", "Vectors", "calls_out", "independent", "short_rows"]
+__all__ = [
+    "FULL",
+    "LANES",
+    "LONG",
+    "MASKED",
+    "PAIRED",
+    "SCALAR",
+    "Hints",
+    "Vectors",
+    "calls_out",
+    "independent",
+    "short_rows",
+]
 
 ELEMENTARY = frozenset({"exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sin", "cos"})
 
@@ -117,6 +129,8 @@ LANES = 8
 FULL, MASKED, SCALAR = Vectors(LANES, False), Vectors(LANES, True), Vectors(1, False)
 PAIRED = Vectors(None, False, 2)
 """Two vectors at a time, whatever is in one: elementary functions wait for their own results most of the time."""
+LONG = Vectors(LANES, False, 2 if binding.get_host_cpu_features().get("avx512f") else 1)
+"""Two registers at a time for stretches of sums, which are rows of whole vectors of `LANES`."""
 
 
 class Distinct(ir.MDValue):  # type: ignore[misc]

@@ -21,7 +21,7 @@ from ...ir.ops.declare import lookup
 from ...ir.types import F64, I64, Buffer, Scalar
 from ..lower.parallel import plans
 from .classes import Classes
-from .loop_hints import FULL, LANES, MASKED, PAIRED, Hints, Vectors, calls_out, independent, innermost, short_rows
+from .loop_hints import FULL, LANES, LONG, MASKED, PAIRED, Hints, Vectors, calls_out, independent, innermost, short_rows
 from .memory import POINTER, Memories, Memory, element_type
 from .numba_parts import types
 from .ownership import Link, Ownership
@@ -498,7 +498,7 @@ class Lowering:
         if not short_rows(op):
             return self.turns(op, low, high, whole, starts, None, sums)
         if self.depth == 0:  # stretches of a sum are rows of whole vectors, but for the last one
-            return self.turns(op, low, high, whole, starts, FULL if long_sums(op) else PAIRED)
+            return self.turns(op, low, high, whole, starts, LONG if long_sums(op) else PAIRED)
         count = b.sub(high, low, flags=("nsw",))
         count = b.select(b.icmp_signed(">", count, integer(0)), count, integer(0))
         rest = b.and_(count, integer(LANES - 1))
