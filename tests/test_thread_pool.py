@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
 import sys
-import textwrap
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from test_parallel import run_script
 
 from adjit import jit
 from adjit.codegen.threads import BACKWARD, FORWARD, IN_ORDER
@@ -43,12 +41,17 @@ def run(task, chunks, threads, order):
     return given
 
 
+def noting(begun):
+    """A task that notes which chunk is run by which thread."""
+    return lambda chunk, thread: begun.append((chunk, thread)) or 0
+
+
 @pytest.mark.parametrize("order", [IN_ORDER, FORWARD, BACKWARD])
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
 def test_every_chunk_once(threads, order):
     for chunks in (0, 1, 2, 3, 7, 64):
         begun = []
-        given = run(lambda chunk, thread: begun.append((chunk, thread)) or 0, chunks, threads, order)  # noqa: B023
+        given = run(noting(begun), chunks, threads, order)
         assert given == threads
         assert sorted(chunk for chunk, _ in begun) == list(range(chunks))
         assert {thread for _, thread in begun} <= set(range(threads))
@@ -94,18 +97,23 @@ def test_in_order():
     assert all(abs(chunk - k) < 3 for k, chunk in enumerate(begun))
 
 
+def failing(begun, bad):
+    """A slow task that fails on some chunks."""
+
+    def task(chunk, thread):
+        begun.append(chunk)
+        time.sleep(0.0005)
+        return int(chunk in bad)
+
+    return task
+
+
 @pytest.mark.parametrize("order", [IN_ORDER, FORWARD, BACKWARD])
 @pytest.mark.parametrize("bad", [{0}, {11}, {5}, {3, 9}, {2, 6, 10}])
 def test_all_chunks_before_the_first_failure_are_run(bad, order):
     for _ in range(5):
         begun = []
-
-        def task(chunk, thread):
-            begun.append(chunk)  # noqa: B023
-            time.sleep(0.0005)
-            return int(chunk in bad)
-
-        run(task, 12, 2, order)
+        run(failing(begun, bad), 12, 2, order)
         assert len(set(begun)) == len(begun)
         assert set(range(min(bad) + 1)) <= set(begun)
 
@@ -141,14 +149,12 @@ WHERE = """
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are kept from processors on Linux only")
 @pytest.mark.skipif(
-    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="one processor: no other to run on"
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2,
+    reason="workers are kept from the caller's processor on Linux, where there is another",
 )
 def test_workers_leave_the_processor_of_the_caller(tmp_path):
-    file: Path = tmp_path / "script.py"
-    file.write_text(textwrap.dedent(WHERE))
-    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=120, check=False)
+    done = run_script(WHERE, tmp_path)
     assert done.stderr == ""
     assert set(done.stdout.split()) == {"False"}
 
@@ -171,7 +177,5 @@ def test_one_processor_is_enough(tmp_path):
         np.testing.assert_allclose(one[1], two[1], rtol=1e-13)
         print("end")
     """
-    file: Path = tmp_path / "script.py"
-    file.write_text(textwrap.dedent(script))
-    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=120, check=False)
+    done = run_script(script, tmp_path)
     assert (done.stdout.strip(), done.stderr) == ("end", "")
