@@ -36,7 +36,7 @@ __all__ = [
     "without_threads",
 ]
 
-LEAST_SAVED = 0.12
+LEAST_SAVED = 0.2
 """The least part of the work that a second thread has to save: what threads do not share is slower with them."""
 REMEMBERED = 1000
 """The most calls whose choice is remembered."""

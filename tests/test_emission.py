@@ -55,6 +55,12 @@ def test_loops_are_aligned_and_the_switch_is_set_back():
         assert ".p2align\t5" in code()
     assert code() == usual
     with emission(parse("func @f(%x: f64) -> f64 { return %x }")):
+        assert code() == usual
+    positions = """func @f(%out: &i64[?], %mask: &bool[?]) {
+      buffer.call %out, %mask {kernel="nonzero"}
+      return
+    }"""
+    with emission(parse(positions)):
         assert ".p2align\t5" in code()
     assert code() == usual
 

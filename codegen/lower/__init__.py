@@ -32,6 +32,7 @@ from .settling import settle
 from .skewing import skew
 from .slice_sums import assemble_slices
 from .triangles import sweep_triangles
+from .unswitching import unswitch
 
 __all__ = ["schedule", "take_turns"]
 
@@ -91,6 +92,7 @@ def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True
     cleanup(out)
     settle(out)
     park(out)
+    unswitch(out)
     cleanup(out)
     if turns:
         take_turns(out)

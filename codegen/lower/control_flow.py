@@ -251,7 +251,8 @@ def if_else(s: Scheduler, op: Op) -> None:
         region.ops.append(Op("yield", values, [], {}, (), s.b.span))
     names = [n for n, b in zip(flat_names(op), first) if b not in static]
     types = [b.type for b, _ in [*moving, *extras]]
-    new = iter(s.b.emit("if", [condition], {}, regions, names=names, result_types=types))
+    attrs = {name: op.attrs[name] for name in ("rare",) if name in op.attrs}
+    new = iter(s.b.emit("if", [condition], attrs, regions, names=names, result_types=types))
     results = [b if b in static else next(new) for b in first]
     for result, *pair in zip(results, first, second):
         if any(b in storage.foreign for b in pair):

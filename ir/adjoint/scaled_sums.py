@@ -24,13 +24,18 @@ After:
 If the multiple of the sum is finite, so are the sum, every element, and the factor; both ways then differ by rounding
 alone. If it is not, elements decide, as they would have: an infinite sum of finite elements times 0 is not 0. That
 branch is marked as one that is hardly ever run: what it computes again need not be kept (`codegen.lower.fusion`).
+
+Where `%c` is a quotient by `%s` itself, as after a logarithm, the two cancel: of `%c = div %seed, %s`, the first branch
+yields `-%seed`, where `(seed / s) * s` would differ from it in the last bit. What adds `%seed` to it, as
+`top + log(sum(exp(x - top)))` does, is then 0, and not 1e-16 for every element that is the maximum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from ..core import Builder, Function, Region, Value, builder
+from ..core import Builder, Const, Function, Region, Value, builder
+from ..ops.reduce import CANCELS
 
 __all__ = ["total", "total_sums"]
 
@@ -49,7 +54,12 @@ def total(value: Value, sums: Mapping[Value, Value], residual: Callable[[Value],
     multiple = multiple_of_sum(value, sums, residual)
     if multiple is None:
         return None
-    return builder().emit1("call", [value, multiple], {"function": finite_or_summed(value, multiple)})
+    exact = without_quotients(multiple)
+    known = [multiple] if exact is None else [multiple, exact]
+    function = finite_or_summed(value, known)
+    if exact is not None:
+        function.attrs[CANCELS] = True
+    return builder().emit1("call", [value, *known], {"function": function})
 
 
 def multiple_of_sum(value: Value, sums: Mapping[Value, Value], residual: Callable[[Value], Value]) -> Value | None:
@@ -90,15 +100,60 @@ def uniform(value: Value) -> Value | None:
     return None
 
 
-def finite_or_summed(value: Value, multiple: Value) -> Function:
-    """Of an array and what its sum should be: that, if it is finite, else the sum."""
-    array, known = Value(value.type, value.name), Value(multiple.type, multiple.name)
-    body, kept, summed = Region([array, known]), Region(), Region()
+def without_quotients(product: Value) -> Value | None:
+    """A product of scalars without what is both a factor and a divisor of it; None where nothing is."""
+    negative, factors, divisors = parts(product)
+    left = []
+    for factor in factors:
+        same = next((divisor for divisor in divisors if is_same(factor, divisor)), None)
+        if same is None:
+            left.append(factor)
+        else:
+            divisors.remove(same)
+    if len(left) == len(factors):
+        return None
+    out: Value = left.pop(0) if left else Const(1.0, product.dtype)
+    for factor in left:
+        out = out * factor
+    for divisor in divisors:
+        out = out / divisor
+    return -out if negative else out
+
+
+def parts(product: Value) -> tuple[bool, list[Value], list[Value]]:
+    """Whether a product of scalars is one with a minus sign, its factors and its divisors; without ones."""
+    op = product.op
+    if op is None or op.name not in ("neg", "mul", "div"):
+        one = isinstance(product, Const) and product.value == 1.0
+        return False, [] if one else [product], []
+    negative, factors, divisors = parts(op.operands[0])
+    if op.name == "neg":
+        return not negative, factors, divisors
+    other, *more = parts(op.operands[1])
+    if op.name == "div":
+        more.reverse()
+    return negative != other, factors + more[0], divisors + more[1]
+
+
+def is_same(a: Value, b: Value) -> bool:
+    """Whether two scalars are one, or stand in for one value of the primal."""
+    if a is b:
+        return True
+    of = [None if v.op is None or v.op.name != "residual" else v.op.attrs["of"] for v in (a, b)]
+    return of[0] is not None and of[0] is of[1]
+
+
+def finite_or_summed(value: Value, known: Sequence[Value]) -> Function:
+    """Of an array and what its sum should be: the last of that, if all of it is finite, else the sum."""
+    array, *sums = (Value(v.type, v.name) for v in (value, *known))
+    body, kept, summed = Region([array, *sums]), Region(), Region()
     with Builder(kept) as b:
-        b.emit("yield", [known])
+        b.emit("yield", [sums[-1]])
     with Builder(summed) as b:
         b.emit("yield", [b.emit1("reduce_sum", [array], {"axes": tuple(range(array.rank))})])
     with Builder(body) as b:
-        finite = b.emit1("isfinite", [known])
+        finite = b.emit1("isfinite", [sums[0]])
+        for other in sums[1:]:
+            finite = b.emit1("logical_and", [finite, b.emit1("isfinite", [other])])
         b.emit("return", [b.emit1("if", [finite], {"rare": 1}, regions=[kept, summed])])
     return Function("total", body)

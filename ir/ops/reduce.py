@@ -15,17 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Const, Op, Region, Value, builder
+from ..core import Builder, Const, Function, Op, Region, Value, builder
 from ..types import I64, Array, DType, Type, make
 from .analytic import parts, with_parts
 from .arithmetic import eq, ne
 from .declare import OpDef, declare, extent, extents_of
 from .scan import excluded
 
-__all__ = ["dropped", "spread"]
+__all__ = ["CANCELS", "dropped", "spread"]
 
 Axes = tuple[int, ...]
 _function: Any
+CANCELS = "cancels"
+"""The attribute of a function called for a part of a cotangent: what is added to it may well be its negative."""
 
 SHAPES: list[tuple[list[Axes], dict[str, Any]]] = [
     ([(5,)], {"axes": (0,)}),
@@ -175,8 +177,34 @@ def count_of(chosen: Value, axes: Axes, dtype: DType) -> Value:
 def shared(x: Value, *, y: Value, dy: Value, axes: Axes) -> tuple[Value]:
     """Each winner gets an equal share of the cotangent, the rest a zero by structure."""
     (chosen,) = winners(x, y=y, axes=axes)
-    share = spread(dy / count_of(chosen, axes, x.dtype), x, axes)
+    if may_cancel(dy):
+        share = builder().emit1("call", [dy, chosen], {"function": share_of_cancelled(dy, chosen, axes)})
+    else:
+        share = dy / count_of(chosen, axes, x.dtype)
+    share = spread(share, x, axes)
     return (builder().emit1("select", [chosen, share, Const(0, x.dtype)]),)
+
+
+def may_cancel(cotangent: Value) -> bool:
+    """Whether a cotangent is a sum that may well be 0, though nothing says so before the program runs."""
+    if cotangent.op is None or cotangent.op.name != "add" or cotangent.is_array:
+        return False
+    calls = [v.op for v in cotangent.op.operands if v.op is not None and v.op.name == "call"]
+    return any(CANCELS in op.attrs["function"].attrs for op in calls)
+
+
+def share_of_cancelled(cotangent: Value, chosen: Value, axes: Axes) -> Function:
+    """Of a scalar cotangent and the mask of what it goes to: the share of each. If it is 0, they need not be counted,
+    and the branch that counts them is marked as one that is hardly ever run."""
+    dy, mask = Value(cotangent.type, cotangent.name), Value(chosen.type, chosen.name)
+    body, nothing, counted = Region([dy, mask]), Region(), Region()
+    with Builder(nothing) as b:
+        b.emit("yield", [dy])
+    with Builder(counted) as b:
+        b.emit("yield", [dy / count_of(mask, axes, dy.dtype)])
+    with Builder(body) as b:
+        b.emit("return", [b.emit1("if", [eq(dy, Const(0, dy.dtype))], {"rare": 1}, regions=[nothing, counted])])
+    return Function("share", body)
 
 
 def mean_of_winners(x: Value, *, y: Value, tangents: Sequence[Value], axes: Axes) -> Value:
