@@ -1,4 +1,4 @@
-"""Machine code: no loop strength reduction where there are many loops; aligned loops; what else is compiled."""
+"""Machine code of kernels of many loops: without loop strength reduction, and what others compile with it."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from adjit import grad
 from adjit.codegen import build
 from adjit.codegen.llvm import emission as module
 from adjit.codegen.llvm import passes
-from adjit.codegen.llvm.emission import X86, aligned_loops, emission, without_strength_reduction
+from adjit.codegen.llvm.emission import emission, without_strength_reduction
 from adjit.ir.text import parse
 
 ROW = """
@@ -47,24 +47,6 @@ def test_the_switch_is_set_back():
     assert code() == usual
 
 
-@pytest.mark.skipif(not X86, reason="a switch of LLVM for x86")
-def test_loops_are_aligned_and_the_switch_is_set_back():
-    usual = code()
-    assert ".p2align\t4" in usual and ".p2align\t5" not in usual
-    with aligned_loops():
-        assert ".p2align\t5" in code()
-    assert code() == usual
-    with emission(parse("func @f(%x: f64) -> f64 { return %x }")):
-        assert code() == usual
-    positions = """func @f(%out: &i64[?], %mask: &bool[?]) {
-      buffer.call %out, %mask {kernel="nonzero"}
-      return
-    }"""
-    with emission(parse(positions)):
-        assert ".p2align\t5" in code()
-    assert code() == usual
-
-
 def test_only_kernels_of_many_loops_go_without(monkeypatch):
     function = parse(
         """func @f(%x: f64, %n: i64) -> f64 {
@@ -75,7 +57,6 @@ def test_only_kernels_of_many_loops_go_without(monkeypatch):
           return %y
         }"""
     )
-    monkeypatch.setattr(module, "X86", False)
     usual = code()
     with emission(function):
         assert code() == usual

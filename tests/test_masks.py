@@ -352,14 +352,35 @@ def test_unsupported_indices_say_so():
         traced_of(snippets.function_of("a[True]", "a"), (x,))
 
 
-@pytest.mark.parametrize("shape", [(0,), (1,), (17,), (3, 5), (2, 0, 3)])
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("shape", [(0,), (1,), (7,), (8,), (17,), (3, 5), (2, 0, 3), (9, 64), (1003,)])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 1.0])
 def test_nonzero_kernel(shape, share):
     mask = rng.random(shape) < share
-    expected = np.flatnonzero(mask)
-    out = np.full(expected.size, -1)
-    nonzero(out, mask.ravel())
-    np.testing.assert_array_equal(out, expected)
+    for _ in range(2):
+        expected = np.flatnonzero(mask)
+        out = np.full(expected.size, -1)
+        nonzero(out, mask.ravel())
+        np.testing.assert_array_equal(out, expected)
+        mask[..., -1:] = True  # the last element, which is in no whole word
+
+
+def test_few_positions_of_any_layout():
+    """Masks of one in many, which are looked through word by word: they begin anywhere, in any order of memory."""
+
+    def f(x, mask):
+        return np.sum(x[mask] ** 2) + np.flatnonzero(mask)[0]
+
+    found = grad(f)
+    x = rng.random(200)
+    for mask in (np.zeros(201, bool)[1:], np.zeros(400, bool)[::2], np.zeros(600, bool)[::-3]):
+        for positions in ([0, 77, 199], [8], [63, 64]):
+            mask[:] = False
+            mask[positions] = True
+            np.testing.assert_array_equal(found(x, mask), np.where(mask, 2.0 * x, 0.0))
+    wide = np.zeros((20, 20), bool).T
+    wide[3, 4] = wide[17, 2] = True
+    y = rng.random((20, 20))
+    np.testing.assert_array_equal(found(y, wide), np.where(wide, 2.0 * y, 0.0))
 
 
 def test_the_operation_refuses_a_wrong_count():

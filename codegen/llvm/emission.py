@@ -12,59 +12,42 @@ the loops, and what is left are additions of constants, which an instruction's a
     add     rax, 32                                         add     rax, 4
     vmovupd ymm0, [rax + 8]                         =>      vmovupd ymm0, [rdx + 8*rax + 8]
 
-Innermost loops of kernels that look for positions of a mask begin at a multiple of 32 bytes. Processors fetch and keep
-decoded instructions in such pieces, and that loop, of four instructions, took half as long again where it lay across
-two of them, which any change of the code before it decided. Others are left where they are: what fills the gap before a
-loop is run each time, which a loop of two turns feels (the taps of a convolution: 6 %).
-
-The switches are those of LLVM's command line, hence of the process: they are set under Numba's compiler lock, which all
+The switch is one of LLVM's command line, hence one of the process: it is set under Numba's compiler lock, which all
 that compiles through Numba holds, and set back. Code that somebody else compiles in the meantime, through llvmlite and
 without that lock, is as correct.
 """
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 from llvmlite import binding
 
 from ...ir.core import Function, walk
 
-__all__ = ["aligned_loops", "emission", "without_strength_reduction"]
-
-ALIGNED = 5
-"""As a power of two; LLVM's own choice is `USUAL`."""
-USUAL = 4
+__all__ = ["emission", "without_strength_reduction"]
 
 MANY = 42
 """Loops of a kernel whose machine code is made without the pass: it took a fifth to a third less time to compile, and
 ran as fast, for all that were measured. Of those with fewer loops, some ran up to a tenth longer (alternating sweeps of
 a tridiagonal solver, bundle adjustment in lanes), and there is less to gain."""
 KNOWN = 22
-"""The latest version of LLVM that is known to have the switches: it ends the process over one that it has not."""
-X86 = platform.machine().lower() in ("x86_64", "amd64")
+"""The latest version of LLVM that is known to have the switch: it ends the process over one that it has not."""
 
 
 @contextmanager
 def emission(function: Function) -> Iterator[None]:
     """In here, LLVM makes code as it suits a kernel. To be entered with Numba's compiler lock."""
-    with ExitStack() as switches:
-        if binding.llvm_version_info[0] <= KNOWN:
-            if X86 and finds_positions(function):
-                switches.enter_context(aligned_loops())
-            if has_many_loops(function):
-                switches.enter_context(without_strength_reduction())
+    if has_many_loops(function) and binding.llvm_version_info[0] <= KNOWN:
+        with without_strength_reduction():
+            yield
+    else:
         yield
 
 
 def has_many_loops(function: Function) -> bool:
     return sum(1 for op in walk(function.body) if op.name in ("for", "while")) >= MANY
-
-
-def finds_positions(function: Function) -> bool:
-    return any(op.name == "buffer.call" and op.attrs["kernel"] == "nonzero" for op in walk(function.body))
 
 
 @contextmanager
@@ -74,13 +57,3 @@ def without_strength_reduction() -> Iterator[None]:
         yield
     finally:
         binding.set_option("adjit", "-disable-lsr=0")
-
-
-@contextmanager
-def aligned_loops() -> Iterator[None]:
-    switch = "-x86-experimental-pref-innermost-loop-alignment"
-    binding.set_option("adjit", f"{switch}={ALIGNED}")
-    try:
-        yield
-    finally:
-        binding.set_option("adjit", f"{switch}={USUAL}")
