@@ -352,15 +352,22 @@ def test_unsupported_indices_say_so():
         traced_of(snippets.function_of("a[True]", "a"), (x,))
 
 
+@jit
+def flat_positions(mask):
+    return np.flatnonzero(mask)
+
+
 @pytest.mark.parametrize("shape", [(0,), (1,), (7,), (8,), (17,), (3, 5), (2, 0, 3), (9, 64), (1003,)])
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.12, 0.3, 1.0])
 def test_nonzero_kernel(shape, share):
+    """What Numba compiles, and what kernels have instead."""
     mask = rng.random(shape) < share
     for _ in range(2):
         expected = np.flatnonzero(mask)
         out = np.full(expected.size, -1)
         nonzero(out, mask.ravel())
         np.testing.assert_array_equal(out, expected)
+        np.testing.assert_array_equal(flat_positions(mask), expected)
         mask[..., -1:] = True  # the last element, which is in no whole word
 
 

@@ -133,6 +133,10 @@ LONG = Vectors(LANES, False, 2 if binding.get_host_cpu_features().get("avx512f")
 """Two registers at a time for stretches of sums, which are rows of whole vectors of `LANES`."""
 
 
+ALIGNMENT = 32
+"""Bytes that processors fetch, and keep as decoded instructions, together."""
+
+
 class Distinct(ir.MDValue):  # type: ignore[misc]
     """A node that is equal to itself alone; `itself`: whether it begins with a reference to itself."""
 
@@ -159,6 +163,11 @@ class Hints:
     def group(self) -> Distinct:
         """What the accesses of one loop have in common."""
         return Distinct(self.module, [], False)
+
+    def align(self, branch: Any) -> None:
+        """Let the loop that ends with a branch begin at a multiple of `ALIGNMENT` bytes."""
+        hint = self.module.add_metadata(["llvm.loop.align", ir.IntType(32)(ALIGNMENT)])
+        branch.set_metadata("llvm.loop", Distinct(self.module, [hint], True))
 
     def attach(
         self,

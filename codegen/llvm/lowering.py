@@ -28,6 +28,7 @@ from .ownership import Link, Ownership
 from .parallel import parallel_loop
 from .part_products import PART_PRODUCTS, part_product
 from .passes import is_large, is_short
+from .positions import positions
 from .products import PRODUCTS, product
 from .routines import call_routine, is_routine
 from .row_sums import short_row
@@ -347,6 +348,8 @@ class Lowering:
             matrices = [self.memory(x) for x in op.operands[:3]]
             if part_product(self.memories, name, matrices, [self.number(x) for x in op.operands[3:]]):
                 return
+        if name == "nonzero" and positions(self.memories, *(self.memory(x) for x in op.operands)):
+            return
         kinds, values = [], []
         for operand in op.operands:
             if isinstance(operand.type, Buffer):

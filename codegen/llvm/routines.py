@@ -13,7 +13,6 @@ from llvmlite import ir
 
 from .. import build, cache, numba_bridge, shared
 from ..primitives import library as library_functions
-from ..primitives import order
 from .numba_parts import Environment, callconv, funcdesc, targetconfig, types, typing
 from .scalars import call_primitive
 
@@ -21,8 +20,8 @@ __all__ = ["call_routine", "is_routine"]
 
 
 def is_routine(name: str) -> bool:
-    """Whether a function of `codegen.primitives` is a routine on whole arrays, which gives nothing back."""
-    return name in library_functions.FUNCTIONS or name in order.ROUTINES
+    """Whether a function of `codegen.primitives` is a routine on whole matrices, which gives nothing back."""
+    return name in library_functions.FUNCTIONS
 
 
 def call_routine(context: Any, builder: Any, name: str, kinds: Sequence[Any], values: Sequence[Any]) -> None:

@@ -14,14 +14,10 @@ import numpy as np
 
 from .compiled import compiled
 
-__all__ = ["FUNCTIONS", "ROUTINES"]
+__all__ = ["FUNCTIONS"]
 
 RUN = 16
 """Runs of this length are sorted by insertion."""
-SPARSE = 8
-"""One of more elements than these is true in a mask whose positions are looked for word by word."""
-WORD = 8
-"""Elements of a mask that are looked at at once."""
 
 
 @compiled
@@ -104,39 +100,12 @@ def searchsorted_right(a: Any, v: Any) -> Any:
 
 @compiled
 def nonzero(out: Any, mask: Any) -> None:
-    """The positions where `mask` is true; `out` has room for exactly these."""
-    if len(out) * SPARSE < len(mask):
-        few_positions(out, mask)
-    else:
-        many_positions(out, mask)
-
-
-@compiled
-def many_positions(out: Any, mask: Any) -> None:
-    """No write needs a branch: what is written too early is overwritten."""
+    """The positions where `mask` is true; `out` has room for exactly these, so no write needs a branch."""
     found = i = 0
     while found < len(out):
         out[found] = i
         found += int(mask[i])
         i += 1
-
-
-@compiled
-def few_positions(out: Any, mask: Any) -> None:
-    """Eight elements at a time, of which mostly none is true."""
-    whole = len(mask) // WORD * WORD
-    words = mask[:whole].view(np.uint64)
-    found = 0
-    for k in range(len(words)):
-        if words[k]:
-            for i in range(k * WORD, (k + 1) * WORD):
-                if mask[i]:
-                    out[found] = i
-                    found += 1
-    for i in range(whole, len(mask)):
-        if mask[i]:
-            out[found] = i
-            found += 1
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -145,5 +114,3 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "searchsorted_right": searchsorted_right,
     "nonzero": nonzero,
 }
-ROUTINES = frozenset({"argsort", "nonzero"})
-"""Those that give nothing back."""
