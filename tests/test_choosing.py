@@ -298,6 +298,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.slow
 def test_a_later_process_chooses_likewise(tmp_path):
     (tmp_path / "chosen_program.py").write_text(
         "import numpy as np\n\ndef f(x):\n    return np.sum(np.exp(np.sin(x)))\n"

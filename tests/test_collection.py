@@ -2,6 +2,7 @@
 
 import gc
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -75,7 +76,8 @@ def test_the_last_of_several_threads_puts_it_back() -> None:
     assert gc.get_threshold() == (900, 7, 5)
 
 
-def test_compiling_rarely_collects_and_calls_do_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_rarely_collects_and_calls_do_as_usual(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ADJIT_CACHE_DIR", str(tmp_path / "new"))  # else a second run finds kernels there
     seen = []
 
     def watched(x: float) -> float:

@@ -280,6 +280,7 @@ print(grad(lambda x: softplus(x))(0.0), stats.traces)
 """
 
 
+@pytest.mark.slow
 def test_a_changed_rule_is_noticed_by_the_cache(tmp_path: Path) -> None:
     def run(factor: str) -> list[str]:
         script = tmp_path / "script.py"

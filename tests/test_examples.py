@@ -87,6 +87,7 @@ def test_bouncing_ball(tmp_path: Path) -> None:
     assert pictures(tmp_path)
 
 
+@pytest.mark.slow
 def test_optimal_control(tmp_path: Path) -> None:
     found = example("optimal_control").main(tmp_path, iterations=15)
     assert found["same"]

@@ -170,6 +170,7 @@ def test_sparse_jacobian_of_bundle_adjustment(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("us", [False, True])
 def test_jacobian_of_hand_tracking(us: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADJIT_DISABLE_JIT", "1")

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 FILE = Path(__file__).resolve().parents[1] / "examples" / "hmc.py"
 spec = importlib.util.spec_from_file_location("example_hmc", FILE)
@@ -35,6 +36,7 @@ def chain_by_numpy(q, features, outcomes, momenta, uniforms, step, count):
     return np.array(chain), accepted
 
 
+@pytest.mark.slow
 def test_the_same_chain_as_numpy():
     features, outcomes, _ = hmc.problem()
     draws = np.random.default_rng(3)

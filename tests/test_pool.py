@@ -248,6 +248,7 @@ print(pool.idle() > 0, bool(np.isnan(builtins.kept).any()))
 """
 
 
+@pytest.mark.slow
 @LLVM
 def test_the_environment_configures_it(tmp_path):
     file = tmp_path / "program.py"

@@ -107,6 +107,7 @@ def test_random_programs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
                     np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_random_programs_have_blocks() -> None:
     found = [len(blocks_of(schedule(traced(load(program(seed)), arguments(seed)[0])[1]))) for seed in range(40)]
     assert sum(count > 0 for count in found) > 20

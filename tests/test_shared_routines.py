@@ -60,6 +60,7 @@ def test_routines_are_compiled_once_and_found_on_the_disk(folder: Path) -> None:
     assert run(folder, "gradient", "trace") == ["0", "2"]
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("damage", ["removed", "torn", "nonsense"])
 def test_a_kernel_whose_routine_is_gone_is_compiled_again(
     folder: Path, damage: str, monkeypatch: pytest.MonkeyPatch

@@ -121,6 +121,7 @@ def test_no_false_alarms(call) -> None:
     assert not warned(call)
 
 
+@pytest.mark.slow
 def test_a_warm_start_warns_as_well(tmp_path) -> None:
     script = tmp_path / "script.py"
     script.write_text("from adjit import grad\n\ndef f(x, y):\n    return x\n\ngrad(f, argnums=1)(1.0, 2.0)\n")
