@@ -425,6 +425,18 @@ def test_memory_grows_by_what_a_call_allocates() -> None:
     assert growth(Contender("numpy", (), lambda: None), "derivative") < size
 
 
+@pytest.mark.parametrize(
+    ("answers", "asked", "kept"),
+    [([1 << 20], 1, 1 << 20), ([0], 1, 0), ([8192, 4096, 0], 3, 0), ([8192] * 9, 5, 8192), ([4096, 1 << 20, 0], 3, 0)],
+)
+def test_few_pages_are_read_again(monkeypatch, answers: list[int], asked: int, kept: int) -> None:
+    left = list(answers)
+    monkeypatch.setattr(suite_gradbench, "ask", lambda *given, **more: {"growth": left.pop(0)})
+    row = Row("gradbench", "saddle")
+    suite_gradbench.measure_memory(row, "saddle", ["adjit"], OPTIONS)
+    assert row.memory == {"adjit": kept} and len(answers) - len(left) == asked
+
+
 @pytest.mark.slow
 def test_a_worker_answers() -> None:
     answer = ask("memory", "scaling", "durbin 40", "adjit", OPTIONS, quantity="derivative")
