@@ -34,7 +34,7 @@ from .parallel import COPY_COST, GRAIN, LEAST
 from .products import PRODUCTS
 from .shared_products import NARROW, PART
 from .tails import LEAST_TURNS
-from .work import UNKNOWN_TRIPS, Number, Work, most_turns
+from .work import UNKNOWN_TRIPS, Number, Work, most_turns, usual_branches
 
 __all__ = ["chances"]
 
@@ -162,8 +162,11 @@ class Estimate(Work):
             return self.of_for(op)
         if op.name == "buffer.call":
             return self.of_product(op)
-        times = 0.5 if op.name == "if" else UNKNOWN_TRIPS if op.name == "while" else 1.0
-        parts = [self.of_region(region) for region in op.regions]
+        regions, times = op.regions, UNKNOWN_TRIPS if op.name == "while" else 1.0
+        if op.name == "if":
+            regions = usual_branches(op)
+            times = 1.0 / len(regions)
+        parts = [self.of_region(region) for region in regions]
         work: Number = 0.0
         saved: Number = 0.0
         for some, part in parts:

@@ -28,7 +28,7 @@ from ..lower.loops import affine
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["INLINE", "Work", "most_turns"]
+__all__ = ["INLINE", "Work", "most_turns", "usual_branches"]
 
 F64 = ir.DoubleType()
 FREE = frozenset("buffer.dim buffer.reshape buffer.view yield same_extent bound check cast stop_gradient".split())
@@ -73,6 +73,11 @@ def most_turns(loop: Op) -> float:
             along = {k for k, position in enumerate(positions) if index in affine(position)[0]}
             axes.setdefault(root_of(buffer), set()).update(along)
     return SQUARE if any(len(found) > 1 for found in axes.values()) else math.inf
+
+
+def usual_branches(op: Op) -> list[Region]:
+    """The branches of an `if` that are run: both, half of the time each, unless it says that one hardly ever is."""
+    return op.regions if "rare" not in op.attrs else [op.regions[1 - op.attrs["rare"]]]
 
 
 class Work:
@@ -147,7 +152,11 @@ class Work:
         if op.name == "while":
             return self.mul(self.add(self.region(op.regions[0]), self.region(op.regions[1])), UNKNOWN_TRIPS)
         if op.name == "if":
-            return self.mul(self.add(self.region(op.regions[0]), self.region(op.regions[1])), 0.5)
+            usual = usual_branches(op)
+            total: Number = 0.0
+            for region in usual:
+                total = self.add(total, self.region(region))
+            return self.mul(total, 1.0 / len(usual))
         if op.name == "buffer.call":
             return self.call_cost(op)
         if op.name in FREE:
