@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from adjit import grad, jit, value_and_grad, vjp
+from adjit.codegen import choosing
 from adjit.codegen.build import stats
 from adjit.codegen.choosing import ChoosingExecutable
 
@@ -280,6 +281,23 @@ def test_branches_that_are_hardly_ever_run_do_not_count():
     assert both[0] < 1.2 * both[1]
 
 
+def sparse_product(starts, columns, values, x):
+    y = np.zeros(len(starts) - 1)
+    for i in range(len(starts) - 1):
+        for k in range(starts[i], starts[i + 1]):
+            y[i] += values[k] * x[columns[k]]
+    return y
+
+
+@pytest.mark.parametrize(("rows", "pays"), [(4096, False), (400_000, True)])
+def test_rows_of_unknown_length_are_thought_short(rows, pays):
+    """Two numbers in each: threads do not pay for 4096 of them, 20 us of work."""
+    starts, columns = np.arange(0, 2 * rows + 1, 2), np.arange(2 * rows) // 2
+    args = (starts, columns, np.ones(2 * rows), np.ones(rows))
+    work, saved = estimate(sparse_product, *args)
+    assert (saved >= choosing.LEAST_SAVED * work) is pays
+
+
 def test_native_callers_have_the_kernel_for_threads():
     from numba import njit
 
@@ -299,7 +317,8 @@ SCRIPT = """
     import sys
     import numpy as np
     from adjit import value_and_grad
-    from adjit.codegen.build import stats
+    from adjit.codegen import choosing
+from adjit.codegen.build import stats
     from chosen_program import f
 
     g = value_and_grad(f, parallel=2)

@@ -34,7 +34,7 @@ from .parallel import COPY_COST, GRAIN, LEAST
 from .products import PRODUCTS
 from .shared_products import NARROW, PART
 from .tails import LEAST_TURNS
-from .work import UNKNOWN_TRIPS, Number, Work, most_turns, usual_branches
+from .work import Number, Work, most_turns, usual_branches
 
 __all__ = ["chances"]
 
@@ -43,6 +43,9 @@ COMPARISONS = {"le": "<=", "lt": "<", "ge": ">=", "gt": ">", "eq": "==", "ne": "
 MEETING = 25000.0
 """Nanoseconds that it takes to meet another thread: to wake it or have its attention, to hand over and get back what
 is in one processor's cache, to wait for the last of the work."""
+FEW_TRIPS = 4.0
+"""Turns of a loop of unknown extent, of a sparse matrix's row, say: fewer than they may be, since threads that do not
+pay cost more than threads that would have."""
 TEXTS = {
     **{name: f"float({{}} {sign} {{}})" for name, sign in COMPARISONS.items()},
     "select": "{1} if {0} else {2}",
@@ -120,6 +123,8 @@ class Lines:
 class Estimate(Work):
     """Writes the estimate of a whole function."""
 
+    unknown_trips = FEW_TRIPS
+
     def __init__(self, function: Function, parallel: dict[Op, Plan]) -> None:
         self.parallel = parallel
         self.b: Lines = Lines()
@@ -162,7 +167,7 @@ class Estimate(Work):
             return self.of_for(op)
         if op.name == "buffer.call":
             return self.of_product(op)
-        regions, times = op.regions, UNKNOWN_TRIPS if op.name == "while" else 1.0
+        regions, times = op.regions, self.unknown_trips if op.name == "while" else 1.0
         if op.name == "if":
             regions = usual_branches(op)
             times = 1.0 / len(regions)

@@ -56,6 +56,7 @@ WIDE = 8.0
 START_COST = 3.0
 """Before and after the vectors of a loop."""
 UNKNOWN_TRIPS = 16.0
+"""Turns of a loop whose extent nobody knows before the program computes it."""
 SQUARE = 10_000
 """The largest extent that is thought of where it is that of two axes of an array: 0.8 GB of float64."""
 Number = Any
@@ -82,6 +83,8 @@ def usual_branches(op: Op) -> list[Region]:
 
 class Work:
     """Emits the estimate for one loop."""
+
+    unknown_trips = UNKNOWN_TRIPS
 
     def __init__(self, lowering: Lowering, loop: Op) -> None:
         self.low = lowering
@@ -150,7 +153,7 @@ class Work:
         if op.name == "for":
             return self.loop_cost(op)
         if op.name == "while":
-            return self.mul(self.add(self.region(op.regions[0]), self.region(op.regions[1])), UNKNOWN_TRIPS)
+            return self.mul(self.add(self.region(op.regions[0]), self.region(op.regions[1])), self.unknown_trips)
         if op.name == "if":
             usual = usual_branches(op)
             total: Number = 0.0
@@ -212,7 +215,7 @@ class Work:
         size: Number = PRODUCT_COST
         for extent in op.operands[-3:]:
             known = self.value(extent)
-            size = self.mul(size, UNKNOWN_TRIPS if known is None else known)
+            size = self.mul(size, self.unknown_trips if known is None else known)
         return size
 
     def loop_cost(self, op: Op) -> Number:
@@ -223,7 +226,7 @@ class Work:
         """Trips of a loop, the cost of each, and what is added to them."""
         lo, hi = (self.value(v) for v in op.operands[:2])
         if lo is None or hi is None:
-            trips: Number = UNKNOWN_TRIPS
+            trips: Number = self.unknown_trips
         else:
             trips = self.least(self.add(hi, self.mul(lo, -1.0)), 0.0, False)
         self.middle(op)
