@@ -25,7 +25,7 @@ from .worker import ask
 
 __all__ = ["contender", "measure", "names"]
 
-FEW_PAGES = 1 << 16
+FEW_PAGES = 1 << 18
 """Bytes of memory that may be other things' than a call's."""
 PROCESSES = 5
 """How many processes are asked, at most, for so few."""
