@@ -317,8 +317,7 @@ SCRIPT = """
     import sys
     import numpy as np
     from adjit import value_and_grad
-    from adjit.codegen import choosing
-from adjit.codegen.build import stats
+    from adjit.codegen.build import stats
     from chosen_program import f
 
     g = value_and_grad(f, parallel=2)
