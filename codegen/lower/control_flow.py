@@ -251,7 +251,7 @@ def if_else(s: Scheduler, op: Op) -> None:
         region.ops.append(Op("yield", values, [], {}, (), s.b.span))
     names = [n for n, b in zip(flat_names(op), first) if b not in static]
     types = [b.type for b, _ in [*moving, *extras]]
-    attrs = {name: op.attrs[name] for name in ("rare",) if name in op.attrs}
+    attrs = {"rare": op.attrs["rare"]} if "rare" in op.attrs else {}
     new = iter(s.b.emit("if", [condition], attrs, regions, names=names, result_types=types))
     results = [b if b in static else next(new) for b in first]
     for result, *pair in zip(results, first, second):
