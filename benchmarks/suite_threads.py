@@ -4,11 +4,16 @@ In: the rows of `gradbench`, and of `npbench` where a checkout is given; more th
 each the times of adjit's primal and derivative on one thread and on several (the sides `adjit` and `adjit, N threads`),
 interleaved in one process. Results must agree to rounding, and those of several threads must be the same bits from run
 to run. BLAS gets as many threads as the side has.
+
+The fact `shared` names the quantities in whose calls several threads worked, by the processor time of the process. What
+is not among them ran on one thread on both sides, in the same machine code: there is nothing to gain or to lose, and a
+quotient of such times says where memory happened to lie.
 """
 
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,11 +26,15 @@ from .agreement import agree, leaves, reason
 from .options import Contender, Options
 from .results import Row
 from .suite_gradbench import time_all
-from .timing import Side, first_call
+from .timing import Side, first_call, per_call
 
-__all__ = ["contender", "measure", "names", "side_of"]
+__all__ = ["contender", "measure", "names", "shared", "side_of"]
 
 SUITES: dict[str, Any] = {"gradbench": suite_gradbench, "npbench": suite_npbench}
+REST = 0.05
+"""Seconds after which nobody looks for work any more: those who do take processor time, too."""
+WATCHED = 0.03
+"""Seconds of calls that are watched."""
 
 
 def names(options: Options) -> Sequence[str]:
@@ -76,6 +85,7 @@ def measure(name: str, options: Options) -> Row:
             agree(wanted, found, f"{first.quantity}: one thread and {options.threads}")
             expect_same_bits(second, found)
         time_all(row, [side for who in (one, several) for side in who.sides()], options)
+        row.facts["shared"] = [side.quantity for side in several.sides() if shared(side)]
     except Exception as error:  # whatever it is, it belongs into the table
         row.failure = reason(error)
     gc.collect()
@@ -87,3 +97,13 @@ def expect_same_bits(side: Side, found: Any) -> None:
     for a, b in zip(leaves(found), leaves(first_call(side)[1]), strict=True):
         if np.asarray(a).tobytes() != np.asarray(b).tobytes():
             raise ValueError(f"{side.quantity}: two calls on {side.name} give different bits")
+
+
+def shared(side: Side) -> bool:
+    """Whether other threads than the calling one work in its calls."""
+    time.sleep(REST)
+    begin, everybody, caller = time.perf_counter(), time.process_time(), time.thread_time()
+    while time.perf_counter() - begin < WATCHED:
+        per_call(side, 1)
+    caller = time.thread_time() - caller
+    return time.process_time() - everybody - caller > 0.02 * caller

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from adjit.benchmarks import timing
 from adjit.benchmarks.agreement import Mismatch, agree, distance, reason
 from adjit.benchmarks.results import Row, Run, geometric_mean
 from adjit.benchmarks.suite_scaling import exponent, judge
+from adjit.benchmarks.suite_threads import shared
 from adjit.benchmarks.table import NOTHING, Table, kilobytes, ranged, seconds
 from adjit.benchmarks.tables import tables
 from adjit.benchmarks.timing import Effort, Ratio, Side, Timing, interleaved, ratio
@@ -214,6 +216,25 @@ def test_tables_show_the_sides_that_took_part(capsys: pytest.CaptureFixture[str]
     assert "First call, adjit / jax: geometric mean 0.50, median 0.50, over 1 rows." in resources.below
     times.show()
     assert "fast" in capsys.readouterr().out
+
+
+def test_whether_other_threads_work_in_a_call() -> None:
+    def by_another(size: int) -> None:
+        thread = threading.Thread(target=sum, args=(range(size),))
+        thread.start()
+        thread.join()
+
+    assert not shared(Side("adjit", "primal", lambda size: sum(range(size)), (200_000,)))
+    assert shared(Side("adjit", "primal", by_another, (200_000,)))
+
+
+def test_threads_have_a_ratio_where_several_worked() -> None:
+    row = Row("threads", "p", facts={"shared": ["derivative"]})
+    for side, factor in (("adjit", 2.0), ("adjit, 2 threads", 1.0)):
+        row.timings[side] = {quantity: Timing([factor]) for quantity in ("primal", "derivative")}
+    (table,) = tables(Run([row]))["threads"]
+    assert table.rows[0][3] == "one thread" and table.rows[0][6].startswith("2.00")
+    assert len(table.below) == 1 and table.below[0].startswith("derivative")
 
 
 def test_a_table_without_rows() -> None:
