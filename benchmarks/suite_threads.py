@@ -6,8 +6,8 @@ interleaved in one process. Results must agree to rounding, and those of several
 to run. BLAS gets as many threads as the side has.
 
 The fact `shared` names the quantities in whose calls several threads worked, by the processor time of the process. What
-is not among them ran on one thread on both sides, in the same machine code: there is nothing to gain or to lose, and a
-quotient of such times says where memory happened to lie.
+is not among them ran on one thread on both sides: mostly in the same machine code, so that a quotient of their times
+says where memory happened to lie.
 """
 
 from __future__ import annotations

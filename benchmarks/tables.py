@@ -157,7 +157,7 @@ def overhead(rows: Sequence[Row]) -> Table:
 
 
 def threads(rows: Sequence[Row]) -> Table:
-    """Several threads against one; no ratio where one did all the work on both sides."""
+    """Several threads against one, and where one did all the work on both sides."""
     several = [side for side in sides_of(rows) if side != OWN]
     columns = ["program"]
     for quantity in ("primal", "derivative"):
@@ -167,8 +167,8 @@ def threads(rows: Sequence[Row]) -> Table:
         cells = [row.name]
         for quantity in ("primal", "derivative"):
             cells += [time(row, s, quantity) for s in (OWN, *several)]
-            ratios = [row.ratio((OWN, quantity), (s, quantity)) for s in several]
-            cells += [ranged(r) if r is None or is_shared(row, quantity) else "one thread" for r in ratios]
+            ratios = [ranged(row.ratio((OWN, quantity), (s, quantity))) for s in several]
+            cells += [r if r == NOTHING or is_shared(row, quantity) else f"{r}, one thread" for r in ratios]
         table.rows.append([*cells, remarks(row)])
     for quantity, side in itertools.product(("primal", "derivative"), several):
         ratios = [row.ratio((OWN, quantity), (side, quantity)) for row in rows if is_shared(row, quantity)]

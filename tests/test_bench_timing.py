@@ -228,12 +228,12 @@ def test_whether_other_threads_work_in_a_call() -> None:
     assert shared(Side("adjit", "primal", by_another, (200_000,)))
 
 
-def test_threads_have_a_ratio_where_several_worked() -> None:
+def test_the_gain_of_threads_is_told_where_several_worked() -> None:
     row = Row("threads", "p", facts={"shared": ["derivative"]})
     for side, factor in (("adjit", 2.0), ("adjit, 2 threads", 1.0)):
         row.timings[side] = {quantity: Timing([factor]) for quantity in ("primal", "derivative")}
     (table,) = tables(Run([row]))["threads"]
-    assert table.rows[0][3] == "one thread" and table.rows[0][6].startswith("2.00")
+    assert table.rows[0][3] == "2.00 (2.00–2.00), one thread" and table.rows[0][6] == "2.00 (2.00–2.00)"
     assert len(table.below) == 1 and table.below[0].startswith("derivative")
 
 
