@@ -26,13 +26,11 @@ from .agreement import agree, leaves, reason
 from .options import Contender, Options
 from .results import Row
 from .suite_gradbench import time_all
-from .timing import Side, first_call, per_call
+from .timing import Side, first_call, per_call, threads_done
 
 __all__ = ["contender", "measure", "names", "shared", "side_of"]
 
 SUITES: dict[str, Any] = {"gradbench": suite_gradbench, "npbench": suite_npbench}
-REST = 0.05
-"""Seconds after which nobody looks for work any more: those who do take processor time, too."""
 WATCHED = 0.03
 """Seconds of calls that are watched."""
 
@@ -101,7 +99,7 @@ def expect_same_bits(side: Side, found: Any) -> None:
 
 def shared(side: Side) -> bool:
     """Whether other threads than the calling one work in its calls."""
-    time.sleep(REST)
+    threads_done()  # those that have worked look for more for a while
     begin, everybody, caller = time.perf_counter(), time.process_time(), time.thread_time()
     while time.perf_counter() - begin < WATCHED:
         per_call(side, 1)

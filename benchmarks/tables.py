@@ -167,8 +167,8 @@ def threads(rows: Sequence[Row]) -> Table:
         cells = [row.name]
         for quantity in ("primal", "derivative"):
             cells += [time(row, s, quantity) for s in (OWN, *several)]
-            ratios = [ranged(row.ratio((OWN, quantity), (s, quantity))) for s in several]
-            cells += [r if r == NOTHING or is_shared(row, quantity) else f"{r}, one thread" for r in ratios]
+            gains = [ranged(row.ratio((OWN, quantity), (s, quantity))) for s in several]
+            cells += [g if g == NOTHING or is_shared(row, quantity) else f"{g}, one thread" for g in gains]
         table.rows.append([*cells, remarks(row)])
     for quantity, side in itertools.product(("primal", "derivative"), several):
         ratios = [row.ratio((OWN, quantity), (side, quantity)) for row in rows if is_shared(row, quantity)]

@@ -3,7 +3,9 @@
 In: `Side`s, each a call that somebody's program makes, with its arguments. Out: a `Timing` for each, samples of the
 seconds per call, one sample a round. A round asks each side in turn, and the next one starts with another side: what
 disturbs the machine for a while disturbs all sides alike, so that quotients of samples of the same round (`Ratio`)
-say more than quotients of times measured apart. A sample is as many calls as last some milliseconds (at least one).
+say more than quotients of times measured apart. A sample is as many calls as last some milliseconds (at least one),
+and begins when no other thread works: what a side leaves to threads of its own, as JAX does giving memory back, is not
+the next one's.
 
 A side that has used up its share of the time sits out the remaining rounds: next to a slow side a fast one still gets
 its samples. Sides that write to their arguments get fresh ones for each call, which is not timed.
@@ -22,7 +24,23 @@ from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from typing import Any
 
-__all__ = ["QUICK", "Effort", "Ratio", "Side", "Timing", "first_call", "interleaved", "per_call", "ratio"]
+__all__ = [
+    "QUICK",
+    "Effort",
+    "Ratio",
+    "Side",
+    "Timing",
+    "first_call",
+    "interleaved",
+    "per_call",
+    "ratio",
+    "threads_done",
+]
+
+LOOK = 0.0005
+"""Seconds between two looks at what other threads do."""
+LOOKS = 2000
+"""The most of them."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +159,7 @@ class Turn:
 
     def calibrate(self, sample: float) -> None:
         """Choose `calls` so that a sample lasts long enough."""
+        threads_done()
         while True:
             took = per_call(self.side, self.calls) * self.calls
             if took >= sample or self.calls >= 1_000_000:
@@ -150,6 +169,7 @@ class Turn:
 
     def take(self) -> None:
         """One more sample."""
+        threads_done()
         begin = time.perf_counter()
         self.samples.append(per_call(self.side, self.calls))
         self.used += time.perf_counter() - begin
@@ -170,6 +190,15 @@ def interleaved(sides: Sequence[Side], effort: Effort) -> list[Timing]:
             for turn in active[first:] + active[:first]:
                 turn.take()
     return [Timing(t.samples, t.calls) for t in turns]
+
+
+def threads_done() -> None:
+    """Wait until the other threads of this process have nothing to do."""
+    for _ in range(LOOKS):
+        before = time.process_time() - time.thread_time()
+        time.sleep(LOOK)
+        if time.process_time() - time.thread_time() - before < 0.1 * LOOK:
+            return
 
 
 @contextmanager

@@ -55,6 +55,20 @@ def test_sides_take_turns_and_each_round_starts_with_another(monkeypatch: pytest
     assert "".join(clock.log) == "abc" + "abc" + "bca" + "cab" + "abc"  # the first are for calibration
 
 
+def test_a_sample_begins_when_no_other_thread_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    others, events = [0.0], []
+
+    def sleep(seconds: float) -> None:
+        events.append("wait")
+        others[0] += seconds if len(events) < 4 else 0.0
+
+    monkeypatch.setattr(timing.time, "sleep", sleep)
+    monkeypatch.setattr(timing.time, "thread_time", lambda: 1.0)
+    monkeypatch.setattr(timing.time, "process_time", lambda: 1.0 + others[0])
+    interleaved([Side("a", "primal", lambda: events.append("call"), ())], Effort(sample=1e-9, least=2, most=2))
+    assert events == [*4 * ["wait"], "call", "wait", "call", "wait", "call"]
+
+
 def test_sides_that_write_get_fresh_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     seen = []
