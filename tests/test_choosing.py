@@ -298,6 +298,27 @@ def test_rows_of_unknown_length_are_thought_short(rows, pays):
     assert (saved >= choosing.LEAST_SAVED * work) is pays
 
 
+def steps(x, end, step):
+    time, total = 0.0, 0.0
+    for _ in range(int(np.ceil(end / step))):
+        x = x + step * np.sin(x) * np.exp(-x)
+    while time < end:
+        time += step
+        total += np.sum(np.exp(np.sin(x * time)))
+    return total
+
+
+@pytest.mark.parametrize("differentiate", [jit, grad])
+def test_steps_of_unknown_number_do_not_matter(differentiate):
+    """Of loops whose turns numbers decide, the arrays inside say whether threads pay; forward and reverse."""
+    function, serial = differentiate(steps, parallel=2), differentiate(steps)
+    for size in (SMALL, LARGE):
+        args = (RNG.standard_normal(size), 0.5, 0.1)
+        np.testing.assert_allclose(function(*args), serial(*args), rtol=1e-12)
+        made = executable(function)
+        assert made.choice(args).executable is (made.several if size == LARGE else made.alone)
+
+
 def test_native_callers_have_the_kernel_for_threads():
     from numba import njit
 

@@ -16,8 +16,9 @@ inside loops are taken at the middle of the ranges around them. For example:
                                            t6 = t5 if t2 >= 40000.0 and d0_0 >= 2.0 else 0.0
                                            work, saved = t2, t6
 
-Where it cannot be told (a range of a parallel loop, or of one around it, is computed from numbers in arrays), there is
-no text: the program itself finds out, loop by loop.
+Where it cannot be told (a range of a parallel loop is computed from numbers in arrays), there is no text: the program
+itself finds out, loop by loop. A loop around of which nobody knows how often it turns, of time steps, say, counts as a
+few turns, whether `for` or `while`: work and what is saved of it grow alike.
 """
 
 from __future__ import annotations
@@ -179,10 +180,10 @@ class Estimate(Work):
         return self.mul(times, work), self.mul(times, saved)
 
     def of_for(self, op: Op) -> tuple[Number, Number]:
-        if None in (self.value(op.operands[0]), self.value(op.operands[1])):
+        plan = self.parallel.get(op)
+        if plan is not None and None in (self.value(op.operands[0]), self.value(op.operands[1])):
             raise CannotTell
         trips, turn, start = self.loop_costs(op)
-        plan = self.parallel.get(op)
         saved: Number = 0.0
         if plan is None or plan.accumulated:
             some, part = self.of_region(op.regions[0])
