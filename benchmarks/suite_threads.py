@@ -31,6 +31,9 @@ from .timing import Side, first_call, per_call, threads_done
 __all__ = ["contender", "measure", "names", "shared", "side_of"]
 
 SUITES: dict[str, Any] = {"gradbench": suite_gradbench, "npbench": suite_npbench}
+LONGER = 10.0
+"""How many times as long a sample is as in other suites: a processor that has slept through the turns of one thread may
+run slowly at first, on a machine that is shared with others."""
 WATCHED = 0.03
 """Seconds of calls that are watched."""
 
@@ -76,13 +79,14 @@ def with_blas(function: Callable[..., Any], threads: int) -> Callable[..., Any]:
 def measure(name: str, options: Options) -> Row:
     """See the module's docstring."""
     row = Row("threads", name)
+    effort = replace(options.effort, sample=LONGER * options.effort.sample)
     try:
         one, several = (contender(name, side_of(n), options) for n in (1, options.threads))
         for first, second in zip(one.sides(), several.sides(), strict=True):
             wanted, found = first_call(first)[1], first_call(second)[1]
             agree(wanted, found, f"{first.quantity}: one thread and {options.threads}")
             expect_same_bits(second, found)
-        time_all(row, [side for who in (one, several) for side in who.sides()], options)
+        time_all(row, [side for who in (one, several) for side in who.sides()], replace(options, effort=effort))
         row.facts["shared"] = [side.quantity for side in several.sides() if shared(side)]
     except Exception as error:  # whatever it is, it belongs into the table
         row.failure = reason(error)
