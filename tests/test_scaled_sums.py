@@ -116,8 +116,7 @@ def compare_with_plain(
         scale = (abs(t) if np.isfinite(t) else 0.0) + np.max(
             np.abs(np.where(np.isfinite(expected_x), expected_x, 0.0)), initial=0.0
         )
-        atol = leeway * scale if leeway else 0.0
-        np.testing.assert_allclose(dx, expected_x, rtol=1e-13, atol=atol, err_msg=f"{x} {t}")
+        np.testing.assert_allclose(dx, expected_x, rtol=1e-13, atol=leeway * scale, err_msg=f"{x} {t}")
         np.testing.assert_allclose(dt, expected_t, rtol=1e-13, err_msg=f"{x} {t}")
 
 
