@@ -20,7 +20,7 @@ from .agreement import agree, reason
 from .options import Contender, Options, Unavailable, start_jax
 from .results import Row
 from .rows import PROGRAMS, ROWS, GradBenchRow, Program
-from .timing import Effort, Side, first_call, interleaved
+from .timing import Effort, Side, Watch, first_call, interleaved
 from .worker import ask
 
 __all__ = ["contender", "measure", "names"]
@@ -151,9 +151,9 @@ def measure(name: str, options: Options) -> Row:
     return row
 
 
-def time_all(row: Row, sides: Sequence[Side], options: Options) -> None:
+def time_all(row: Row, sides: Sequence[Side], options: Options, watch: Watch | None = None) -> None:
     """Time the sides, interleaved, into the row."""
-    for side, timing in zip(sides, interleaved(sides, options.effort), strict=True):
+    for side, timing in zip(sides, interleaved(sides, options.effort, watch), strict=True):
         row.timings.setdefault(side.name, {})[side.quantity] = timing
 
 

@@ -5,6 +5,10 @@ each the times of adjit's primal and derivative on one thread and on several (th
 interleaved in one process. Results must agree to rounding, and those of several threads must be the same bits from run
 to run. BLAS gets as many threads as the side has.
 
+A sample counts where small loops ran at full speed on all of the side's processors right before and after it
+(`processors`): a machine that others use, too, does not always give them. The facts `repeated` and `disturbed` are how
+many samples were taken again for that, and how many count although they should not.
+
 The fact `shared` names the quantities in whose calls several threads worked, by the processor time of the process. What
 is not among them ran on one thread on both sides: mostly in the same machine code, so that a quotient of their times
 says where memory happened to lie.
@@ -24,6 +28,7 @@ from ..api.blas import set_threads_of_blas
 from . import suite_gradbench, suite_npbench
 from .agreement import agree, leaves, reason
 from .options import Contender, Options
+from .processors import Processors, Watched
 from .results import Row
 from .suite_gradbench import time_all
 from .timing import Side, first_call, per_call, threads_done
@@ -31,9 +36,8 @@ from .timing import Side, first_call, per_call, threads_done
 __all__ = ["contender", "measure", "names", "shared", "side_of"]
 
 SUITES: dict[str, Any] = {"gradbench": suite_gradbench, "npbench": suite_npbench}
-LONGER = 10.0
-"""How many times as long a sample is as in other suites: a processor that has slept through the turns of one thread may
-run slowly at first, on a machine that is shared with others."""
+LONGER = 2.0
+"""How many times as long a sample is as in other suites: the first call has to wake threads."""
 WATCHED = 0.03
 """Seconds of calls that are watched."""
 
@@ -86,7 +90,11 @@ def measure(name: str, options: Options) -> Row:
             wanted, found = first_call(first)[1], first_call(second)[1]
             agree(wanted, found, f"{first.quantity}: one thread and {options.threads}")
             expect_same_bits(second, found)
-        time_all(row, [side for who in (one, several) for side in who.sides()], replace(options, effort=effort))
+        sides = [side for who in (one, several) for side in who.sides()]
+        with Processors(options.threads) as processors:
+            watch = Watched(processors, lambda side: 1 if side.name == one.name else options.threads)
+            time_all(row, sides, replace(options, effort=effort), watch)
+        row.facts |= {"repeated": watch.repeated, "disturbed": watch.disturbed}
         row.facts["shared"] = [side.quantity for side in several.sides() if shared(side)]
     except Exception as error:  # whatever it is, it belongs into the table
         row.failure = reason(error)

@@ -9,6 +9,9 @@ the next one's.
 
 A side that has used up its share of the time sits out the remaining rounds: next to a slow side a fast one still gets
 its samples. Sides that write to their arguments get fresh ones for each call, which is not timed.
+
+A `Watch` may say when a sample can begin, and afterwards whether it counts, by what it knows of the machine: one that
+does not is taken again.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
-from typing import Any
+from typing import Any, Protocol
 
 __all__ = [
     "QUICK",
@@ -30,6 +33,7 @@ __all__ = [
     "Ratio",
     "Side",
     "Timing",
+    "Watch",
     "first_call",
     "interleaved",
     "per_call",
@@ -66,6 +70,16 @@ class Side:
     arguments: tuple[Any, ...]
     writes: bool = False
     """Whether the call changes its arguments."""
+
+
+class Watch(Protocol):
+    """Looks at the machine before and after samples; it must let one count in the end."""
+
+    def before(self, side: Side) -> None:
+        """Return when a sample may begin."""
+
+    def counts(self, side: Side) -> bool:
+        """Whether the sample that has just ended does."""
 
 
 @dataclass
@@ -167,15 +181,22 @@ class Turn:
             wanted = self.calls * 1.2 * sample / max(took, 1e-9)
             self.calls = max(self.calls + 1, min(math.ceil(wanted), 10 * self.calls))
 
-    def take(self) -> None:
+    def take(self, watch: Watch | None = None) -> None:
         """One more sample."""
-        threads_done()
-        begin = time.perf_counter()
-        self.samples.append(per_call(self.side, self.calls))
-        self.used += time.perf_counter() - begin
+        while True:
+            threads_done()
+            if watch is not None:
+                watch.before(self.side)
+            begin = time.perf_counter()
+            sample = per_call(self.side, self.calls)
+            took = time.perf_counter() - begin
+            if watch is None or watch.counts(self.side):
+                break
+        self.samples.append(sample)
+        self.used += took
 
 
-def interleaved(sides: Sequence[Side], effort: Effort) -> list[Timing]:
+def interleaved(sides: Sequence[Side], effort: Effort, watch: Watch | None = None) -> list[Timing]:
     """Time all sides, round robin. Each must have been called before: compiling is not what is measured."""
     turns = [Turn(side) for side in sides]
     with no_collection():
@@ -188,7 +209,7 @@ def interleaved(sides: Sequence[Side], effort: Effort) -> list[Timing]:
                 break
             first = round_ % len(active)
             for turn in active[first:] + active[:first]:
-                turn.take()
+                turn.take(watch)
     return [Timing(t.samples, t.calls) for t in turns]
 
 
