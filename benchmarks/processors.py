@@ -1,17 +1,21 @@
 """Whether a program that could use several processors has them at the moment.
 
-In: how many. Out: `Processors`, which runs a small loop on each of them, all at once, and compares how long they take
-with the fastest so far; and `Watched`, which lets only samples of times count that were taken while they were there.
+In: how many. Out: `Processors`, which runs a small loop on each of them, all at once, and sends a cache line to and fro
+between them, and compares how long that takes with the least so far; and `Watched`, which lets only samples of times
+count that were taken while they were there.
 
 On a machine that runs others' programs as well, two processors may be one: a virtual machine's host puts both on one
 core, mostly when the second wakes, and leaves them there for tens of milliseconds. Then whatever works on both takes up
-to 2.7 times as long, and so do these loops, which touch nothing but a page each. What a sample measures does not matter
-for whether it counts.
+to 2.7 times as long, and so do these loops, which touch nothing but a page each. Or it moves one of them to a core that
+does not share a cache with the other's, and data takes five times as long from one to the other. What a sample measures
+does not matter for whether it counts.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import importlib
 import os
 import threading
 import time
@@ -31,10 +35,12 @@ SECONDS = 0.001
 """How long a loop lasts."""
 SLOWER = 1.15
 """As much longer than the fastest may a loop take that had a processor for itself."""
+ROUNDS = 300
+"""How often the cache line goes to and fro."""
+FARTHER = 3.0
+"""As many times the least may that take between processors that share a cache."""
 PATIENCE = 0.5
 """Seconds that a sample waits for processors."""
-IN_ALL = 10.0
-"""Seconds of waiting and of samples in vain, after which all samples count."""
 
 
 @functools.cache
@@ -51,6 +57,41 @@ def burst() -> Callable[[Any, int], None]:
     return compiled
 
 
+EXCHANGE = """
+define void @exchange(ptr %word, i64 %first, i64 %count) {
+  br label %wait
+wait:                                     ; for numbers first, first + 2, ..., each answered by the next one
+  %k = phi i64 [ 0, %0 ], [ %k, %wait ], [ %k1, %answer ]
+  %twice = shl i64 %k, 1
+  %number = add i64 %first, %twice
+  %now = load atomic i64, ptr %word acquire, align 8
+  %mine = icmp eq i64 %now, %number
+  br i1 %mine, label %answer, label %wait
+answer:
+  %next = add i64 %number, 1
+  store atomic i64 %next, ptr %word release, align 8
+  %k1 = add i64 %k, 1
+  %more = icmp slt i64 %k1, %count
+  br i1 %more, label %wait, label %done
+done:
+  ret void
+}
+"""
+
+
+@functools.cache
+def exchange() -> tuple[Callable[[int, int, int], None], Any]:
+    """Code for one end of `count` exchanges of a word: it waits for `first`, and says the next number. And what keeps
+    it."""
+    llvm = importlib.import_module("llvmlite.binding")
+    importlib.import_module("numba.core.codegen")  # it prepares LLVM for this machine
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(EXCHANGE), machine)
+    engine.finalize_object()
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    return kind(engine.get_function_address("exchange")), engine
+
+
 def page() -> Any:
     """Numbers that share no cache line with anything else, nor a fetch of two."""
     room = np.ones(3 * SIZE)
@@ -59,22 +100,31 @@ def page() -> Any:
 
 
 class Processors:
-    """`count` processors, the calling thread's among them; a context, with threads of its own for the others."""
+    """`count` processors, the first of those that this process may use; a context, with threads of its own for all but
+    one loop, which is the calling thread's.
+
+    >>> with Processors(1) as processors:
+    ...     seen = [processors.given(1) for _ in range(3)]
+    >>> set(seen) <= {True, False}
+    True
+    """
 
     def __init__(self, count: int) -> None:
         allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.own = allowed[:count] if len(allowed) >= count else []
-        """A processor for each loop; empty where the system does not tell."""
+        """The processor of each loop; empty where the system does not tell, or there are too few."""
         self.allowed = set(allowed)
         self.arrays = [page() for _ in range(count)]
         self.pools = [ThreadPoolExecutor(1) for _ in range(count - 1)]
         self.turns = 100
-        self.fastest = float("inf")
+        self.fastest = self.nearest = float("inf")
         self.run(0, None)  # it compiles
         while (took := self.run(0, None)) < SECONDS:
             self.turns = max(self.turns + 1, int(1.2 * self.turns * min(10.0, SECONDS / took)))
         for _ in range(20):
             self.fastest = min(self.fastest, self.run(0, None))
+        if self.own:
+            os.sched_setaffinity(0, self.allowed)
 
     def __enter__(self) -> Processors:
         return self
@@ -91,36 +141,57 @@ class Processors:
             together.wait()
         begin = time.perf_counter()
         burst()(self.arrays[number], self.turns)
-        took = time.perf_counter() - begin
-        if self.own and number == 0:
-            os.sched_setaffinity(0, self.allowed)
-        return took
+        return time.perf_counter() - begin
+
+    def talk(self, number: int, first: int) -> float:
+        """Seconds of one end of exchanges with thread `number`, which begins with 1."""
+        code, _ = exchange()
+        word = self.arrays[number].ctypes.data
+        code(word, first, 10)  # now both are there
+        begin = time.perf_counter()
+        code(word, first + 20, ROUNDS)
+        return time.perf_counter() - begin
 
     def given(self, threads: int) -> bool:
-        """Whether that many processors are there now."""
+        """Whether that many processors are there now, near each other. A few milliseconds."""
         together = threading.Barrier(threads) if threads > 1 else None
         others = [pool.submit(self.run, k + 1, together) for k, pool in enumerate(self.pools[: threads - 1])]
         times = [self.run(0, together), *(other.result() for other in others)]
         self.fastest = min(self.fastest, *times)
-        return max(times) <= SLOWER * self.fastest
+        there = max(times) <= SLOWER * self.fastest
+        if self.own:  # only then they are sure to be different ones
+            there = there and all(self.near(k) for k in range(1, threads))
+            os.sched_setaffinity(0, self.allowed)
+        return there
+
+    def near(self, number: int) -> bool:
+        """Whether the processor of thread `number` and the calling one's share a cache."""
+        self.arrays[number][0] = 0.0  # as a word, 0
+        other = self.pools[number - 1].submit(self.talk, number, 1)
+        took = self.talk(number, 0)
+        other.result()
+        self.arrays[number][0] = 1.0
+        self.nearest = min(self.nearest, took)
+        return took <= FARTHER * self.nearest
 
 
 class Watched:
-    """A `timing.Watch` for sides that use as many processors as `threads` says of them."""
+    """A `timing.Watch` for sides that use as many processors as `threads` says of them. After `seconds` of waiting and
+    of samples in vain all samples count."""
 
-    def __init__(self, processors: Processors, threads: Callable[[Side], int]) -> None:
-        self.processors, self.threads = processors, threads
+    def __init__(self, processors: Processors, threads: Callable[[Side], int], seconds: float) -> None:
+        self.processors, self.threads, self.seconds = processors, threads, seconds
         self.repeated = 0
         """Samples that did not count."""
         self.disturbed = 0
-        """Samples that count although processors were missing: there was no more time for others."""
+        """Samples that count although processors were missing."""
         self.spent = 0.0
         self.began = 0.0
 
     def before(self, side: Side) -> None:
         """Return when the processors are there, or patience is at its end."""
         begin = now = time.perf_counter()
-        end = begin + min(PATIENCE, IN_ALL - self.spent)
+        end = begin + min(PATIENCE, self.seconds - self.spent)
         while not self.processors.given(self.threads(side)) and now < end:
             now = time.perf_counter()
         self.spent += now - begin
@@ -131,7 +202,7 @@ class Watched:
         took = time.perf_counter() - self.began
         if self.processors.given(self.threads(side)):
             return True
-        if self.spent >= IN_ALL:
+        if self.spent >= self.seconds:
             self.disturbed += 1
             return True
         self.spent += took

@@ -38,6 +38,8 @@ __all__ = ["contender", "measure", "names", "shared", "side_of"]
 SUITES: dict[str, Any] = {"gradbench": suite_gradbench, "npbench": suite_npbench}
 LONGER = 2.0
 """How many times as long a sample is as in other suites: the first call has to wake threads."""
+IN_VAIN = 3.0
+"""Seconds that may go by with waiting for processors and samples that do not count, for each second of samples."""
 WATCHED = 0.03
 """Seconds of calls that are watched."""
 
@@ -92,7 +94,8 @@ def measure(name: str, options: Options) -> Row:
             expect_same_bits(second, found)
         sides = [side for who in (one, several) for side in who.sides()]
         with Processors(options.threads) as processors:
-            watch = Watched(processors, lambda side: 1 if side.name == one.name else options.threads)
+            of_side = {one.name: 1, several.name: options.threads}
+            watch = Watched(processors, lambda side: of_side[side.name], IN_VAIN * effort.seconds)
             time_all(row, sides, replace(options, effort=effort), watch)
         row.facts |= {"repeated": watch.repeated, "disturbed": watch.disturbed}
         row.facts["shared"] = [side.quantity for side in several.sides() if shared(side)]

@@ -45,6 +45,8 @@ LOOK = 0.0005
 """Seconds between two looks at what other threads do."""
 LOOKS = 2000
 """The most of them."""
+ALIKE = 4
+"""As many times the calls in a sample have sides that are about as fast as the slowest of them."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ def interleaved(sides: Sequence[Side], effort: Effort, watch: Watch | None = Non
     with no_collection():
         for turn in turns:
             turn.calibrate(effort.sample)
+        even_out(turns)
         share = effort.seconds / max(1, len(turns))
         for round_ in range(effort.most):
             active = [t for t in turns if round_ < effort.least or (len(t.samples) == round_ and t.used < share)]
@@ -211,6 +214,14 @@ def interleaved(sides: Sequence[Side], effort: Effort, watch: Watch | None = Non
             for turn in active[first:] + active[:first]:
                 turn.take(watch)
     return [Timing(t.samples, t.calls) for t in turns]
+
+
+def even_out(turns: Sequence[Turn]) -> None:
+    """Give sides as many calls in a sample as those of the same quantity that are about as fast: the first call of a
+    sample, which finds other things in the caches, is slower than those after it."""
+    found = [(turn.side.quantity, turn.calls) for turn in turns]
+    for turn, (quantity, calls) in zip(turns, found, strict=True):
+        turn.calls = max(other for of, other in found if of == quantity and other <= ALIKE * calls)
 
 
 def threads_done() -> None:

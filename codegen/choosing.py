@@ -40,7 +40,8 @@ LEAST_SAVED = 0.2
 """The least part of the work that a second thread has to save: what threads do not share is slower with them."""
 REMEMBERED = 1000
 """The most calls whose choice is remembered."""
-USES = re.compile(r"a\[(\d+)\](\.shape)?")
+USES = re.compile(r"a\[(\d+)\](?:\.shape\[(\d+)\])?")
+"""What an estimate uses: an argument, or one of its extents."""
 
 
 class Choice(NamedTuple):
@@ -105,8 +106,12 @@ class ChoosingExecutable(Executable):
 
     @cached_property
     def key_text(self) -> str:
-        uses = dict.fromkeys(USES.findall(self.chances or ""))
-        parts = [f"a[{number}]{shape}" for number, shape in uses]
+        axes: dict[str, set[str]] = {}
+        for number, axis in USES.findall(self.chances or ""):
+            axes.setdefault(f"a[{number}]", set()).add(axis)
+        # the first extent alone takes a third of the time of all of them
+        forms = {"": "{}", "0": "len({})"}
+        parts = [forms.get("".join(used), "{}.shape").format(a) for a, used in axes.items()]
         return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
     def choice(self, arguments: Sequence[Any]) -> Choice:

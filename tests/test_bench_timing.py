@@ -5,16 +5,19 @@ from __future__ import annotations
 import gc
 import json
 import math
+import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from adjit.benchmarks import timing
 from adjit.benchmarks.agreement import Mismatch, agree, distance, reason
+from adjit.benchmarks.processors import Processors, Watched
 from adjit.benchmarks.results import Row, Run, geometric_mean
 from adjit.benchmarks.suite_scaling import exponent, judge
 from adjit.benchmarks.suite_threads import shared
@@ -48,6 +51,15 @@ def test_samples_last_long_enough_and_a_slow_side_is_called_once(monkeypatch: py
     assert fast.median == pytest.approx(1e-4) and fast.minimum == pytest.approx(1e-4)
 
 
+def test_sides_that_are_about_as_fast_get_as_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    costs = {"slow": 0.02, "near": 0.011, "fast": 0.0065, "primal": 0.002}
+    sides = [clock.side(name, cost) for name, cost in costs.items()]
+    sides[-1] = replace(sides[-1], quantity="primal")
+    found = interleaved(sides, Effort(0.0, 0.01, 2, 2))
+    assert [timing.calls for timing in found] == [2, 2, 2, 6]
+
+
 def test_sides_take_turns_and_each_round_starts_with_another(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     sides = [clock.side(name, 1.0) for name in "abc"]
@@ -67,6 +79,52 @@ def test_a_sample_begins_when_no_other_thread_works(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(timing.time, "process_time", lambda: 1.0 + others[0])
     interleaved([Side("a", "primal", lambda: events.append("call"), ())], Effort(sample=1e-9, least=2, most=2))
     assert events == [*4 * ["wait"], "call", "wait", "call", "wait", "call"]
+
+
+class Machine:
+    """Processors that are there or not, as the clock says."""
+
+    def __init__(self, clock: Clock, missing: Callable[[float], bool]) -> None:
+        self.clock, self.missing = clock, missing
+        self.asked: list[int] = []
+
+    def given(self, threads: int) -> bool:
+        self.asked.append(threads)
+        self.clock.now += 0.001
+        return not self.missing(self.clock.now)
+
+
+def watched(clock: Clock, missing: Callable[[float], bool]) -> Watched:
+    return Watched(cast(Processors, Machine(clock, missing)), lambda side: len(side.name), seconds=5.0)
+
+
+def test_samples_wait_for_processors_and_count_if_they_were_there_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    watch = watched(clock, lambda now: now % 1.0 < 0.5)
+    side = clock.side("ab", lambda: 0.3 if 0.5 <= clock.now % 1.0 < 0.7 else 0.4)
+    (found,) = interleaved([side], Effort(0.0, 0.1, least=6, most=6), watch)
+    assert found.samples == pytest.approx([0.3] * 6)
+    assert watch.repeated > 0 and watch.disturbed == 0
+    assert set(cast(Machine, watch.processors).asked) == {2}
+
+
+def test_in_the_end_samples_count_without_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    watch = watched(clock, lambda now: True)
+    (found,) = interleaved([clock.side("a", 0.1)], Effort(0.0, 0.1, 3, 3), watch)
+    assert found.samples == pytest.approx([0.1] * 3)
+    assert watch.disturbed == 3 and 5.0 <= watch.spent < 6.0 and watch.repeated == 8
+
+
+def test_processors_are_looked_at_in_this_process_and_left_as_they_were() -> None:
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    count = threading.active_count()
+    with Processors(2) as processors:
+        assert {type(processors.given(threads)) for threads in (1, 2, 1, 2)} == {bool}
+        assert 0.0 < processors.fastest < math.inf
+    assert threading.active_count() == count
+    assert allowed is None or os.sched_getaffinity(0) == allowed
+    assert {array.ctypes.data % 4096 for array in processors.arrays} == {0}
 
 
 def test_sides_that_write_get_fresh_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
