@@ -5,9 +5,9 @@ each the times of adjit's primal and derivative on one thread and on several (th
 interleaved in one process. Results must agree to rounding, and those of several threads must be the same bits from run
 to run. BLAS gets as many threads as the side has.
 
-A sample counts where small loops ran at full speed on all of the side's processors right before and after it
-(`processors`): a machine that others use, too, does not always give them. The facts `repeated` and `disturbed` are how
-many samples were taken again for that, and how many count although they should not.
+A sample counts where small loops ran at full speed on all of the side's processors, near each other, right before and
+after it (`processors`): a machine that others use, too, does not always give them. The facts `repeated` and `disturbed`
+are how many samples were taken again for that, and how many count although they should not.
 
 The fact `shared` names the quantities in whose calls several threads worked, by the processor time of the process. What
 is not among them ran on one thread on both sides: mostly in the same machine code, so that a quotient of their times
