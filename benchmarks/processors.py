@@ -124,8 +124,7 @@ class Processors:
             self.turns = max(self.turns + 1, int(1.2 * self.turns * min(10.0, SECONDS / took)))
         for _ in range(20):
             self.fastest = min(self.fastest, self.run(0, None))
-        if self.own:
-            os.sched_setaffinity(0, self.allowed)
+        self.leave()
 
     def __enter__(self) -> Processors:
         return self
@@ -134,10 +133,19 @@ class Processors:
         for pool in self.pools:
             pool.shutdown()
 
-    def run(self, number: int, together: threading.Barrier | None) -> float:
-        """Seconds of one loop."""
+    def stay(self, number: int) -> None:
+        """Let the calling thread run on a loop's processor alone."""
         if self.own:
             os.sched_setaffinity(0, {self.own[number]})
+
+    def leave(self) -> None:
+        """Let it run anywhere again."""
+        if self.own:
+            os.sched_setaffinity(0, self.allowed)
+
+    def run(self, number: int, together: threading.Barrier | None) -> float:
+        """Seconds of one loop."""
+        self.stay(number)
         if together is not None:
             together.wait()
         begin = time.perf_counter()
@@ -145,8 +153,9 @@ class Processors:
         return time.perf_counter() - begin
 
     def talk(self, number: int, first: int) -> float:
-        """Seconds of one end of exchanges with thread `number`, which begins with 1."""
+        """Seconds of one end of exchanges between the calling thread (`first`: 0) and thread `number` (`first`: 1)."""
         code, _ = exchange()
+        self.stay(first * number)
         word = self.arrays[number].ctypes.data
         code(word, first, 10)  # now both are there
         begin = time.perf_counter()
@@ -162,7 +171,7 @@ class Processors:
         there = max(times) <= SLOWER * self.fastest
         if self.own:  # only then they are sure to be different ones
             there = there and all(self.near(k) for k in range(1, threads))
-            os.sched_setaffinity(0, self.allowed)
+        self.leave()
         return there
 
     def near(self, number: int) -> bool:

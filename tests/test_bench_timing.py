@@ -122,7 +122,10 @@ def test_processors_are_looked_at_in_this_process_and_left_as_they_were() -> Non
     with Processors(2) as processors:
         assert {type(processors.given(threads)) for threads in (1, 2, 1, 2)} == {bool}
         assert 0.0 < processors.fastest < math.inf
-        assert not processors.own or 0.0 < processors.nearest < math.inf
+        if processors.own:
+            processors.near(1)
+            assert 0.0 < processors.nearest < math.inf
+        processors.leave()
     assert threading.active_count() == count
     assert allowed is None or os.sched_getaffinity(0) == allowed
     assert {array.ctypes.data % 4096 for array in processors.arrays} == {0}
