@@ -109,9 +109,7 @@ class ChoosingExecutable(Executable):
         axes: dict[str, set[str]] = {}
         for number, axis in USES.findall(self.chances or ""):
             axes.setdefault(f"a[{number}]", set()).add(axis)
-        # the first extent alone takes a third of the time of all of them
-        forms = {"": "{}", "0": "len({})"}
-        parts = [forms.get("".join(used), "{}.shape").format(a) for a, used in axes.items()]
+        parts = [looked_at(argument, used) for argument, used in axes.items()]
         return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
     def choice(self, arguments: Sequence[Any]) -> Choice:
@@ -200,6 +198,14 @@ class ChoosingExecutable(Executable):
         if status > sites:
             return self.alone.failure(status - sites, detail0, detail1, arguments)
         return self.several.failure(status, detail0, detail1, arguments)
+
+
+def looked_at(argument: str, axes: set[str]) -> str:
+    """What a choice looks at of an argument, of which an estimate uses these extents; no number ("") for a number's
+    value. The first extent alone takes a third of the time of all of them."""
+    if axes == {""}:
+        return argument
+    return f"len({argument})" if axes == {"0"} else f"{argument}.shape"
 
 
 class StoredChoosingExecutable(ChoosingExecutable):
