@@ -1,10 +1,11 @@
-"""Machine code of kernels of many loops: without loop strength reduction, and what others compile with it."""
+"""Machine code of kernels of many loops, or of rows of many places: without loop strength reduction, and what others
+compile with it. Frames of kernels with rows of vectors are aligned."""
 
 import numpy as np
 import pytest
 from llvmlite import binding
 
-from adjit import grad
+from adjit import grad, jit
 from adjit.codegen import build
 from adjit.codegen.llvm import emission as module
 from adjit.codegen.llvm import passes
@@ -95,3 +96,50 @@ def test_results_are_the_same_bits(monkeypatch):
     )
     np.testing.assert_array_equal(grad(large)(u, 3), usual)
     assert switched
+
+
+def cells(x, w, b):
+    """Rows of elementary functions in a loop that has to be reversed."""
+    h = np.zeros_like(x)
+    c = np.zeros_like(x)
+    for _ in range(5):
+        forget = 1.0 / (1.0 + np.exp(-(w[0] * h + b[0] * x)))
+        enter = 1.0 / (1.0 + np.exp(-(w[1] * h + b[1])))
+        leave = 1.0 / (1.0 + np.exp(-(w[2] * h + b[2] * x)))
+        c = c * forget + enter * np.tanh(w[3] * h + b[3])
+        h = leave * np.tanh(c)
+    return np.sum(h)
+
+
+def test_rows_of_many_places_go_without(monkeypatch):
+    """The adjoint's rows touch what was kept, the forward sweep's alone few places."""
+    touched, switched = [], []
+    counted = module.places
+    monkeypatch.setattr(build, "_load", lambda key: None)
+    monkeypatch.setattr(module, "places", lambda row: touched.append(counted(row)) or touched[-1])
+    monkeypatch.setattr(
+        module, "without_strength_reduction", lambda: switched.append(True) or without_strength_reduction()
+    )
+    x, (w, b) = np.linspace(-1.0, 1.0, 11), np.random.default_rng(1).normal(size=(2, 4, 11))
+    value = jit(cells)(x, w, b)
+    np.testing.assert_allclose(value, cells(x, w, b), rtol=1e-12)
+    assert touched and max(touched) <= module.PLACES and not switched
+    found = grad(cells, argnums=(1,))(x, w, b)
+    assert max(touched) > module.PLACES and switched == [True]
+    step = 1e-6 * np.random.default_rng(2).normal(size=w.shape)
+    slope = (cells(x, w + step, b) - cells(x, w - step, b)) / 2
+    np.testing.assert_allclose(np.sum(found[0] * step), slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_frames_of_kernels_with_rows_of_several_functions_are_aligned(aligned):
+    def rows(x, n):
+        total = 0.0
+        for i in range(n):
+            y = np.tanh(x[i]) if aligned else x[i] * 2.0
+            total += np.sum(y * np.exp(x[i]))
+        return total
+
+    f = jit(rows)
+    f(np.ones((3, 11)), 3)
+    assert (f"alignstack={module.LINE}" in f.llvm()) == aligned

@@ -16,7 +16,7 @@ from llvmlite import ir
 from ...ir.core import Function, walk
 from .. import blas_threads, entry, numba_bridge, pool, threads
 from ..entry import Argument
-from .emission import emission
+from .emission import align_frames, emission, overflows
 from .lowering import Lowering, result_types
 from .numba_parts import Environment, callconv, funcdesc, targetconfig, types
 from .passes import optimize, reads_neighbours, speed_level
@@ -84,11 +84,14 @@ def _compiled(
         builder = ir.IRBuilder(code.append_basic_block("entry"))
         own.call_conv.init_call_helper(builder)
         values = own.call_conv.decode_arguments(builder, kinds, code)
-        Lowering(own, builder, function, flags.noalias).run(values)
+        lowering = Lowering(own, builder, function, flags.noalias)
+        lowering.run(values)
         own.post_lowering(module, library)
+        if overflows(lowering.rows):
+            align_frames(module)
         library.add_ir_module(module)
         own.create_cpython_wrapper(library, descriptor, environment, None, release_gil=flags.nogil)
-        with emission(function):
+        with emission(function, lowering.rows):
             call = own.get_executable(library, descriptor, environment)
     result = python_types.SimpleNamespace(
         library=library, fndesc=descriptor, environment=environment, reload_init=(), lifted=()

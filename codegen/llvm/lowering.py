@@ -134,6 +134,7 @@ class Lowering:
         self.chunked: Op | None = None  # the loop of which a chunk is being written
         self.size = sum(1 for _ in walk(function.body))
         self.rooms: dict[str, Any] = {}  # on the stack, for the records of chunks
+        self.rows: set[Op] = set()  # of elementary functions or quotients, written as vectors
 
     def run(self, arguments: Sequence[Number]) -> None:
         for value, given, layout in zip(self.function.args, arguments, self.layouts, strict=True):

@@ -39,7 +39,7 @@ from .vectors import EMIT, Vectors, along_lanes
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["Row", "before", "in_vectors", "is_row", "perhaps_short", "rows_of_vectors", "write"]
+__all__ = ["Row", "before", "elementary", "in_vectors", "is_row", "perhaps_short", "rows_of_vectors", "write"]
 
 HALF = LANES // 2
 DIVISIONS = 2
@@ -190,6 +190,8 @@ def positions_alone(loop: Op) -> set[Op]:
 
 def write(s: Lowering, loop: Op, vectors: Sequence[tuple[Number, int]], without: Collection[Op] = ()) -> list[Row]:
     """Vectors of turns, from where each begins and so many, side by side; `without` some operations."""
+    if worth(loop):
+        s.rows.add(loop)
     body = loop.regions[0]
     index = body.args[0]
     varying = lane_dependent(body, {index})
