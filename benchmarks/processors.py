@@ -8,7 +8,8 @@ On a machine that runs others' programs as well, two processors may be one: a vi
 core, mostly when the second wakes, and leaves them there for tens of milliseconds. Then whatever works on both takes up
 to 2.7 times as long, and so do these loops, which touch nothing but a page each. Or it moves one of them to a core that
 does not share a cache with the other's, and data takes five times as long from one to the other. What a sample measures
-does not matter for whether it counts.
+does not matter for whether it counts. How near processors can be is known when they were: samples that counted before
+that may have to be taken anew (`Watched.outdated`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -109,6 +110,9 @@ class Processors:
     True
     """
 
+    nearest: ClassVar[float] = float("inf")
+    """Seconds of the fastest exchanges in this process."""
+
     def __init__(self, count: int) -> None:
         allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.own = allowed[:count] if len(allowed) >= count else []
@@ -117,7 +121,9 @@ class Processors:
         self.arrays = [page() for _ in range(count)]
         self.pools = [ThreadPoolExecutor(1) for _ in range(count - 1)]
         self.turns = 100
-        self.fastest = self.nearest = float("inf")
+        self.fastest = float("inf")
+        self.apart = 0.0
+        """Seconds of exchanges when the processors were looked at last: of the slowest."""
         self.run(0, None)  # it compiles
         exchange()
         while (took := self.run(0, None)) < SECONDS:
@@ -169,32 +175,40 @@ class Processors:
         times = [self.run(0, together), *(other.result() for other in others)]
         self.fastest = min(self.fastest, *times)
         there = max(times) <= SLOWER * self.fastest
-        if self.own:  # only then they are sure to be different ones
-            there = there and all(self.near(k) for k in range(1, threads))
+        self.apart = 0.0
+        if self.own and there:  # only then they are sure to be different ones
+            self.apart = max((self.exchanges(k) for k in range(1, threads)), default=0.0)
         self.leave()
-        return there
+        return there and self.near(self.apart)
 
-    def near(self, number: int) -> bool:
-        """Whether the processor of thread `number` and the calling one's share a cache."""
+    def near(self, apart: float) -> bool:
+        """Whether processors share a cache whose exchanges take so long."""
+        return apart <= FARTHER * Processors.nearest
+
+    def exchanges(self, number: int) -> float:
+        """Seconds of exchanges between the processor of thread `number` and the calling one's."""
         self.arrays[number][0] = 0.0  # as a word, 0
         other = self.pools[number - 1].submit(self.talk, number, 1)
         took = self.talk(number, 0)
         other.result()
         self.arrays[number][0] = 1.0
-        self.nearest = min(self.nearest, took)
-        return took <= FARTHER * self.nearest
+        Processors.nearest = min(Processors.nearest, took)
+        return took
 
 
 class Watched:
-    """A `timing.Watch` for sides that use as many processors as `threads` says of them. After `seconds` of waiting and
-    of samples in vain all samples count."""
+    """A `timing.Watch` for sides that use as many processors as `threads` says of their names. After `seconds` of
+    waiting and of samples in vain all samples count."""
 
-    def __init__(self, processors: Processors, threads: Callable[[Side], int], seconds: float) -> None:
+    def __init__(self, processors: Processors, threads: Callable[[str], int], seconds: float) -> None:
         self.processors, self.threads, self.seconds = processors, threads, seconds
         self.repeated = 0
         """Samples that did not count."""
         self.disturbed = 0
         """Samples that count although processors were missing."""
+        self.counted = 0
+        self.apart = self.farthest = 0.0
+        """Seconds of exchanges before a sample, and the most around one that counts."""
         self.spent = 0.0
         self.began = 0.0
 
@@ -202,19 +216,27 @@ class Watched:
         """Return when the processors are there, or patience is at its end."""
         begin = now = time.perf_counter()
         end = begin + min(PATIENCE, self.seconds - self.spent)
-        while not self.processors.given(self.threads(side)) and now < end:
+        while not self.processors.given(self.threads(side.name)) and now < end:
             now = time.perf_counter()
         self.spent += now - begin
+        self.apart = self.processors.apart
         self.began = time.perf_counter()
 
     def counts(self, side: Side) -> bool:
         """Whether they are there still."""
         took = time.perf_counter() - self.began
-        if self.processors.given(self.threads(side)):
+        if self.processors.given(self.threads(side.name)):
+            self.farthest = max(self.farthest, self.apart, self.processors.apart)
+            self.counted += 1
             return True
         if self.spent >= self.seconds:
+            self.counted += 1
             self.disturbed += 1
             return True
         self.spent += took
         self.repeated += 1
         return False
+
+    def outdated(self) -> bool:
+        """Whether samples counted whose processors were far from each other, as has turned out since."""
+        return not self.processors.near(self.farthest)

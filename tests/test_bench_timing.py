@@ -87,6 +87,10 @@ class Machine:
     def __init__(self, clock: Clock, missing: Callable[[float], bool]) -> None:
         self.clock, self.missing = clock, missing
         self.asked: list[int] = []
+        self.apart = 0.0
+
+    def near(self, apart: float) -> bool:
+        return apart <= 1.0
 
     def given(self, threads: int) -> bool:
         self.asked.append(threads)
@@ -95,7 +99,7 @@ class Machine:
 
 
 def watched(clock: Clock, missing: Callable[[float], bool]) -> Watched:
-    return Watched(cast(Processors, Machine(clock, missing)), lambda side: len(side.name), seconds=5.0)
+    return Watched(cast(Processors, Machine(clock, missing)), len, seconds=5.0)
 
 
 def test_samples_wait_for_processors_and_count_if_they_were_there_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +120,18 @@ def test_in_the_end_samples_count_without_processors(monkeypatch: pytest.MonkeyP
     assert watch.disturbed == 3 and 5.0 <= watch.spent < 6.0 and watch.repeated == 8
 
 
+def test_samples_are_outdated_when_processors_turn_out_to_be_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows that they are far apart before they are near each other."""
+    clock = Clock(monkeypatch)
+    for first, last, outdated in ((0.5, 0.5, False), (5.0, 0.5, True), (0.5, 5.0, True)):
+        watch = watched(clock, lambda now: False)
+        watch.processors.apart = first
+        watch.before(clock.side("ab", 0.1))
+        watch.processors.apart = last
+        assert watch.counts(clock.side("ab", 0.1)) and watch.counted == 1
+        assert watch.outdated() == outdated
+
+
 def test_processors_are_looked_at_in_this_process_and_left_as_they_were() -> None:
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     count = threading.active_count()
@@ -123,8 +139,8 @@ def test_processors_are_looked_at_in_this_process_and_left_as_they_were() -> Non
         assert {type(processors.given(threads)) for threads in (1, 2, 1, 2)} == {bool}
         assert 0.0 < processors.fastest < math.inf
         if processors.own:
-            processors.near(1)
-            assert 0.0 < processors.nearest < math.inf
+            assert 0.0 < processors.exchanges(1) < math.inf
+            assert 0.0 < Processors.nearest < math.inf
         processors.leave()
     assert threading.active_count() == count
     assert allowed is None or os.sched_getaffinity(0) == allowed
