@@ -26,6 +26,7 @@ from .panels import make_panels
 from .parallel import mark
 from .parking import park
 from .product_blocks import block_products
+from .read_through import read_through
 from .rows_first import rows_first
 from .scheduler import Scheduler
 from .settling import settle
@@ -92,6 +93,7 @@ def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True
     cleanup(out)
     settle(out)
     park(out)
+    read_through(out)
     unswitch(out)
     cleanup(out)
     if turns:
