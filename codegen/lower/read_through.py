@@ -61,13 +61,14 @@ class Copy:
 
 def read_through(function: Function) -> None:
     """See the module's docstring."""
-    written = {root for op in function.body.ops for root in effects(op).writes}
-    constant = {arg for arg in function.args if isinstance(arg.type, Buffer) and arg not in written}
-    regions = [function.body, *(region for op in walk(function.body) for region in op.regions)]
-    for region in regions:
-        for op in list(region.ops):
-            if op.name == "buffer.alloc":
-                found = copy_in(region, op, constant)
+    for region in [function.body, *(region for op in walk(function.body) for region in op.regions)]:
+        users: dict[Value, list[Op]] = {op.result: [] for op in region.ops if op.name == "buffer.alloc"}
+        if users:
+            for op in region.ops:
+                for buffer in mentioned(op).intersection(users):
+                    users[buffer].append(op)
+            for buffer, ops in users.items():
+                found = copy_in(buffer, ops, function)
                 if found is not None:
                     replace(found)
 
@@ -75,27 +76,36 @@ def read_through(function: Function) -> None:
 # ---------------------------------------------------------------- which ones
 
 
-def copy_in(region: Region, alloc: Op, constant: set[Value]) -> Copy | None:
-    """The copy that an allocation of a region is made for, if it is one that is read once."""
-    buffer = alloc.result
-    users = [op for op in region.ops if op is not alloc and uses(op, buffer)]
-    if len(users) != 2:
+def copy_in(buffer: Value, users: list[Op], function: Function) -> Copy | None:
+    """The copy that a buffer is made for, if it is one that is read once. `users`: what uses it in its region."""
+    if len(users) != 2 or buffer.op is None:
         return None
     filled, touched = (accesses(op, buffer) for op in users)
     if filled is None or touched is None or len(filled) != 1:
         return None
     loops, store = filled[0]
-    if not covers(loops, store, alloc.operands) or not once(touched):
+    if not covers(loops, store, buffer.op.operands) or not once(touched):
         return None
     body, value, indices = loops[-1].regions[0], store.operands[0], place(store)
-    element = element_of(value, body, effects(users[0]).defines - set(indices), constant)
-    if element is None or not all(along_rows(op, indices[-1]) for op in element):
+    element = element_of(value, body, effects(users[0]).defines - set(indices))
+    if element is None or not all(is_cheap(op, indices[-1]) for op in element):
+        return None
+    if not unwritten(function).issuperset(op.operands[0] for op in element if op.name == "buffer.load"):
         return None
     return Copy(indices, element, value, body, store, touched[0][0][-1].regions[0], [op for _, op in touched])
 
 
-def uses(op: Op, buffer: Value) -> bool:
-    return buffer in op.operands or any(buffer in inner.operands for region in op.regions for inner in walk(region))
+def mentioned(op: Op) -> set[Value]:
+    """What an operation uses, its regions included."""
+    return set(op.operands).union(*(inner.operands for region in op.regions for inner in walk(region)))
+
+
+def unwritten(function: Function) -> set[Value]:
+    """The arguments that nobody writes to."""
+    touched = [access for op in function.body.ops for access in effects(op).accesses]
+    # what a branch gives is memory under another name, which may be written to
+    written = {access.root for access in touched if access.write or access.op.name == "yield"}
+    return {arg for arg in function.args if isinstance(arg.type, Buffer) and arg not in written}
 
 
 Accesses = list[tuple[list[Op], Op]]
@@ -111,7 +121,7 @@ def accesses(top: Op, buffer: Value) -> Accesses | None:
             return False
         for op in loop.regions[0].ops:
             if op.regions:
-                if uses(op, buffer) and not visit(op, [*around, op]):
+                if buffer in mentioned(op) and not visit(op, [*around, op]):
                     return False
             elif buffer in op.operands:
                 if op.name not in POSITIONS:
@@ -135,24 +145,22 @@ def is_zero(value: Value) -> bool:
     return isinstance(value, Const) and value.value == 0
 
 
-def element_of(value: Value, body: Region, unknown: set[Value], constant: set[Value]) -> list[Op] | None:
-    """The operations of a body that make a value, in their order, if they are few and cheap, read memory that stays as
-    it is, and need nothing `unknown` but each other."""
+def element_of(value: Value, body: Region, unknown: set[Value]) -> list[Op] | None:
+    """The operations of a body that make a value, in their order, if they are few and need nothing `unknown` but each
+    other."""
     needed: set[Value] = {value}
     out: list[Op] = []
     for op in reversed(body.ops):
         if not needed.isdisjoint(op.results):
-            if op.name not in CHEAP and not (op.name == "buffer.load" and op.operands[0] in constant):
-                return None
             out.append(op)
             needed.difference_update(op.results)
             needed.update(op.operands)
     return out[::-1] if 0 < len(out) <= OPERATIONS and needed.isdisjoint(unknown) else None
 
 
-def along_rows(op: Op, last: Value) -> bool:
-    """Whether who goes along the rows of a copy goes along those of what it was copied from."""
-    return op.name != "buffer.load" or op.operands[-1] is last
+def is_cheap(op: Op, last: Value) -> bool:
+    """Whether an operation costs little where the copy was read along its rows, whose index is `last`."""
+    return op.operands[-1] is last if op.name == "buffer.load" else op.name in CHEAP
 
 
 def once(touched: Accesses) -> bool:
