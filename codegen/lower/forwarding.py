@@ -11,10 +11,9 @@ and where all uses of `%t` are stores, they and its allocation go too; stores go
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any
 
-from ...ir.core import Const, Function, Op, Region, Value, walk
+from ...ir.core import Function, Op, Region, Value, walk
 from ...ir.ops.declare import lookup
 from ...ir.types import Buffer
 from .accesses import Access, Effects, apart, effects, position_of, root_of
@@ -131,7 +130,8 @@ def drop_unread(function: Function) -> None:
     all."""
     while True:
         uses = Uses(function)
-        unread = {op.result for op in walk(function.body) if op.name == "buffer.alloc" and op.result not in uses.last}
+        allocated = [op.result for op in walk(function.body) if op.name == "buffer.alloc"]
+        unread = {buffer for buffer in allocated if buffer not in uses.last}
         if not unread and not uses.dead:
             return
         remove(function.body, unread, uses.dead)
@@ -139,10 +139,11 @@ def drop_unread(function: Function) -> None:
 
 class Uses:
     """`last`: the number, in program order, of the last operation that does something else with a buffer than to store
-    to it. `dead`: the stores that no such operation comes after, nor is in a loop around the store with."""
+    to it, by whichever name: a view may be made long before what it shows is written and read. `dead`: the stores that
+    no such operation comes after, nor is in a loop around the store with."""
 
     def __init__(self, function: Function) -> None:
-        self.last: dict[Value, float] = {}
+        self.last: dict[Value, int] = {}
         self.dead: set[Op] = set()
         self.depth: dict[Value, int] = {}
         """Around each value's definition there are so many operations."""
@@ -153,7 +154,7 @@ class Uses:
         self.region(function.body, ())
         for store, around in self.stores:
             buffer = store.operands[1]
-            if self.own(buffer) and self.last.get(buffer, -1) < around[self.depth[buffer]]:
+            if self.own(buffer) and self.last.get(root_of(buffer), -1) < around[self.depth[buffer]]:
                 self.dead.add(store)
 
     def region(self, region: Region, around: tuple[int, ...]) -> None:
@@ -166,8 +167,8 @@ class Uses:
                     continue
                 if op.name == "buffer.store" and k == 1:
                     self.stores.append((op, here))
-                elif op.name != "buffer.dim":  # what is seen in another shape, too, is read by that name at any time
-                    self.last[operand] = inf if op.name in FIRST_EXTENT else self.count
+                elif op.name != "buffer.dim":
+                    self.last[root_of(operand)] = self.count
             for inner in op.regions:
                 for arg in inner.args:
                     self.carrier[arg] = op
@@ -201,6 +202,3 @@ def remove(region: Region, unread: set[Value], dead: set[Op]) -> None:
     for op in region.ops:
         for inner in op.regions:
             remove(inner, unread, dead)
-
-
-_ = Const
