@@ -25,6 +25,7 @@ from .lanes import use_lanes
 from .panels import make_panels
 from .parallel import mark
 from .parking import park
+from .powers import write_powers
 from .product_blocks import block_products
 from .read_through import read_through
 from .rows_first import rows_first
@@ -68,6 +69,7 @@ def schedule(function: Function, layouts: Sequence[str] = (), turns: bool = True
     for arg, layout in zip(function.args, given):  # a tape is two arguments
         flat += ["C", ""] if isinstance(arg.type, Tape) else [layout]
     out.attrs["layouts"] = tuple(flat)
+    write_powers(out)
     cleanup(out)
     for _ in range(ROUNDS):
         fused = fuse_loops(out)
