@@ -22,7 +22,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 from semantics import check, interpreted
 
-from adjit import UnsupportedError, grad, jit, stop_gradient
+from adjit import UnsupportedError, grad, jit, jvp, stop_gradient
 from adjit.codegen import external
 from adjit.codegen.primitives import special as primitives
 from adjit.ir.interp import run
@@ -99,6 +99,21 @@ def test_aliases_and_compositions_of_elements(name, x):
         function = getattr(special, name)
         np.testing.assert_allclose(d, np.imag(function(x + 1e-30j)) / 1e-30 if name in ("expm1", "log1p", "sinc") else
                                    (function(x + 1e-6) - function(x - 1e-6)) / 2e-6, rtol=1e-7)  # fmt: skip
+
+
+@pytest.mark.parametrize("x", [0.0, -0.0, 1e-300, 1e-8, -1e-3, 0.2, 1 / np.pi, 2.5, 1e20, 1e200])
+def test_derivatives_of_sinc_near_zero(x):
+    y = np.pi * x
+    if abs(y) < 1:
+        terms = [(-1) ** k * 2 * k / math.factorial(2 * k + 1) * y ** (2 * k - 1) for k in range(1, 12)]
+        first = np.pi * math.fsum(terms)
+    else:
+        first = np.pi * (np.cos(y) / y - np.sin(y) / y / y)
+    function = written("def f(x):\n    return np.sinc(x)\n")
+    assert grad(function)(x) == pytest.approx(first, rel=1e-13, abs=0.0)
+    assert jvp(function, (x,), (1.0,))[1] == pytest.approx(first, rel=1e-13, abs=0.0)
+    if abs(x) < 1e-7:
+        assert grad(grad(function))(x) == pytest.approx(-(np.pi**2) / 3, rel=1e-12)
 
 
 @pytest.mark.parametrize("text", ["out=b", "out=(b,)", "where=x > 0.5, out=b", "dtype=np.float32"])

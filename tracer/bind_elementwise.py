@@ -105,11 +105,20 @@ def arithmetic(t: Tracer, ufunc: np.ufunc, *args: Any) -> Any:
     return apply(t, ufunc, *args, weak=weak)
 
 
+SINC = [(-1) ** k / math.factorial(2 * k + 1) for k in range(11)]
+"""sin(y) / y in powers of y**2."""
+
+
 def sinc(t: Tracer, x: Any) -> Any:
-    """sin(pi x) / (pi x), with NumPy's substitute of 1e-20 for zero."""
-    x = element(t, x, "np.sinc")
-    y = apply(t, np.multiply, math.pi, where(t, apply(t, np.equal, x, 0), 1.0e-20, x))
-    return apply(t, np.true_divide, apply(t, np.sin, y), y)
+    """sin(pi x) / (pi x); near 0 its series, which has derivatives of all orders there."""
+    y = apply(t, np.multiply, math.pi, element(t, x, "np.sinc"))
+    near = apply(t, np.less, apply(t, np.abs, y), 1.0)
+    far = chosen(t, near, 1.0, y, "np.sinc")
+    square = apply(t, np.multiply, y, y)
+    series: Any = SINC[-1]
+    for coefficient in SINC[-2::-1]:
+        series = apply(t, np.add, apply(t, np.multiply, series, square), coefficient)
+    return chosen(t, near, series, apply(t, np.true_divide, apply(t, np.sin, far), far), "np.sinc")
 
 
 def where(t: Tracer, condition: Any, x: Any = None, y: Any = None) -> Any:
@@ -119,10 +128,14 @@ def where(t: Tracer, condition: Any, x: Any = None, y: Any = None) -> Any:
             "np.where with a condition only gives as many indices as there are True, which is not known here",
             "use the form np.where(condition, a, b)",
         )
-    condition, x, y = (element(t, v, "np.where") for v in (condition, x, y))
-    target = result_dtype(t, x, y)
-    operands = [condition, x, y]
-    return zero_d(numeric.emit_elementwise(t, "select", operands, [BOOL, target, target], "np.where"))
+    return zero_d(chosen(t, condition, x, y, "np.where"))
+
+
+def chosen(t: Tracer, condition: Any, x: Any, y: Any, what: str) -> Any:
+    """Elements of one or the other, in `what`."""
+    operands = [element(t, v, what) for v in (condition, x, y)]
+    target = result_dtype(t, *operands[1:])
+    return numeric.emit_elementwise(t, "select", operands, [BOOL, target, target], what)
 
 
 def zero_d(x: Any) -> Any:
