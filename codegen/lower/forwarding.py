@@ -130,8 +130,7 @@ def drop_unread(function: Function) -> None:
     all."""
     while True:
         uses = Uses(function)
-        allocated = [op.result for op in walk(function.body) if op.name == "buffer.alloc"]
-        unread = {buffer for buffer in allocated if buffer not in uses.last}
+        unread = {op.result for op in walk(function.body) if op.name == "buffer.alloc" and op.result not in uses.last}
         if not unread and not uses.dead:
             return
         remove(function.body, unread, uses.dead)

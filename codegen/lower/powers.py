@@ -11,8 +11,8 @@ In: a scheduled function, changed in place. Out: nothing.
                                            %g: f64 = div 1.0, %5
 
 Whole exponents up to `LARGEST` and those that end in one half (up to `LARGEST_HALF`), of either sign: binary powering,
-which rounds in each step: a result may be off by as many units in the last place as the exponent is large (`pow`: by
-0.7), and takes a tenth of the time. Infinities, NaNs and signed zeros come out as those of `pow`; results
+which rounds in each step: a result may be off by as many units in the last place as the exponent is large, and one more
+(`pow`: by 0.7), and takes a tenth of the time. Infinities, NaNs and signed zeros come out as those of `pow`; results
 that would not be normal numbers may be 0 or inf.
 """
 
